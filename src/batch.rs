@@ -1,0 +1,41 @@
+//! A run of one room's events, framed once for all readers that stand at its beginning.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+
+use crate::event::Event;
+use crate::framing::{FRAMINGS, Frame, Framing};
+
+/// Events after one offset up to another.
+#[derive(Debug)]
+pub struct Batch {
+    from: u64,
+    to: u64,
+    events: Vec<Arc<Event>>,
+    framed: [OnceLock<Bytes>; FRAMINGS],
+}
+
+impl Batch {
+    /// The events that follow `from`.
+    pub fn new(from: u64, events: Vec<Arc<Event>>) -> Self {
+        let to = events.last().map_or(from, |event| event.cursor.offset);
+        Batch { from, to, events, framed: Default::default() }
+    }
+
+    /// Where a reader stands that may take it.
+    pub fn from(&self) -> u64 {
+        self.from
+    }
+
+    /// Where it stands then.
+    pub fn to(&self) -> u64 {
+        self.to
+    }
+
+    /// All events joined; the same memory for everyone who asks.
+    pub fn bytes(&self, framing: Framing) -> Bytes {
+        let frame = || framing.frame(self.events.iter().map(|event| Frame::Event(event)));
+        self.framed[framing.index()].get_or_init(frame).clone()
+    }
+}

@@ -1,0 +1,127 @@
+//! The gateway: rooms, the hubs that write their events, and the streams that read them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use bytes::Bytes;
+use socket2::SockRef;
+use tokio::net::TcpStream;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::command::Command;
+use crate::config::Config;
+use crate::connection::{Connection, Ending, Peer};
+use crate::framing::Framing;
+use crate::hub::Hub;
+use crate::name::Name;
+use crate::reader::Reader;
+use crate::refusal::{Code, Refusal};
+use crate::room::Rooms;
+use crate::tasks::Tasks;
+
+/// How long streams and requests may take to end, so that all is over within 5 s, before Docker
+/// (10 s) or Kubernetes (30 s) would kill.
+const STOP_WITHIN: Duration = Duration::from_millis(4_500);
+
+/// How long a snapshot made for one reader is kept for the next, once or twice over: all who come
+/// back after a cut do so within two seconds (see `retry:`).
+const TICK: Duration = Duration::from_secs(1);
+
+/// Everything that the routes share.
+#[derive(Debug)]
+pub struct Gateway {
+    config: Config,
+    rooms: Arc<Rooms>,
+    hubs: Vec<Arc<Hub>>,
+    next: AtomicUsize,
+    tasks: Tasks,
+}
+
+impl Gateway {
+    /// Starts the hubs and the sweeper, and signs in the users given at start.
+    pub fn start(config: Config) -> Result<Arc<Self>, Refusal> {
+        let tasks = Tasks::new(config.faults.clone());
+        let rooms = Arc::new(Rooms::new(config.max_rooms, config.bounds()));
+        let at_start: Vec<_> =
+            config.users.iter().map(|user| Command::SignIn { user: user.clone(), meta: None }).collect();
+        if !at_start.is_empty() {
+            rooms.change(&Name::lobby(), &at_start)?;
+        }
+        // One hub for each thread that could run one.
+        let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
+        let hubs = (0..threads).map(|_| Hub::start(&rooms, &tasks, config.keep_alive)).collect();
+        let (swept, limits) = (rooms.clone(), config.history_for);
+        let sweeper = tasks.clone();
+        tasks.supervise("sweep", move || sweep(swept.clone(), limits, sweeper.clone()));
+        Ok(Arc::new(Gateway { config, rooms, hubs, next: AtomicUsize::new(0), tasks }))
+    }
+
+    /// What the operator set.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The rooms.
+    pub fn rooms(&self) -> &Arc<Rooms> {
+        &self.rooms
+    }
+
+    /// The background tasks.
+    pub fn tasks(&self) -> &Tasks {
+        &self.tasks
+    }
+
+    /// Goes on with a stream's socket: `head` is what the client gets first, then what `reader` reads.
+    pub fn stream(
+        &self,
+        socket: TcpStream,
+        framing: Framing,
+        head: Bytes,
+        reader: Option<Reader>,
+        peer: impl Peer + 'static,
+    ) {
+        // Finds silence that no ping would, on SSE; the same patience as with a full socket.
+        #[cfg(target_os = "linux")]
+        let _ = SockRef::from(&socket).set_tcp_user_timeout(Some(self.config.send_within));
+        let room = reader.as_ref().map(|reader| reader.room().clone());
+        let connection = Connection::new(socket, framing, head, reader, self.tasks.clone(), self.config.send_within);
+        let connection = Arc::new(connection);
+        let hub = &self.hubs[self.next.fetch_add(1, Relaxed) % self.hubs.len()];
+        let seat = hub.seat(connection.clone(), room);
+        if self.tasks.stop().is_cancelled() {
+            connection.end(stopping());
+        }
+        self.tasks.spawn(async move { seat.connection().converse(peer).await });
+    }
+
+    /// Ends all streams and tasks, within 5 s.
+    pub async fn stop(&self) {
+        self.tasks.stop().cancel();
+        self.hubs.iter().for_each(|hub| hub.end(&stopping()));
+        self.tasks.ended(STOP_WITHIN).await;
+    }
+}
+
+fn stopping() -> Ending {
+    let row = Code::Stopping.row();
+    Ending::Ours(row.close, row.name)
+}
+
+/// Forgets old history and empty rooms a few times within the time that history lasts, and snapshots
+/// that nobody comes for any more.
+async fn sweep(rooms: Arc<Rooms>, history_for: Duration, tasks: Tasks) {
+    let period = (history_for / 8).clamp(Duration::from_millis(50), Duration::from_secs(30));
+    let (mut sweeps, mut ticks) = (interval(period), interval(TICK));
+    sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = sweeps.tick() => {
+                tasks.fault("sweep");
+                rooms.sweep(history_for.as_secs());
+            }
+            _ = ticks.tick() => rooms.tick(),
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! HTTP: which path leads to which handler. A handler takes a `Call` and gives an answer or a
+//! refusal; only this file and `call` know warp.
+
+mod answer;
+mod api;
+mod body;
+mod call;
+mod exercise;
+mod origin;
+mod page;
+mod query;
+mod stream;
+mod ws;
+
+use std::sync::Arc;
+
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
+use warp::{Filter, path};
+
+use crate::gateway::Gateway;
+use crate::refusal::{Code, Refusal};
+use answer::Answer;
+use call::{Call, Segment, call};
+
+/// All routes of the gateway. None rejects: what has no handler is refused by `nothing_here`.
+pub fn routes(gateway: Arc<Gateway>) -> BoxedFilter<(Response,)> {
+    let call = || call(gateway.clone());
+    let routes: [BoxedFilter<(Answer,)>; _] = [
+        path!("api" / "rooms" / Segment / "users" / Segment).and(call()).then(api::member).boxed(),
+        path!("api" / "rooms" / Segment / "users").and(call()).then(api::members).boxed(),
+        path!("api" / "login" / Segment).and(call()).then(exercise::login).boxed(),
+        path!("api" / "logout" / Segment).and(call()).then(exercise::logout).boxed(),
+        path!("api" / "login").and(call()).then(exercise::login_form).boxed(),
+        path!("api" / "logout").and(call()).then(exercise::logout_form).boxed(),
+        path!("user-stream").and(call()).then(exercise::stream).boxed(),
+        path!("api" / "rooms" / Segment / "stream").and(call()).then(stream::room).boxed(),
+        path!("ws").and(call()).then(ws::upgrade).boxed(),
+        path!("healthz").and(call()).then(api::health).boxed(),
+        path!("users").and(call()).then(page::users).boxed(),
+        path!("assets" / String).and(call()).then(page::asset).boxed(),
+        path!("api" / "rooms" / Segment).and(call()).then(api::room).boxed(),
+        path!("api" / "rooms").and(call()).then(api::rooms).boxed(),
+        path::end().and(call()).then(page::home).boxed(),
+    ];
+    let nothing = path::full().and(call()).then(nothing_here).boxed();
+    let some = routes.into_iter().rev().fold(nothing.clone(), |rest, route| route.or(rest).unify().boxed());
+    // warp takes a path with a slash at its end for the one without.
+    let slash = path::full().and_then(ends_in_slash).untuple_one();
+    slash.and(nothing).or(some).unify().map(answer::respond).boxed()
+}
+
+async fn ends_in_slash(path: path::FullPath) -> Result<(), warp::Rejection> {
+    let path = path.as_str();
+    if path.len() > 1 && path.ends_with('/') { Ok(()) } else { Err(warp::reject()) }
+}
+
+/// Refuses what no route took, and says where an empty name is to blame.
+async fn nothing_here(path: path::FullPath, _: Call) -> Answer {
+    let path = path.as_str();
+    let nameless = ["/api/login/", "/api/logout/"].contains(&path)
+        || path
+            .strip_prefix("/api/rooms/")
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || rest.ends_with("/users/"));
+    Err(if nameless {
+        Refusal::new(Code::BadName, "a name in the path is empty; a name has 1 to 128 bytes").of("path")
+    } else {
+        Refusal::new(Code::NotFound, "nothing lives at this path; the README lists those there are")
+    })
+}

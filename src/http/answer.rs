@@ -1,0 +1,106 @@
+//! Answers and refusals over HTTP.
+
+use bytes::Bytes;
+use headers::HeaderMapExt;
+use headers_accept::Accept;
+use mediatype::MediaType;
+use serde::Serialize;
+use warp::http::header::{self, HeaderName, HeaderValue};
+use warp::http::{HeaderMap, Response, StatusCode};
+
+use crate::event::to_json;
+use crate::refusal::{Code, Refusal};
+
+/// What a handler comes to.
+pub type Answer = Result<Response<Bytes>, Refusal>;
+
+pub const HTML: MediaType<'static> = MediaType::new(mediatype::names::TEXT, mediatype::names::HTML);
+pub const JSON: MediaType<'static> = MediaType::new(mediatype::names::APPLICATION, mediatype::names::JSON);
+/// Stands for "no content" among types to choose from; it is last in everybody's list.
+pub const NOTHING: MediaType<'static> = MediaType::new(mediatype::names::APPLICATION, mediatype::names::OCTET_STREAM);
+
+/// An answer with a status and without a body.
+pub fn bare(status: StatusCode) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = status;
+    response
+}
+
+/// An answer with a body of a type. Nothing that says who is here may be kept by caches.
+pub fn content(status: StatusCode, ty: &'static str, body: impl Into<Bytes>) -> Response<Bytes> {
+    let mut response = bare(status);
+    *response.body_mut() = body.into();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(ty));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// A JSON answer.
+pub fn json(status: StatusCode, body: &impl Serialize) -> Response<Bytes> {
+    content(status, "application/json", to_json(body))
+}
+
+/// Sends the client elsewhere.
+pub fn redirect(status: StatusCode, to: &'static str) -> Response<Bytes> {
+    with(bare(status), header::LOCATION, to)
+}
+
+/// The same answer with one more header.
+pub fn with(mut response: Response<Bytes>, name: HeaderName, value: &'static str) -> Response<Bytes> {
+    response.headers_mut().insert(name, HeaderValue::from_static(value));
+    response
+}
+
+/// Which of `available` the client prefers (RFC 9110, 12.5.1); the first when it says nothing of use.
+pub fn preferred<'a>(headers: &HeaderMap, available: &'a [MediaType<'static>]) -> &'a MediaType<'static> {
+    let accept = headers.typed_get::<Accept>();
+    accept.and_then(|accept| accept.negotiate(available)).unwrap_or(&available[0])
+}
+
+/// RFC 9457, with our members `code`, `field` and `retry`.
+#[derive(Serialize)]
+struct Problem<'a> {
+    r#type: &'a str,
+    title: &'a str,
+    status: u16,
+    code: &'a str,
+    detail: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<&'a str>,
+    retry: bool,
+}
+
+/// What goes out over HTTP for an answer or a refusal.
+pub fn respond(answer: Answer) -> warp::reply::Response {
+    warp::Reply::into_response(answer.unwrap_or_else(|refusal| problem(&refusal)))
+}
+
+fn problem(refusal: &Refusal) -> Response<Bytes> {
+    let row = refusal.code.row();
+    let status = StatusCode::from_u16(row.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let problem = Problem {
+        r#type: "about:blank",
+        title: status.canonical_reason().unwrap_or_default(),
+        status: row.status,
+        code: row.name,
+        detail: &refusal.message,
+        field: refusal.field.as_deref(),
+        retry: row.retry,
+    };
+    let mut response = content(status, "application/problem+json", to_json(&problem));
+    if let Some(allow) = refusal.allow {
+        response = with(response, header::ALLOW, allow);
+    }
+    // RFC 9110, 15.5.22, and RFC 6455, 4.4.
+    if refusal.code == Code::UpgradeRequired {
+        response = with(response, header::UPGRADE, "websocket");
+        response = with(response, header::SEC_WEBSOCKET_VERSION, "13");
+    }
+    // What is left of such a body must not be read as a next request.
+    if matches!(refusal.code, Code::BodyTooLarge | Code::TooSlow) {
+        response = with(response, header::CONNECTION, "close");
+    }
+    response
+}

@@ -1,0 +1,163 @@
+//! A request as handlers see it.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use futures_util::{Stream, TryStreamExt};
+use headers::{ContentType, HeaderMapExt};
+use percent_encoding::percent_decode_str;
+use serde::de::DeserializeOwned;
+use tokio::time::{error::Elapsed, timeout};
+use warp::Filter;
+use warp::http::{HeaderMap, Method, Version, header};
+
+use crate::gateway::Gateway;
+use crate::handover::Slot;
+use crate::http::query::well_encoded;
+use crate::name::Name;
+use crate::refusal::{Code, Refusal};
+
+/// A request, and the gateway that it asks.
+pub struct Call {
+    pub gateway: Arc<Gateway>,
+    pub method: Method,
+    pub headers: HeaderMap,
+    pub version: Version,
+    pub query: String,
+    pub slot: Slot,
+    body: Pin<Box<dyn Stream<Item = Result<Bytes, warp::Error>> + Send + Sync>>,
+}
+
+/// How much of a body that is too large is still read, so that the client is done sending when our
+/// refusal comes: a reset would eat it.
+const OVERRUN: usize = 16 * 1024 * 1024;
+const OVERRUN_WITHIN: Duration = Duration::from_secs(2);
+
+/// Takes a request apart. Always matches.
+pub fn call(gateway: Arc<Gateway>) -> impl Filter<Extract = (Call,), Error = warp::Rejection> + Clone {
+    let query = warp::query::raw().or(warp::any().map(String::new)).unify();
+    warp::method()
+        .and(warp::header::headers_cloned())
+        .and(warp::ext::get::<Version>())
+        .and(query)
+        .and(warp::ext::get::<Slot>())
+        .and(warp::body::stream())
+        .map(move |method, headers, version, query, slot, body| {
+            let body = TryStreamExt::map_ok(body, all_of);
+            Call { gateway: gateway.clone(), method, headers, version, query, slot, body: Box::pin(body) }
+        })
+}
+
+fn all_of(mut data: impl Buf) -> Bytes {
+    data.copy_to_bytes(data.remaining())
+}
+
+impl Call {
+    /// Refuses methods but these; `HEAD` goes with `GET`.
+    pub fn only(&self, allow: &'static str) -> Result<(), Refusal> {
+        if allow.split(", ").any(|method| method == self.method.as_str()) {
+            return Ok(());
+        }
+        let message = format!("this path knows {allow}");
+        Err(Refusal { allow: Some(allow), ..Refusal::new(Code::MethodNotAllowed, message) })
+    }
+
+    /// Whether the request brings a body, or says it will.
+    pub fn has_body(&self) -> bool {
+        let length = self.headers.get(header::CONTENT_LENGTH);
+        length.is_some_and(|length| length != "0") || self.headers.contains_key(header::TRANSFER_ENCODING)
+    }
+
+    /// The body as JSON; `None` without one.
+    pub async fn json<T: DeserializeOwned>(&mut self) -> Result<Option<T>, Refusal> {
+        if !self.has_body() {
+            return Ok(None);
+        }
+        self.is_type("application", "json")?;
+        let body = self.body().await?;
+        let parsed = serde_json::from_slice(&body).map(Some);
+        parsed.map_err(|error| Refusal::new(Code::BadJson, format!("body: {error}")).of("body"))
+    }
+
+    /// The body as a form's text.
+    pub async fn form(&mut self) -> Result<String, Refusal> {
+        self.is_type("application", "x-www-form-urlencoded")?;
+        let not_utf8 = |_| Refusal::new(Code::BadParameter, "the form is not UTF-8").of("body");
+        String::from_utf8(self.body().await?.into()).map_err(not_utf8)
+    }
+
+    fn is_type(&self, ty: &str, sub: &str) -> Result<(), Refusal> {
+        let is = self.headers.typed_get::<ContentType>().map(headers::Mime::from);
+        if is.is_some_and(|is| (is.type_().as_str(), is.subtype().as_str()) == (ty, sub)) {
+            return Ok(());
+        }
+        let message = format!("Content-Type is not {ty}/{sub}");
+        Err(Refusal::new(Code::WrongType, message).of("Content-Type"))
+    }
+
+    async fn body(&mut self) -> Result<Bytes, Refusal> {
+        let (most, within) = (self.gateway.config().max_body, self.gateway.config().request_within);
+        let expects = self.headers.contains_key(header::EXPECT);
+        let announced = self.headers.typed_get::<headers::ContentLength>();
+        // A client that asks before it sends is told at once.
+        if expects && announced.is_some_and(|length| length.0 > most as u64) {
+            return Err(too_large(most));
+        }
+        let mut body = BytesMut::new();
+        let read = timeout(within, self.read(&mut body, most)).await;
+        match read {
+            Err(Elapsed { .. }) => {
+                let message = format!("the body did not arrive within {}", humantime::format_duration(within));
+                Err(Refusal::new(Code::TooSlow, message).of("body"))
+            }
+            Ok(Err(_)) => Err(Refusal::new(Code::BadRequest, "the body broke off").of("body")),
+            Ok(Ok(())) if body.len() > most => {
+                let _ = timeout(OVERRUN_WITHIN, self.read(&mut BytesMut::new(), OVERRUN)).await;
+                Err(too_large(most))
+            }
+            Ok(Ok(())) => Ok(body.freeze()),
+        }
+    }
+
+    /// Reads on, and stops early once there is more than `most`.
+    async fn read(&mut self, into: &mut BytesMut, most: usize) -> Result<(), warp::Error> {
+        while into.len() <= most
+            && let Some(data) = self.body.try_next().await?
+        {
+            into.extend_from_slice(&data);
+        }
+        Ok(())
+    }
+}
+
+fn too_large(most: usize) -> Refusal {
+    Refusal::new(Code::BodyTooLarge, format!("the body has more than {most} bytes")).of("body")
+}
+
+/// A path's segment as it came: percent-encoded, and not judged yet.
+pub struct Segment(String);
+
+impl FromStr for Segment {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Segment(text.to_owned()))
+    }
+}
+
+impl Segment {
+    /// The name in it (RFC 3986, 2.1).
+    pub fn name(&self, field: &str) -> Result<Name, Refusal> {
+        if !well_encoded(self.0.as_bytes()) {
+            let message = format!("{field} has a % that is not followed by two hexadecimal digits");
+            return Err(Refusal::new(Code::BadName, message).of(field));
+        }
+        let decoded = percent_decode_str(&self.0).decode_utf8();
+        let text = decoded.map_err(|_| Refusal::new(Code::BadName, format!("{field} is not UTF-8")).of(field))?;
+        Name::new(field, &text)
+    }
+}

@@ -1,0 +1,115 @@
+//! The page, and what it is made of.
+
+use askama::Template;
+use bytes::Bytes;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use rust_embed::{EmbeddedFile, RustEmbed};
+use warp::http::header::{self, HeaderValue};
+use warp::http::{Response, StatusCode};
+
+use crate::event::Joined;
+use crate::http::answer::{self, Answer};
+use crate::http::api;
+use crate::http::call::Call;
+use crate::http::query::Query;
+use crate::name::Name;
+use crate::refusal::{Code, Refusal};
+
+/// Members on the page as it is served: what fits many screens. The script brings the others.
+const SHOWN: usize = 500;
+
+/// No script, style or image but our own, nothing inline, no frame around us (CSP 3).
+const POLICY: &str =
+    "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'";
+
+/// The page's script, style and pictures.
+#[derive(RustEmbed)]
+#[folder = "web/"]
+#[exclude = "index.html"]
+#[exclude = "*.toml"]
+#[exclude = "*.json"]
+struct Assets;
+
+#[derive(Template)]
+#[template(path = "index.html", config = "web/askama.toml")]
+struct Page<'a> {
+    room: &'a str,
+    /// The room's name as a path's segment.
+    room_path: String,
+    cursor: String,
+    count: usize,
+    users: Vec<Row>,
+    version: &'static str,
+}
+
+struct Row {
+    user: String,
+    meta: String,
+    joined: String,
+}
+
+/// `GET /`
+pub async fn home(call: Call) -> Answer {
+    call.only("GET, HEAD")?;
+    Ok(answer::redirect(StatusCode::FOUND, "/users"))
+}
+
+/// `GET /users`
+pub async fn users(call: Call) -> Answer {
+    call.only("GET, HEAD")?;
+    let page = match *answer::preferred(&call.headers, &[answer::HTML, answer::JSON]) == answer::JSON {
+        true => api::list(&Name::lobby(), &call, &Query::lenient(&call.query, &api::LIST)?)?,
+        false => html(&call)?,
+    };
+    Ok(answer::with(page, header::VARY, "accept"))
+}
+
+fn html(call: &Call) -> Answer {
+    let room = Name::lobby();
+    let (cursor, count, members) = api::page(call, &room, None, SHOWN);
+    let row = |member: &std::sync::Arc<crate::roster::Member>| Row {
+        user: member.user.to_string(),
+        meta: member.meta.as_str().to_owned(),
+        joined: Joined(member.joined).to_string(),
+    };
+    let page = Page {
+        room: &room,
+        room_path: utf8_percent_encode(&room, NON_ALPHANUMERIC).to_string(),
+        cursor: cursor.to_string(),
+        count,
+        users: members.iter().map(row).collect(),
+        version: env!("CARGO_PKG_VERSION"),
+    };
+    let html = page.render().map_err(|error| Refusal::new(Code::Failed, format!("the page failed: {error}")))?;
+    let response = answer::content(StatusCode::OK, "text/html; charset=utf-8", html);
+    let response = answer::with(response, header::CONTENT_SECURITY_POLICY, POLICY);
+    // Not "no-referrer": with it the origin of the page's own forms would be null.
+    Ok(answer::with(response, header::REFERRER_POLICY, "same-origin"))
+}
+
+/// `GET /assets/{file}`
+pub async fn asset(file: String, call: Call) -> Answer {
+    call.only("GET, HEAD")?;
+    let Some(asset) = Assets::get(&file) else {
+        return Err(Refusal::new(Code::NotFound, "there is no such file"));
+    };
+    let etag = etag(&asset);
+    if call.headers.get(header::IF_NONE_MATCH) == Some(&etag) {
+        return Ok(tagged(answer::bare(StatusCode::NOT_MODIFIED), etag));
+    }
+    let mut response = answer::content(StatusCode::OK, "", asset.data.into_owned());
+    if let Ok(ty) = HeaderValue::from_str(asset.metadata.mimetype()) {
+        response.headers_mut().insert(header::CONTENT_TYPE, ty);
+    }
+    Ok(tagged(response, etag))
+}
+
+fn etag(asset: &EmbeddedFile) -> HeaderValue {
+    let hash: String = asset.metadata.sha256_hash().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    HeaderValue::from_str(&format!("\"{hash}\"")).unwrap_or(HeaderValue::from_static("\"\""))
+}
+
+fn tagged(mut response: Response<Bytes>, etag: HeaderValue) -> Response<Bytes> {
+    response.headers_mut().insert(header::ETAG, etag);
+    response
+}

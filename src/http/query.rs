@@ -1,0 +1,113 @@
+//! Parameters in queries and forms, form-encoded (WHATWG URL, 5.1).
+
+use std::collections::HashMap;
+use std::str::FromStr;
+
+use percent_encoding::percent_decode;
+
+use crate::refusal::{Code, Refusal};
+
+/// Parameters by name, each at most once, none of them empty.
+#[derive(Debug)]
+pub struct Query(HashMap<String, String>);
+
+/// Whether each % is followed by two hexadecimal digits (RFC 3986, 2.1).
+pub fn well_encoded(text: &[u8]) -> bool {
+    text.split(|byte| *byte == b'%').skip(1).all(|rest| rest.len() > 1 && rest[..2].iter().all(u8::is_ascii_hexdigit))
+}
+
+impl Query {
+    /// Reads a query of which only the `known` parameters may be there.
+    pub fn strict(text: &str, known: &[&str]) -> Result<Self, Refusal> {
+        Query::read(text, |name| match known.contains(&name) {
+            true => Ok(true),
+            false if known.is_empty() => Err(bad(name, "is not known; this path takes no parameters")),
+            false => Err(bad(name, &format!("is not known; there are {}", known.join(", ")))),
+        })
+    }
+
+    /// Reads a query's `known` parameters and passes over others.
+    pub fn lenient(text: &str, known: &[&str]) -> Result<Self, Refusal> {
+        Query::read(text, |name| Ok(known.contains(&name)))
+    }
+
+    fn read(text: &str, takes: impl Fn(&str) -> Result<bool, Refusal>) -> Result<Self, Refusal> {
+        if !well_encoded(text.as_bytes()) {
+            return Err(Refusal::new(
+                Code::BadParameter,
+                "the query has a % that is not followed by two hexadecimal digits",
+            ));
+        }
+        if percent_decode(text.as_bytes()).decode_utf8().is_err() {
+            return Err(Refusal::new(Code::BadParameter, "the query is not UTF-8"));
+        }
+        let mut all = HashMap::new();
+        for (name, value) in form_urlencoded::parse(text.as_bytes()) {
+            if takes(&name)? && all.insert(name.clone().into_owned(), value.into_owned()).is_some() {
+                return Err(bad(&name, "is given twice"));
+            }
+        }
+        all.retain(|_, value| !value.is_empty());
+        Ok(Query(all))
+    }
+
+    /// The parameter `name`.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// The parameter `name` as a number from `least` to `most`.
+    pub fn number<N>(&self, name: &str, least: N, most: N) -> Result<Option<N>, Refusal>
+    where
+        N: FromStr + PartialOrd + std::fmt::Display,
+    {
+        let Some(text) = self.get(name) else {
+            return Ok(None);
+        };
+        let number = text.parse().ok().filter(|number| (&least..=&most).contains(&number));
+        number.map(Some).ok_or_else(|| bad(name, &format!("is not a number from {least} to {most}")))
+    }
+}
+
+fn bad(name: &str, what: &str) -> Refusal {
+    // The name comes from the client: it is shown shortened.
+    let shown: String = name.chars().take(64).collect();
+    Refusal::new(Code::BadParameter, format!("parameter {shown:?} {what}")).of(shown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_what_is_known_once_and_decodes_it() {
+        let query = Query::strict("a=x+y%2Fz%C3%A9&b=", &["a", "b"]).unwrap();
+        assert_eq!((query.get("a"), query.get("b")), (Some("x y/zé"), None));
+    }
+
+    #[test]
+    fn refuses_what_is_unknown_doubled_or_badly_encoded() {
+        for (text, said) in [
+            ("c=1", "parameter \"c\" is not known; there are a, b"),
+            ("a=1&a=1", "parameter \"a\" is given twice"),
+            ("a=&a=1", "parameter \"a\" is given twice"),
+            ("a=%zz", "the query has a % that is not followed by two hexadecimal digits"),
+            ("a=%f", "the query has a % that is not followed by two hexadecimal digits"),
+            ("a=%ff", "the query is not UTF-8"),
+        ] {
+            assert_eq!(Query::strict(text, &["a", "b"]).unwrap_err().message, said, "{text}");
+        }
+        assert!(Query::lenient("c=1&c=2", &["a"]).is_ok());
+        assert!(Query::lenient("a=1&a=2", &["a"]).is_err());
+    }
+
+    #[test]
+    fn numbers_have_bounds() {
+        let number = |text| Query::strict(text, &["n"]).unwrap().number("n", 1, 10);
+        assert_eq!(number("n=10"), Ok(Some(10)));
+        assert_eq!(number(""), Ok(None));
+        for bad in ["n=0", "n=11", "n=x", "n=-1", "n=99999999999999999999"] {
+            assert_eq!(number(bad).unwrap_err().message, "parameter \"n\" is not a number from 1 to 10", "{bad}");
+        }
+    }
+}

@@ -1,0 +1,36 @@
+#![doc = include_str!("ARCHITECTURE.md")]
+
+// The modules in the order in which data flows: first the pure core, which knows no executor, clock
+// or socket; then what tasks share; then the edge, where bytes come in and go out.
+
+pub mod refusal;
+pub mod name;
+pub mod meta;
+pub mod command;
+pub mod roster;
+pub mod event;
+pub mod history;
+pub mod snapshot;
+pub mod changes;
+pub mod presence;
+pub mod framing;
+pub mod websocket;
+
+pub mod tasks;
+pub mod config;
+pub mod batch;
+pub mod edition;
+pub mod room;
+pub mod reader;
+pub mod connection;
+pub mod hub;
+pub mod gateway;
+
+pub mod handover;
+pub mod http;
+pub mod server;
+
+pub use config::Config;
+pub use name::Name;
+pub use server::{Server, StartError};
+pub use tasks::Faults;

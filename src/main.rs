@@ -1,0 +1,120 @@
+//! Presently, the program: options, logs, signals, exit codes.
+
+use std::io::IsTerminal;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use presently::config::{LogFormat, Other};
+use presently::{Config, Server};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::timeout;
+use tracing_subscriber::EnvFilter;
+
+/// How long a gateway may take to say that it is well.
+const HEALTH_WITHIN: Duration = Duration::from_secs(3);
+
+/// Exit codes: 0 when stopped by a signal (or healthy), 1 when it could not serve (or is not
+/// healthy), 2 for a bad option.
+#[tokio::main]
+async fn main() -> ExitCode {
+    let config = match Config::try_parse() {
+        Ok(config) => config,
+        Err(error) => return refuse_options(&error),
+    };
+    match config.other {
+        Some(Other::Health) => health(config.listen).await,
+        None => serve(config).await,
+    }
+}
+
+async fn serve(config: Config) -> ExitCode {
+    if let Err(error) = log(&config) {
+        eprintln!("presently: --log: {error}");
+        return ExitCode::from(2);
+    }
+    let served = async {
+        let stop = stop_signal().map_err(|error| format!("cannot listen for signals: {error}"))?;
+        let server = Server::bind(config).await.map_err(|error| error.to_string())?;
+        server.run(stop).await;
+        Ok::<_, String>(())
+    };
+    match served.await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("presently: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Resolves on SIGTERM or Ctrl-C.
+fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+/// Logs go to stderr. A panic is logged like any other error: one line, and the gateway goes on.
+fn log(config: &Config) -> Result<(), String> {
+    let filter = EnvFilter::try_new(&config.log).map_err(|error| error.to_string())?;
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match config.log_format {
+        LogFormat::Plain => logs.with_ansi(std::io::stderr().is_terminal()).with_target(false).init(),
+        LogFormat::Json => logs.json().init(),
+    }
+    std::panic::set_hook(Box::new(|panic| tracing::error!("{}", panic.to_string().replace('\n', " "))));
+    Ok(())
+}
+
+/// Help and version as clap prints them; a mistake as one sentence.
+fn refuse_options(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        print!("{error}");
+        return ExitCode::SUCCESS;
+    }
+    let text = error.to_string();
+    let sentence = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+    eprintln!("presently: {sentence}; see presently --help");
+    ExitCode::from(2)
+}
+
+/// Asks the gateway at `listen` whether it is well.
+async fn health(listen: SocketAddr) -> ExitCode {
+    match timeout(HEALTH_WITHIN, ask(reachable(listen))).await {
+        Ok(Ok(answer)) if answer.starts_with("HTTP/1.1 200 ") => ExitCode::SUCCESS,
+        Ok(Ok(answer)) => unwell(listen, answer.lines().next().unwrap_or("an empty answer")),
+        Ok(Err(error)) => unwell(listen, &error.to_string()),
+        Err(_) => unwell(listen, "no answer in 3 s"),
+    }
+}
+
+fn unwell(listen: SocketAddr, why: &str) -> ExitCode {
+    eprintln!("presently: the gateway at {listen} is not well: {why}");
+    ExitCode::FAILURE
+}
+
+/// "All addresses" is for listening; what asks from here goes to the loopback one.
+fn reachable(mut listen: SocketAddr) -> SocketAddr {
+    if listen.ip().is_unspecified() {
+        listen.set_ip(if listen.is_ipv4() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { IpAddr::V6(Ipv6Addr::LOCALHOST) });
+    }
+    listen
+}
+
+async fn ask(address: SocketAddr) -> std::io::Result<String> {
+    let mut socket = TcpStream::connect(address).await?;
+    let request = format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    socket.write_all(request.as_bytes()).await?;
+    let mut answer = Vec::new();
+    socket.take(16 * 1024).read_to_end(&mut answer).await?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}

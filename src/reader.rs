@@ -1,0 +1,255 @@
+//! A reader: a place in a room, and the bytes that come next from there.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use crate::changes::{self, Changes};
+use crate::edition::Edition;
+use crate::event::{Change, Cursor, Event, to_json};
+use crate::framing::{Form, Frame, Framing};
+use crate::name::Name;
+use crate::presence::Presence;
+use crate::room::{Following, Room};
+
+/// The most events joined in one step for a reader that catches up, so that a step stays short.
+const STEP: usize = 256;
+
+/// A cursor that follows a room. Whatever it is asked for comes from the room itself: a reader
+/// that waits for its socket costs nothing, however much happens meanwhile.
+#[derive(Debug)]
+pub struct Reader {
+    following: Following,
+    place: Place,
+}
+
+#[derive(Debug)]
+enum Place {
+    /// Has read nothing yet; brought this cursor.
+    Fresh(Option<Cursor>),
+    /// Amid a snapshot, of which this part comes next.
+    Snapshot(Arc<Edition>, usize),
+    /// Amid changes, of which this part comes next.
+    Changes(Changes, changes::Next),
+    /// Has read all up to this offset.
+    At(u64),
+}
+
+/// What a reader gets in one step.
+enum Step {
+    Nothing,
+    Resumed(Cursor, Vec<Arc<Event>>),
+    Events(Vec<Arc<Event>>),
+    Changes(Changes),
+    Snapshot,
+}
+
+#[derive(Serialize)]
+struct Resumed<'a> {
+    action: &'a str,
+    room: &'a Name,
+    cursor: Cursor,
+}
+
+impl Reader {
+    /// Starts after `cursor`, or from a snapshot if what followed it is no longer in history. Nothing
+    /// in between is lost or repeated.
+    pub fn resume(following: Following, cursor: Option<Cursor>) -> Self {
+        Reader { following, place: Place::Fresh(cursor) }
+    }
+
+    /// Starts with what happens next.
+    pub fn from_now_on(following: Following) -> Self {
+        let head = following.room().look(|presence| presence.head().offset);
+        Reader { following, place: Place::At(head) }
+    }
+
+    /// The room it follows.
+    pub fn room(&self) -> &Arc<Room> {
+        self.following.room()
+    }
+
+    /// Whether the reader has read all up to `offset`, and not less.
+    pub fn stands_at(&self, offset: u64) -> bool {
+        matches!(self.place, Place::At(at) if at == offset)
+    }
+
+    /// Notes that events up to `offset` were sent along from a batch.
+    pub fn moved_to(&mut self, offset: u64) {
+        self.place = Place::At(offset);
+    }
+
+    /// The bytes that come next, or `None` when the reader has read all there is.
+    pub fn next(&mut self, framing: Framing) -> Option<Bytes> {
+        match std::mem::replace(&mut self.place, Place::Fresh(None)) {
+            Place::Snapshot(edition, number) => return Some(self.snapshot_part(edition, number, framing)),
+            Place::Changes(changes, next) => return Some(self.changes_part(changes, next, framing)),
+            place @ (Place::Fresh(_) | Place::At(_)) => self.place = place,
+        }
+        match self.room().look(|presence| self.step(presence, framing.form)) {
+            Step::Nothing => None,
+            Step::Snapshot => Some(self.snapshot_part(self.room().edition(), 0, framing)),
+            Step::Changes(changes) if framing.form == Form::Exercise => Some(self.exercise(&changes, framing)),
+            Step::Changes(changes) => Some(self.changes_part(changes, changes::Next::default(), framing)),
+            Step::Events(events) => {
+                self.move_behind(&events);
+                Some(framing.frame(events.iter().map(|event| Frame::Event(event))))
+            }
+            Step::Resumed(cursor, events) => {
+                self.place = Place::At(cursor.offset);
+                self.move_behind(&events);
+                Some(self.resumed(cursor, &events, framing))
+            }
+        }
+    }
+
+    /// Decides what comes next, under the room's lock; encoding is for afterwards.
+    fn step(&self, presence: &Presence, form: Form) -> Step {
+        let events = |offset| {
+            let after = presence.after(offset)?;
+            Some(after.take(STEP).cloned().collect::<Vec<_>>())
+        };
+        // For the exercise's readers a snapshot is out of the way, so changes are better if at all known.
+        let better = |changes: &Changes| changes.len() <= presence.roster().len() || form == Form::Exercise;
+        let changes = |offset| presence.changes(offset).filter(better).map(Step::Changes);
+        match self.place {
+            Place::At(offset) => match events(offset) {
+                Some(events) if events.is_empty() => Step::Nothing,
+                Some(events) => Step::Events(events),
+                None => changes(offset).unwrap_or(Step::Snapshot),
+            },
+            Place::Fresh(brought) => {
+                // A cursor of another life of the room, or of another room, is no place at all.
+                let brought = brought.filter(|cursor| cursor.epoch == presence.head().epoch);
+                let resumed = || brought.and_then(|cursor| Some(Step::Resumed(cursor, events(cursor.offset)?)));
+                // To one of the exercise's readers we could not say that these are changes.
+                let old = brought.filter(|_| form != Form::Exercise);
+                resumed().or_else(|| changes(old?.offset)).unwrap_or(Step::Snapshot)
+            }
+            Place::Snapshot(..) | Place::Changes(..) => Step::Nothing,
+        }
+    }
+
+    fn move_behind(&mut self, events: &[Arc<Event>]) {
+        if let Some(last) = events.last() {
+            self.place = Place::At(last.cursor.offset);
+        }
+    }
+
+    /// The exercise's readers simply go on: they know no frame that says so.
+    fn resumed(&self, cursor: Cursor, events: &[Arc<Event>], framing: Framing) -> Bytes {
+        let room = self.following.room().look(|presence| presence.room().clone());
+        let json = to_json(&Resumed { action: "resumed", room: &room, cursor });
+        let says_so = framing.form != Form::Exercise;
+        let first = says_so.then_some(Frame::Object(&json, Some(cursor), "resumed"));
+        framing.frame(first.into_iter().chain(events.iter().map(|event| Frame::Event(event))))
+    }
+
+    fn snapshot_part(&mut self, edition: Arc<Edition>, number: usize, framing: Framing) -> Bytes {
+        let (bytes, last) = edition.part(number, framing);
+        self.place = match last {
+            true => Place::At(edition.cursor().offset),
+            false => Place::Snapshot(edition, number + 1),
+        };
+        bytes
+    }
+
+    /// As with a snapshot, only the last part has a cursor to resume from.
+    fn changes_part(&mut self, changes: Changes, next: changes::Next, framing: Framing) -> Bytes {
+        let part = changes.part(next);
+        let cursor = part.next.is_none().then_some(changes.cursor());
+        let bytes = framing.frame([Frame::Object(&part.json, cursor, "changes")].into_iter());
+        self.place = match part.next {
+            Some(next) => Place::Changes(changes, next),
+            None => Place::At(changes.cursor().offset),
+        };
+        bytes
+    }
+
+    /// The exercise's readers know no changes: for them they are the events that lead there.
+    fn exercise(&mut self, changes: &Changes, framing: Framing) -> Bytes {
+        let (room, cursor) = (changes.room(), changes.cursor());
+        let gone = changes.gone().iter().map(|(user, reason)| Change::Del(user.clone(), *reason));
+        let new = changes.set().iter().filter(|set| set.new).map(|set| Change::Add(set.member.as_ref().clone()));
+        let events: Vec<_> = gone.chain(new).map(|change| Event::new(room, cursor, change)).collect();
+        self.place = Place::At(cursor.offset);
+        framing.frame(events.iter().map(Frame::Event))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::Command;
+    use crate::presence::Bounds;
+    use crate::room::Rooms;
+
+    const SSE: Framing = Framing { form: Form::Sse, chunked: false };
+
+    fn rooms() -> Rooms {
+        Rooms::new(10, Bounds { history: 10, members: 0 })
+    }
+
+    fn sign_in(rooms: &Rooms, user: impl ToString) -> Cursor {
+        let user = user.to_string().parse().unwrap();
+        rooms.change(&Name::lobby(), &[Command::SignIn { user, meta: None }]).unwrap().cursor
+    }
+
+    fn text(reader: &mut Reader) -> String {
+        let mut all = String::new();
+        while let Some(bytes) = reader.next(SSE) {
+            all.push_str(str::from_utf8(&bytes).unwrap());
+        }
+        all
+    }
+
+    #[test]
+    fn an_event_between_the_parts_of_a_snapshot_comes_after_them() {
+        let rooms = rooms();
+        for n in 0..1_000 {
+            sign_in(&rooms, n);
+        }
+        let mut reader = Reader::resume(rooms.follow(&Name::lobby()).unwrap(), None);
+        let first = reader.next(SSE).unwrap();
+        assert!(!first.starts_with(b"id:"), "a stream cut here must not resume");
+        sign_in(&rooms, "late");
+        let rest = text(&mut reader);
+        let (late, last) = (rest.find("\"late\"").unwrap(), rest.find("\"last\":true").unwrap());
+        assert!(last < late && rest.matches("late").count() == 1);
+    }
+
+    #[test]
+    fn a_reader_behind_history_gets_what_is_shorter_and_goes_on() {
+        let rooms = rooms();
+        (0..50).for_each(|n| assert!(sign_in(&rooms, n).offset > 0));
+        let mut late = Reader::resume(rooms.follow(&Name::lobby()).unwrap(), None);
+        assert!(text(&mut late).contains("\"snapshot\""));
+        for (events, frame) in [(10, "\"add\""), (11, "\"changes\""), (200, "\"snapshot\"")] {
+            for n in 0..events {
+                sign_in(&rooms, format!("{events} {n}"));
+            }
+            let caught_up = text(&mut late);
+            let expected = if frame == "\"add\"" { events } else { 1 };
+            assert_eq!(caught_up.matches(frame).count(), expected, "after {events}");
+            assert_eq!(caught_up.matches("\"action\"").count(), expected, "after {events}");
+        }
+    }
+
+    #[test]
+    fn an_exercise_reader_behind_history_gets_the_events_that_lead_there() {
+        const EXERCISE: Framing = Framing { form: Form::Exercise, chunked: false };
+        let rooms = rooms();
+        sign_in(&rooms, "ann");
+        let mut late = Reader::from_now_on(rooms.follow(&Name::lobby()).unwrap());
+        (0..9).for_each(|n| assert!(sign_in(&rooms, n).offset > 0));
+        let out = Command::SignOut { user: "ann".parse().unwrap() };
+        rooms.change(&Name::lobby(), &[out]).unwrap();
+        let head = sign_in(&rooms, "bob");
+        let bytes = late.next(EXERCISE).unwrap();
+        let text = str::from_utf8(&bytes).unwrap();
+        assert!(text.starts_with(&format!("id: {head}\ndata: {{\"action\":\"del\",\"user\":\"ann\"}}\n\n")), "{text}");
+        assert_eq!(text.matches("\"add\"").count(), 10);
+        assert!(late.next(EXERCISE).is_none());
+    }
+}

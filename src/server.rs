@@ -1,0 +1,130 @@
+//! The listening socket, and one small task for each connection that comes in over it.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1::Builder;
+use hyper_util::rt::TokioTimer;
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::time::sleep;
+use tracing::{debug, info, warn};
+
+use crate::config::Config;
+use crate::gateway::Gateway;
+use crate::handover;
+use crate::http;
+use crate::refusal::Refusal;
+
+/// Connections that may wait to be accepted. The usual 128 makes some of a thousand clients that
+/// come at once wait a second or more for their next try.
+const BACKLOG: u32 = 4_096;
+
+/// How long to wait when nothing can be accepted, such as at the limit of open files: trying again
+/// at once would only burn the processor.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Why the gateway could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {}", reason(.source))]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The users given at start break a bound.
+    #[error("cannot sign in the users given at start: {}", .0.message)]
+    Users(Refusal),
+}
+
+fn reason(error: &io::Error) -> String {
+    let hints = [
+        (io::ErrorKind::AddrInUse, "the port is taken; choose another with --listen"),
+        (io::ErrorKind::AddrNotAvailable, "this machine has no such address; see --listen"),
+        (io::ErrorKind::PermissionDenied, "permission denied; ports below 1024 need a privilege"),
+    ];
+    let hint = hints.into_iter().find(|(kind, _)| *kind == error.kind());
+    hint.map_or_else(|| error.to_string(), |(_, hint)| hint.to_owned())
+}
+
+/// A gateway that listens.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+    gateway: Arc<Gateway>,
+}
+
+impl Server {
+    /// Listens on the configured address, and serves once [`Server::run`] is called.
+    pub async fn bind(config: Config) -> Result<Self, StartError> {
+        let address = config.listen;
+        let listener = listen(address).map_err(|source| StartError::Listen { address, source })?;
+        let address = listener.local_addr().map_err(|source| StartError::Listen { address, source })?;
+        let gateway = Gateway::start(config).map_err(StartError::Users)?;
+        Ok(Server { listener, address, gateway })
+    }
+
+    /// Where it listens.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `stop` resolves, then ends all streams politely: within 5 s.
+    pub async fn run(self, stop: impl Future<Output = ()>) {
+        info!(version = env!("CARGO_PKG_VERSION"), "listening on http://{}", self.address);
+        tokio::select! {
+            () = self.accept() => {}
+            () = stop => {}
+        }
+        drop(self.listener);
+        info!("stopping");
+        self.gateway.stop().await;
+        info!("stopped");
+    }
+
+    async fn accept(&self) {
+        let http = Arc::new(http1(self.gateway.config()));
+        let routes = http::routes(self.gateway.clone());
+        loop {
+            match self.listener.accept().await {
+                Ok((socket, _)) => {
+                    let (http, routes, gateway) = (http.clone(), routes.clone(), self.gateway.clone());
+                    self.gateway.tasks().spawn(async move {
+                        let served = handover::serve(socket, &http, routes, gateway.tasks().stop()).await;
+                        if let Err(error) = served {
+                            debug!(%error, "connection ended");
+                        }
+                    });
+                }
+                // The client was gone before it was accepted: its affair alone.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) => {
+                    warn!(%error, "cannot accept connections");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
+fn http1(config: &Config) -> Builder {
+    let mut http = Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(config.request_within).max_buf_size(config.max_head as usize);
+    http
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A restart may listen at once, while connections of the last run still linger.
+    socket.set_reuseaddr(true)?;
+    // Accepted sockets inherit it. Without, a frame can wait for the acknowledgement of the one before.
+    socket.set_nodelay(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}

@@ -1,0 +1,32 @@
+//! What the tests share: gateways to talk to, and clients that model the room they read.
+
+mod binary;
+mod client;
+mod conn;
+mod mirror;
+mod reader;
+mod server;
+mod sse;
+mod websocket;
+
+use std::time::Duration;
+
+pub use binary::{Binary, Finished};
+pub use client::{Client, Held, member_path, quoted};
+pub use conn::{Answer, Body, Conn, raw};
+pub use mirror::{Member, Mirror, Set, offset};
+pub use reader::{Reader, Transport};
+pub use server::TestServer;
+pub use sse::{Sse, SseEvent};
+pub use websocket::{BINARY, CLOSE, CONTINUATION, FIN, PING, PONG, RawWs, TEXT, frame, unmasked, upgrade};
+
+/// Longer than anything here takes: a hang becomes a failure that says what was awaited.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Awaits under [`DEADLINE`].
+pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(DEADLINE, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("waited in vain for {what}"),
+    }
+}

@@ -1,0 +1,131 @@
+//! Someone who asks a gateway over HTTP, and the questions that many tests ask.
+
+use std::net::SocketAddr;
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::Method;
+use reqwest::redirect::Policy;
+use serde_json::{Value, json};
+
+use super::{Answer, Member, Set, within};
+
+/// A name as it stands in a path.
+pub fn quoted(name: &str) -> String {
+    utf8_percent_encode(name, NON_ALPHANUMERIC).to_string()
+}
+
+/// What the gateway holds of one room at one moment.
+#[derive(Debug, PartialEq)]
+pub struct Held {
+    pub cursor: String,
+    pub users: Set,
+}
+
+/// Asks one gateway; follows no redirect, and no proxy gets in between.
+#[derive(Clone)]
+pub struct Client {
+    pub addr: SocketAddr,
+    http: reqwest::Client,
+}
+
+impl Client {
+    pub fn of(addr: SocketAddr) -> Self {
+        let http = reqwest::Client::builder().redirect(Policy::none()).no_proxy();
+        Self { addr, http: http.build().expect("a client") }
+    }
+
+    pub async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Vec<u8>>) -> Answer {
+        let method = Method::from_bytes(method.as_bytes()).expect("a method");
+        let mut request = self.http.request(method, format!("http://{}{path}", self.addr)).body(body.into());
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let answer = within(path, request.send()).await.expect("an answer");
+        let text = |value: &reqwest::header::HeaderValue| value.to_str().expect("a header in ASCII").to_owned();
+        Answer {
+            status: answer.status().as_u16(),
+            headers: answer.headers().iter().map(|(name, value)| (name.to_string(), text(value))).collect(),
+            body: within(path, answer.bytes()).await.expect("a body").to_vec(),
+        }
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, &[], "").await
+    }
+
+    pub async fn send_json(&self, method: &str, path: &str, body: &Value) -> Answer {
+        self.send(method, path, &[("content-type", "application/json")], body.to_string()).await
+    }
+
+    /// Signs in without a body; the cursor afterwards.
+    pub async fn sign_in(&self, room: &str, user: &str) -> String {
+        cursor_of(&self.send("PUT", &member_path(room, user), &[], "").await)
+    }
+
+    /// Signs in, or changes what is said of a member; the cursor afterwards.
+    pub async fn sign_in_as(&self, room: &str, user: &str, meta: &Value) -> String {
+        cursor_of(&self.send_json("PUT", &member_path(room, user), &json!({ "meta": meta })).await)
+    }
+
+    /// Signs out; the cursor afterwards.
+    pub async fn sign_out(&self, room: &str, user: &str) -> String {
+        self.send("DELETE", &member_path(room, user), &[], "").await.expect(204);
+        self.cursor(room).await
+    }
+
+    /// Changes many at once; the cursor afterwards.
+    pub async fn batch(&self, room: &str, changes: &Value) -> String {
+        cursor_of(&self.send_json("POST", &format!("/api/rooms/{}/users", quoted(room)), changes).await.expect(200))
+    }
+
+    /// Makes more events than a peer's buffers hold of one who does not read: 6 MB, where the kernel takes 4.
+    pub async fn flood(&self, room: &str) -> String {
+        let mut cursor = String::new();
+        for round in 0..6 {
+            let meta = json!({"round": round, "filling": "x".repeat(950)});
+            let add: Vec<_> = (0..900).map(|n| json!({"user": format!("flood{n}"), "meta": meta})).collect();
+            cursor = self.batch(room, &json!({ "add": add })).await;
+        }
+        cursor
+    }
+
+    pub async fn cursor(&self, room: &str) -> String {
+        cursor_of(&self.get(&format!("/api/rooms/{}", quoted(room))).await.expect(200))
+    }
+
+    /// The whole room while nobody changes it: all pages must be of one moment.
+    pub async fn held(&self, room: &str) -> Held {
+        let (mut held, count) = self.page(room, "").await;
+        while held.users.len() < count {
+            let after = held.users.last_key_value().expect("a page is not empty").0;
+            let (page, _) = self.page(room, after).await;
+            assert_eq!(page.cursor, held.cursor, "somebody changes {room}");
+            assert!(!page.users.is_empty(), "{count} are more than all pages have");
+            held.users.extend(page.users);
+        }
+        held
+    }
+
+    /// What is held of those after a name, as far as one page goes, and how many there are in all.
+    pub async fn page(&self, room: &str, after: &str) -> (Held, usize) {
+        let path = format!("/api/rooms/{}/users?limit=10000&after={}", quoted(room), quoted(after));
+        let page = self.get(&path).await.expect(200).json();
+        let users = page["users"].as_array().expect("users").iter().map(Member::parse).collect();
+        let cursor = page["cursor"].as_str().expect("a cursor").to_owned();
+        let count = page["count"].as_u64().expect("a count");
+        (Held { cursor, users }, usize::try_from(count).expect("a count"))
+    }
+
+    pub async fn restarts(&self) -> u64 {
+        self.get("/healthz").await.expect(200).json()["restarts"].as_u64().expect("a number")
+    }
+}
+
+pub fn member_path(room: &str, user: &str) -> String {
+    format!("/api/rooms/{}/users/{}", quoted(room), quoted(user))
+}
+
+fn cursor_of(answer: &Answer) -> String {
+    assert!(matches!(answer.status, 200 | 201), "{answer:?}");
+    answer.json()["cursor"].as_str().expect("a cursor").to_owned()
+}

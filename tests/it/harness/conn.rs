@@ -1,0 +1,234 @@
+//! A TCP connection that speaks just enough HTTP/1 to see every byte the gateway sends.
+
+use std::io;
+use std::net::SocketAddr;
+use std::str;
+
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+
+use super::within;
+
+/// An HTTP answer, whoever fetched it.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// The one header of that name; two would be a fault.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut found = self.headers.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name));
+        let value = found.next().map(|(_, value)| value.as_str());
+        assert!(found.next().is_none(), "{name} is there twice: {self:?}");
+        value
+    }
+
+    pub fn text(&self) -> &str {
+        str::from_utf8(&self.body).expect("a body in UTF-8")
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// Itself, if it has that status.
+    pub fn expect(self, status: u16) -> Self {
+        assert_eq!(self.status, status, "{:?} {}", self.headers, String::from_utf8_lossy(&self.body));
+        self
+    }
+
+    fn parse(head: &str) -> Self {
+        let mut lines = head.split("\r\n");
+        let status_line = lines.next().unwrap_or_default();
+        let status = status_line.split(' ').nth(1).and_then(|code| code.parse().ok());
+        let headers = lines.map(|line| {
+            let (name, value) = line.split_once(':').unwrap_or_else(|| panic!("no header: {line:?}"));
+            (name.to_owned(), value.trim().to_owned())
+        });
+        Self {
+            status: status.unwrap_or_else(|| panic!("no status line: {status_line:?}")),
+            headers: headers.collect(),
+            body: Vec::new(),
+        }
+    }
+}
+
+/// A connection and what has arrived on it.
+pub struct Conn {
+    pub stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Conn {
+    pub async fn open(addr: SocketAddr) -> Self {
+        let stream = within("a connection", TcpStream::connect(addr)).await.expect("a connection");
+        Self { stream, buffer: Vec::new() }
+    }
+
+    /// With so small a window that a peer soon can't write to who does not read.
+    pub async fn narrow(addr: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(4096).expect("a small buffer");
+        let stream = within("a connection", socket.connect(addr)).await.expect("a connection");
+        Self { stream, buffer: Vec::new() }
+    }
+
+    pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        within("bytes to be taken", self.stream.write_all(bytes.as_ref())).await.expect("an open connection");
+    }
+
+    /// Takes what arrives next; `Ok(false)` is the peer's clean end.
+    pub async fn fill(&mut self) -> io::Result<bool> {
+        Ok(self.stream.read_buf(&mut self.buffer).await? > 0)
+    }
+
+    /// Up to and without `mark`, which is taken too; `None` until it is there.
+    pub fn take_until(&mut self, mark: &[u8]) -> Option<Vec<u8>> {
+        let at = self.buffer.windows(mark.len()).position(|window| window == mark)?;
+        let mut taken = self.take(at + mark.len())?;
+        taken.truncate(at);
+        Some(taken)
+    }
+
+    /// Exactly `count` bytes; `None` until they are there.
+    pub fn take(&mut self, count: usize) -> Option<Vec<u8>> {
+        (self.buffer.len() >= count).then(|| self.take_up_to(count))
+    }
+
+    fn take_up_to(&mut self, count: usize) -> Vec<u8> {
+        self.buffer.drain(..count.min(self.buffer.len())).collect()
+    }
+
+    /// Whatever is there.
+    fn take_all(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.buffer)
+    }
+
+    /// What the next chunk holds; nothing in the last.
+    fn take_chunk(&mut self) -> Option<Vec<u8>> {
+        let digits = self.buffer.windows(2).position(|window| window == b"\r\n")?;
+        let text = str::from_utf8(&self.buffer[..digits]).expect("a chunk's size");
+        let size = usize::from_str_radix(text, 16).unwrap_or_else(|_| panic!("no chunk's size: {text:?}"));
+        let mut chunk = self.take(digits + 2 + size + 2)?;
+        assert!(chunk.ends_with(b"\r\n"), "a chunk ends with CRLF");
+        chunk.truncate(digits + 2 + size);
+        chunk.drain(..digits + 2);
+        Some(chunk)
+    }
+
+    async fn must_fill(&mut self, what: &str) {
+        let more = within(what, self.fill()).await;
+        assert!(more.unwrap_or_else(|error| panic!("{what}: {error}")), "the connection ended before {what}");
+    }
+
+    /// The head of the answer that comes next; its body is still to be read.
+    pub async fn head(&mut self) -> Answer {
+        loop {
+            if let Some(head) = self.take_until(b"\r\n\r\n") {
+                return Answer::parse(str::from_utf8(&head).expect("a head in UTF-8"));
+            }
+            self.must_fill("the head of an answer").await;
+        }
+    }
+
+    /// The answer that comes next, as one to `GET`.
+    pub async fn answer(&mut self) -> Answer {
+        let mut answer = self.head().await;
+        if answer.header("content-length").or(answer.header("transfer-encoding")).is_none() {
+            return answer;
+        }
+        let (mut body, mut bytes) = (Body::of(&answer), Vec::new());
+        while within("the body of an answer", body.read(self, &mut bytes)).await {}
+        assert!(body.clean, "the body of an answer was cut: {answer:?}");
+        answer.body = bytes;
+        answer
+    }
+
+    /// Sees that the connection ends, however.
+    pub async fn lost(mut self) {
+        while within("the end of the connection", self.fill()).await.is_ok_and(|more| more) {}
+    }
+
+    /// Sees that the peer closes, without a reset and without saying more.
+    pub async fn ended(mut self) {
+        let more = within("the end of the connection", self.fill()).await;
+        let more = more.expect("an end without a reset");
+        assert!(!more && self.buffer.is_empty(), "more came: {:?}", String::from_utf8_lossy(&self.buffer));
+    }
+}
+
+/// How the end of a body is told.
+enum Framing {
+    Chunked,
+    /// So many bytes are still to come.
+    Length(usize),
+    UntilClose,
+}
+
+/// The body of an answer that is being read.
+pub struct Body {
+    framing: Framing,
+    /// Whether it ended as its framing has it, and was not cut.
+    pub clean: bool,
+}
+
+impl Body {
+    pub fn of(answer: &Answer) -> Self {
+        let length = answer.header("content-length").map(|length| Framing::Length(length.parse().expect("a length")));
+        let chunked = answer.header("transfer-encoding") == Some("chunked");
+        assert!(length.is_none() || !chunked, "a body has one framing: {answer:?}");
+        let framing = if chunked { Framing::Chunked } else { length.unwrap_or(Framing::UntilClose) };
+        Self { framing, clean: false }
+    }
+
+    /// Appends what comes next; `false` when no more will come. Cancelling it loses nothing.
+    pub async fn read(&mut self, conn: &mut Conn, into: &mut Vec<u8>) -> bool {
+        loop {
+            let before = into.len();
+            self.decode(conn, into);
+            if into.len() > before {
+                return true;
+            }
+            if self.clean {
+                return false;
+            }
+            match conn.fill().await {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.clean = matches!(self.framing, Framing::UntilClose);
+                    return false;
+                }
+                Err(_) => return false,
+            }
+        }
+    }
+
+    fn decode(&mut self, conn: &mut Conn, into: &mut Vec<u8>) {
+        match &mut self.framing {
+            Framing::UntilClose => into.extend(conn.take_all()),
+            Framing::Length(left) => {
+                let bytes = conn.take_up_to(*left);
+                *left -= bytes.len();
+                self.clean = *left == 0;
+                into.extend(bytes);
+            }
+            Framing::Chunked => {
+                if let Some(chunk) = conn.take_chunk() {
+                    self.clean = chunk.is_empty();
+                    into.extend(chunk);
+                }
+            }
+        }
+    }
+}
+
+/// One request on a connection of its own, to the byte.
+pub async fn raw(addr: SocketAddr, request: impl AsRef<[u8]>) -> Answer {
+    let mut conn = Conn::open(addr).await;
+    conn.send(request).await;
+    conn.answer().await
+}

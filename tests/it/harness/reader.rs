@@ -1,0 +1,135 @@
+//! A reader that keeps a model of the room, over either transport.
+
+use std::net::SocketAddr;
+
+use futures_util::StreamExt;
+use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::{WebSocketStream, client_async};
+
+use super::{Conn, Mirror, Sse, SseEvent, quoted, within};
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Transport {
+    Sse,
+    Ws,
+}
+
+impl Transport {
+    pub const BOTH: [Self; 2] = [Self::Sse, Self::Ws];
+}
+
+enum Wire {
+    Sse(Box<Sse>),
+    Ws(Box<WebSocketStream<TcpStream>>),
+}
+
+pub struct Reader {
+    wire: Wire,
+    pub mirror: Mirror,
+    /// What the gateway said when it closed; only a WebSocket has it.
+    pub closed: Option<CloseFrame>,
+}
+
+impl Reader {
+    /// Begins with whatever the room is.
+    pub async fn open(addr: SocketAddr, transport: Transport, room: &str) -> Self {
+        Self::resume(addr, transport, Mirror::of(room)).await
+    }
+
+    /// Goes on where the mirror stands.
+    pub async fn resume(addr: SocketAddr, transport: Transport, mirror: Mirror) -> Self {
+        let since = mirror.cursor.clone().unwrap_or_default();
+        Self::over(Conn::open(addr).await, transport, mirror, &since).await
+    }
+
+    /// The same, with so small a window that the gateway soon can't write while nothing is read.
+    pub async fn narrow(addr: SocketAddr, transport: Transport, mirror: Mirror) -> Self {
+        let since = mirror.cursor.clone().unwrap_or_default();
+        Self::over(Conn::narrow(addr).await, transport, mirror, &since).await
+    }
+
+    /// Knows nothing of the room, and brings a cursor all the same.
+    pub async fn bringing(addr: SocketAddr, transport: Transport, room: &str, since: &str) -> Self {
+        Self::over(Conn::open(addr).await, transport, Mirror::of(room), since).await
+    }
+
+    async fn over(conn: Conn, transport: Transport, mirror: Mirror, since: &str) -> Self {
+        let room = quoted(&mirror.room);
+        let wire = match transport {
+            Transport::Sse => {
+                let path = format!("/api/rooms/{room}/stream");
+                Wire::Sse(Box::new(Sse::over(conn, &path, &[("Last-Event-ID", since)]).await))
+            }
+            Transport::Ws => {
+                let url = format!("ws://localhost/ws?room={room}&since={}", quoted(since));
+                let (stream, _) = within("a WebSocket", client_async(url, conn.stream)).await.expect("a WebSocket");
+                Wire::Ws(Box::new(stream))
+            }
+        };
+        Self { wire, mirror: mirror.reconnected(), closed: None }
+    }
+
+    /// Applies what comes next; `false` when nothing more will come. Cancelling it loses nothing.
+    pub async fn step(&mut self) -> bool {
+        let frame = match &mut self.wire {
+            Wire::Sse(stream) => stream.next().await.map(|event| told(&event)),
+            Wire::Ws(stream) => next_text(stream, &mut self.closed).await,
+        };
+        if let Some(frame) = &frame {
+            self.mirror.apply(frame);
+        }
+        frame.is_some()
+    }
+
+    pub async fn until(&mut self, what: &str, condition: impl Fn(&Mirror) -> bool) {
+        let reading = async {
+            while !condition(&self.mirror) {
+                assert!(self.step().await, "the stream ended before {what}: {:?}", self.mirror);
+            }
+        };
+        within(what, reading).await;
+    }
+
+    /// Reads until the set is what it was at the cursor, or later.
+    pub async fn caught_up(&mut self, cursor: &str) {
+        self.until(cursor, |mirror| mirror.reached(cursor)).await;
+    }
+
+    /// Reads until the first frame is applied, a large snapshot as a whole.
+    pub async fn begun(mut self) -> Self {
+        self.until("the first frame", Mirror::is_set).await;
+        self
+    }
+
+    /// Reads all that comes until the gateway ends it; whether that was in order.
+    pub async fn ended(&mut self) -> bool {
+        within("the end of the stream", async { while self.step().await {} }).await;
+        match &self.wire {
+            Wire::Sse(stream) => stream.ended_cleanly(),
+            Wire::Ws(_) => self.closed.is_some(),
+        }
+    }
+}
+
+/// The frame in an event, whose `id:` must be what it may resume from: not a part of a snapshot.
+fn told(event: &SseEvent) -> Value {
+    let frame: Value = serde_json::from_str(&event.data).expect("a JSON text");
+    let part = frame["last"].as_bool() == Some(false);
+    assert_eq!(event.id.as_deref(), frame["cursor"].as_str().filter(|_| !part), "{frame}");
+    assert_eq!(event.event, None, "a room's stream has plain messages: {frame}");
+    frame
+}
+
+async fn next_text(stream: &mut WebSocketStream<TcpStream>, closed: &mut Option<CloseFrame>) -> Option<Value> {
+    loop {
+        match stream.next().await?.ok()? {
+            Message::Text(text) => return Some(serde_json::from_str(&text).expect("a JSON text")),
+            Message::Close(frame) => *closed = frame,
+            Message::Ping(_) | Message::Pong(_) => {}
+            Message::Binary(_) | Message::Frame(_) => panic!("the gateway speaks in texts"),
+        }
+    }
+}

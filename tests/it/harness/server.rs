@@ -1,0 +1,51 @@
+//! A gateway inside the test's own process.
+
+use std::net::SocketAddr;
+use std::ops::Deref;
+use std::time::Duration;
+
+use presently::{Config, Server};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::Client;
+
+/// A gateway on a port of its own. It stops when dropped; [`TestServer::stop`] also sees that it does.
+pub struct TestServer {
+    client: Client,
+    stop: Option<oneshot::Sender<()>>,
+    running: JoinHandle<()>,
+}
+
+impl TestServer {
+    pub async fn start() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..Config::default() };
+        change(&mut config);
+        let server = Server::bind(config).await.expect("a free port");
+        let client = Client::of(server.local_addr());
+        let (stop, stopped) = oneshot::channel::<()>();
+        let running = tokio::spawn(server.run(async {
+            let _ = stopped.await;
+        }));
+        Self { client, stop: Some(stop), running }
+    }
+
+    pub async fn stop(mut self) {
+        self.stop.take();
+        let ended = timeout(Duration::from_secs(6), &mut self.running).await;
+        ended.expect("a stopped gateway ends within 5 s").expect("and does not panic");
+    }
+}
+
+impl Deref for TestServer {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}

@@ -1,0 +1,120 @@
+//! An event stream as WHATWG HTML, 9.2, has it, and stricter: one space after each colon, no fields but the known.
+
+use std::net::SocketAddr;
+
+use super::{Answer, Body, Conn};
+
+/// One dispatched event.
+#[derive(Debug, Default, PartialEq)]
+pub struct SseEvent {
+    pub id: Option<String>,
+    pub event: Option<String>,
+    pub data: String,
+}
+
+/// A stream that is being read.
+pub struct Sse {
+    conn: Conn,
+    body: Body,
+    pub head: Answer,
+    /// What has arrived and is not yet parsed.
+    pending: Vec<u8>,
+    /// Every byte of the stream that has been parsed.
+    pub text: String,
+    pub retry: Option<u64>,
+    pub comments: usize,
+}
+
+impl Sse {
+    pub async fn open(addr: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Self {
+        Self::over(Conn::open(addr).await, path, headers).await
+    }
+
+    /// Asks for the stream on a connection that is there.
+    pub async fn over(mut conn: Conn, path: &str, headers: &[(&str, &str)]) -> Self {
+        let mut request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n");
+        for (name, value) in headers {
+            request += &format!("{name}: {value}\r\n");
+        }
+        conn.send(request + "\r\n").await;
+        Self::answered(conn).await
+    }
+
+    /// Reads the stream that was asked for on this connection.
+    pub async fn answered(mut conn: Conn) -> Self {
+        let head = conn.head().await.expect(200);
+        assert_eq!(head.header("content-type"), Some("text/event-stream"), "{head:?}");
+        assert_eq!(head.header("cache-control"), Some("no-store"), "{head:?}");
+        let body = Body::of(&head);
+        Self { conn, body, head, pending: Vec::new(), text: String::new(), retry: None, comments: 0 }
+    }
+
+    /// The next event, or `None` when the stream has ended; [`Sse::ended_cleanly`] says how. Cancelling it loses nothing.
+    pub async fn next(&mut self) -> Option<SseEvent> {
+        loop {
+            if let Some(event) = self.parse() {
+                return Some(event);
+            }
+            if !self.body.read(&mut self.conn, &mut self.pending).await {
+                return None;
+            }
+        }
+    }
+
+    /// Reads until the condition holds, of a stream whose events are of no interest.
+    pub async fn until(&mut self, condition: impl Fn(&Self) -> bool) {
+        while !condition(self) {
+            self.parse();
+            if condition(self) {
+                return;
+            }
+            assert!(self.body.read(&mut self.conn, &mut self.pending).await, "the stream ended after {:?}", self.text);
+        }
+    }
+
+    pub fn ended_cleanly(&self) -> bool {
+        self.body.clean
+    }
+
+    /// The first whole event in what has arrived.
+    fn parse(&mut self) -> Option<SseEvent> {
+        while let Some(at) = self.pending.windows(2).position(|window| window == b"\n\n") {
+            let block = self.pending.drain(..at + 2).collect();
+            let block = String::from_utf8(block).expect("a stream in UTF-8");
+            let event = self.block(&block);
+            self.text += &block;
+            if event.is_some() {
+                return event;
+            }
+        }
+        None
+    }
+
+    fn block(&mut self, block: &str) -> Option<SseEvent> {
+        let mut event = SseEvent::default();
+        let mut has_data = false;
+        for line in block.lines().filter(|line| !line.is_empty()) {
+            if line.starts_with(':') {
+                self.comments += 1;
+                continue;
+            }
+            let (field, value) = line.split_once(": ").unwrap_or_else(|| panic!("no field: {line:?}"));
+            match field {
+                "retry" => self.retry = Some(value.parse().expect("milliseconds")),
+                "id" => event.id = Some(value.to_owned()),
+                "event" => event.event = Some(value.to_owned()),
+                "data" => {
+                    assert!(!has_data, "one line of data for each event: {block:?}");
+                    has_data = true;
+                    event.data = value.to_owned();
+                }
+                other => panic!("no field of an event stream: {other}"),
+            }
+        }
+        if has_data {
+            let retry = self.retry.expect("a stream begins with retry");
+            assert!((1000..=2000).contains(&retry), "{retry} ms");
+        }
+        has_data.then_some(event)
+    }
+}

@@ -1,0 +1,16 @@
+//! What Presently promises, asked of it over real sockets: a file per promise.
+
+mod harness;
+
+mod architecture;
+mod browser;
+mod convergence;
+mod exercise;
+mod frames;
+mod handshake;
+mod program;
+mod refusals;
+mod rooms;
+mod shutdown;
+mod streams;
+mod supervision;

@@ -1,0 +1,161 @@
+//! The program: its options, its variables, its exit codes, and one sentence for what is wrong.
+
+use std::net::TcpListener;
+
+use serde_json::Value;
+
+use crate::harness::{Binary, Finished};
+
+/// Sees one sentence about it on standard error, and nothing that only a programmer reads.
+fn complains(finished: &Finished, code: i32, about: &str) {
+    assert_eq!(finished.code, Some(code), "{finished:?}");
+    assert!(finished.stderr.contains(about), "{about:?} in {finished:?}");
+    assert!(!finished.stderr.contains("panicked") && !finished.stderr.contains("RUST_BACKTRACE"), "{finished:?}");
+    assert!(finished.stdout.is_empty(), "{finished:?}");
+}
+
+#[tokio::test]
+async fn help_and_version_are_told_and_exit_0() {
+    let help = Binary::run(&["--help"], &[]).await;
+    assert_eq!((help.code, help.stderr.as_str()), (Some(0), ""));
+    for option in ["--listen", "--user", "PRESENTLY_LISTEN", "PRESENTLY_USER", "127.0.0.1:4000"] {
+        assert!(help.stdout.contains(option), "{option} in {}", help.stdout);
+    }
+    let version = Binary::run(&["--version"], &[]).await;
+    assert_eq!((version.code, version.stdout.trim()), (Some(0), concat!("presently ", env!("CARGO_PKG_VERSION"))));
+}
+
+#[tokio::test]
+async fn every_option_is_a_variable_too() {
+    let help = Binary::run(&["--help"], &[]).await.stdout;
+    let options = help.split_whitespace().filter_map(|word| word.strip_prefix("--"));
+    let options = options.map(|option| option.trim_end_matches([',', '.', ';', ')']));
+    let options: Vec<_> = options.filter(|option| !["help", "version"].contains(option)).collect();
+    assert!(options.len() > 5, "{help}");
+    for option in options {
+        let variable = format!("PRESENTLY_{}", option.to_uppercase().replace('-', "_"));
+        assert!(help.contains(&variable), "--{option} as {variable} in {help}");
+    }
+}
+
+#[tokio::test]
+async fn a_bad_option_exits_2_and_names_it() {
+    for (args, about) in [
+        (&["--nonsense"][..], "--nonsense"),
+        (&["nonsense"], "nonsense"),
+        (&["--listen", "nowhere"], "nowhere"),
+        (&["--listen", "127.0.0.1:99999"], "99999"),
+        (&["--listen"], "--listen"),
+        (&["--user", ""], "empty"),
+        (&["--user", ".."], ".."),
+        (&["--user", "a\tb"], "control"),
+        (&["--user", &"x".repeat(129)], "129"),
+        (&["--history", "many"], "many"),
+        (&["--history", "-1"], "-1"),
+        (&["--keep-alive", "soon"], "soon"),
+        (&["--log-format", "xml"], "xml"),
+    ] {
+        complains(&Binary::run(args, &[]).await, 2, about);
+    }
+}
+
+#[tokio::test]
+async fn a_bad_variable_exits_2_and_names_it() {
+    for (name, value) in [("PRESENTLY_LISTEN", "nowhere"), ("PRESENTLY_HISTORY", "many")] {
+        complains(&Binary::run(&[], &[(name, value)]).await, 2, value);
+    }
+}
+
+#[tokio::test]
+async fn a_taken_port_exits_1_with_one_sentence() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let addr = taken.local_addr().expect("its address").to_string();
+    let finished = Binary::run(&["--listen", &addr], &[]).await;
+    complains(&finished, 1, &addr);
+    assert_eq!(finished.stderr.trim().lines().count(), 1, "{finished:?}");
+}
+
+#[tokio::test]
+async fn an_address_of_another_machine_exits_1_with_one_sentence() {
+    let finished = Binary::run(&["--listen", "192.0.2.1:0"], &[]).await;
+    complains(&finished, 1, "192.0.2.1:0");
+    assert_eq!(finished.stderr.trim().lines().count(), 1, "{finished:?}");
+}
+
+#[tokio::test]
+async fn options_may_be_variables_and_the_command_line_wins() {
+    let vars = [("PRESENTLY_LISTEN", "127.0.0.1:0"), ("PRESENTLY_USER", "ann,bob")];
+    let gateway = Binary::start_with(&[], &vars).await;
+    assert_eq!(gateway.held("lobby").await.users.into_keys().collect::<Vec<_>>(), ["ann", "bob"]);
+    let gateway = Binary::start_with(&["--user", "cyd"], &vars).await;
+    assert_eq!(gateway.held("lobby").await.users.into_keys().collect::<Vec<_>>(), ["cyd"]);
+}
+
+#[tokio::test]
+async fn users_given_at_start_are_in_the_lobby() {
+    let gateway = Binary::start(&["--user", "ann", "--user", "山田", "--user", "ann"]).await;
+    assert_eq!(gateway.held("lobby").await.users.into_keys().collect::<Vec<_>>(), ["ann", "山田"]);
+}
+
+#[tokio::test]
+async fn bounds_given_as_options_hold() {
+    let gateway = Binary::start(&["--max-members", "1", "--max-rooms", "2", "--max-body", "100"]).await;
+    gateway.sign_in("lobby", "ann").await;
+    let status = async |path: &str, body: &str| {
+        let json = [("content-type", "application/json")];
+        gateway.send("PUT", path, &json[..usize::from(!body.is_empty())], body).await.status
+    };
+    assert_eq!(status("/api/rooms/lobby/users/bob", "").await, 503);
+    assert_eq!(status("/api/rooms/den/users/bob", "").await, 201);
+    assert_eq!(status("/api/rooms/attic/users/bob", "").await, 503);
+    let large = format!(r#"{{"meta":{{"a":"{}"}}}}"#, "x".repeat(100));
+    assert_eq!(status("/api/rooms/lobby/users/ann", &large).await, 413);
+}
+
+#[tokio::test]
+async fn logs_are_json_where_asked() {
+    let mut gateway = Binary::start(&["--log-format", "json"]).await;
+    gateway.signal("TERM").await;
+    gateway.exit().await;
+    let log = gateway.log();
+    assert!(!log.is_empty());
+    for line in log {
+        let line: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        assert!(line["level"].is_string() && line["timestamp"].is_string(), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn logs_are_plain_when_piped() {
+    let gateway = Binary::start(&[]).await;
+    let log = gateway.log().join("\n");
+    assert!(log.contains(&format!("http://{}", gateway.addr)), "{log}");
+    assert!(!log.contains('\u{1b}'), "colours in a pipe: {log:?}");
+}
+
+#[tokio::test]
+async fn health_asks_the_gateway_at_the_same_address() {
+    let mut gateway = Binary::start(&[]).await;
+    let addr = gateway.addr.to_string();
+    let (by_option, by_variable) = (["--listen", &addr, "health"], [("PRESENTLY_LISTEN", addr.as_str())]);
+    assert_eq!(Binary::run(&by_option, &[]).await.code, Some(0));
+    assert_eq!(Binary::run(&["health"], &by_variable).await.code, Some(0));
+    gateway.signal("TERM").await;
+    gateway.exit().await;
+    let finished = Binary::run(&by_option, &[]).await;
+    complains(&finished, 1, &addr);
+}
+
+#[tokio::test]
+async fn health_finds_a_gateway_that_listens_on_every_address() {
+    let gateway = Binary::start_with(&["--listen", "0.0.0.0:0"], &[]).await;
+    let everywhere = format!("0.0.0.0:{}", gateway.addr.port());
+    assert_eq!(Binary::run(&["health"], &[("PRESENTLY_LISTEN", &everywhere)]).await.code, Some(0));
+}
+
+#[tokio::test]
+async fn health_is_bad_where_something_else_or_nothing_answers() {
+    let mute = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let addr = mute.local_addr().expect("its address").to_string();
+    assert_eq!(Binary::run(&["health"], &[("PRESENTLY_LISTEN", &addr)]).await.code, Some(1));
+}

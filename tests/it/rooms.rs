@@ -1,0 +1,328 @@
+//! Rooms over HTTP: sign in, sign out, say something of a member, read who is there.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Answer, Reader, TestServer, Transport, member_path, offset, quoted};
+
+const ANN: &str = "/api/rooms/lobby/users/ann";
+const USERS: &str = "/api/rooms/lobby/users";
+
+/// The `user` of each member in a list.
+fn users(page: &Value) -> Vec<&str> {
+    let users = page["users"].as_array().expect("users");
+    users.iter().map(|member| member["user"].as_str().expect("a name")).collect()
+}
+
+/// Whether the request made the room go on.
+async fn moves(server: &TestServer, method: &str, path: &str, body: &Value) -> bool {
+    let before = server.cursor("lobby").await;
+    let answer = server.send_json(method, path, body).await;
+    assert!(answer.status < 300, "{answer:?}");
+    let after = server.cursor("lobby").await;
+    if method != "DELETE" {
+        assert_eq!(answer.json()["cursor"], after.as_str(), "{method} {body}");
+    }
+    before != after
+}
+
+#[tokio::test]
+async fn a_room_that_nobody_named_reads_as_empty() {
+    let server = TestServer::start().await;
+    let room = server.get("/api/rooms/attic").await.expect(200).json();
+    assert_eq!((&room["room"], &room["count"]), (&json!("attic"), &json!(0)));
+    let held = server.held("attic").await;
+    assert!(held.users.is_empty());
+    assert_eq!(server.get("/api/rooms/attic/users/ann").await.expect(404).json()["code"], "not_present");
+}
+
+#[tokio::test]
+async fn reading_a_room_does_not_make_it() {
+    let server = TestServer::start().await;
+    server.held("attic").await;
+    server.cursor("attic").await;
+    let listed = server.get("/api/rooms").await.expect(200).json();
+    assert!(!listed["rooms"].as_array().expect("rooms").iter().any(|room| room["room"] == "attic"), "{listed}");
+}
+
+#[tokio::test]
+async fn a_sign_in_is_told_apart_from_its_repetition() {
+    let server = TestServer::start().await;
+    let first = server.send("PUT", ANN, &[], "").await.expect(201);
+    assert_eq!(first.header("content-type"), Some("application/json"));
+    let cursor = server.cursor("lobby").await;
+    assert_eq!(first.json(), json!({"user": "ann", "cursor": cursor, "expires": null}));
+    let again = server.send("PUT", ANN, &[], "").await.expect(200);
+    assert_eq!(again.json(), first.json());
+    assert_eq!(server.held("lobby").await.users.len(), 1);
+}
+
+#[tokio::test]
+async fn a_sign_out_answers_the_same_whether_anybody_left() {
+    let server = TestServer::start().await;
+    server.sign_in("lobby", "ann").await;
+    assert!(moves(&server, "DELETE", ANN, &json!(null)).await);
+    let again = server.send("DELETE", ANN, &[], "").await.expect(204);
+    assert!(again.body.is_empty());
+    assert!(!moves(&server, "DELETE", ANN, &json!(null)).await);
+}
+
+#[tokio::test]
+async fn a_member_shows_what_holds_them() {
+    let server = TestServer::start().await;
+    let cursor = server.sign_in_as("lobby", "ann", &json!({"status": "away"})).await;
+    let member = server.get(ANN).await.expect(200).json();
+    let joined = server.held("lobby").await.users["ann"].joined.clone();
+    let expected = json!({
+        "room": "lobby", "cursor": cursor, "user": "ann", "meta": {"status": "away"},
+        "joined": joined, "holds": [{"kind": "sign_in"}],
+    });
+    assert_eq!(member, expected);
+    server.sign_out("lobby", "ann").await;
+    assert_eq!(server.get(ANN).await.expect(404).json()["code"], "not_present");
+}
+
+#[tokio::test]
+async fn meta_changes_when_its_value_does_and_not_otherwise() {
+    let server = TestServer::start().await;
+    assert!(moves(&server, "PUT", ANN, &json!({"meta": {"a": 1, "b": [true, null]}})).await);
+    assert!(!moves(&server, "PUT", ANN, &json!({})).await, "none given changes nothing");
+    assert!(!moves(&server, "PUT", ANN, &json!({"meta": {"a": 1, "b": [true, null]}})).await, "the same again");
+    assert!(!moves(&server, "PATCH", ANN, &json!({"meta": {"a": 1, "b": [true, null]}})).await, "the same again");
+    let reordered = [("content-type", "application/json")];
+    let before = server.cursor("lobby").await;
+    server.send("PUT", ANN, &reordered, r#"{ "meta": {"b" : [true, null], "a":1} }"#).await.expect(200);
+    assert_eq!(server.cursor("lobby").await, before, "the order of keys is no value");
+    assert!(moves(&server, "PATCH", ANN, &json!({"meta": {"a": 2}})).await);
+    assert_eq!(server.held("lobby").await.users["ann"].meta, json!({"a": 2}));
+    assert!(moves(&server, "PUT", ANN, &json!({"meta": {}})).await, "{{}} clears");
+    assert_eq!(server.held("lobby").await.users["ann"].meta, json!({}));
+    assert!(!moves(&server, "PATCH", ANN, &json!({"meta": {}})).await);
+}
+
+#[tokio::test]
+async fn meta_may_fill_its_bound_to_the_byte() {
+    let server = TestServer::start().await;
+    let meta = json!({"a": "é".repeat(507) + "xx"});
+    assert_eq!(meta.to_string().len(), 1024);
+    server.sign_in_as("lobby", "ann", &meta).await;
+    assert_eq!(server.held("lobby").await.users["ann"].meta, meta);
+}
+
+#[tokio::test]
+async fn patch_holds_nobody() {
+    let server = TestServer::start().await;
+    let before = server.cursor("lobby").await;
+    let answer = server.send_json("PATCH", ANN, &json!({"meta": {"a": 1}})).await.expect(404);
+    assert_eq!(answer.json()["code"], "not_present");
+    assert_eq!(server.cursor("lobby").await, before);
+    server.sign_in("lobby", "ann").await;
+    let answer = server.send_json("PATCH", ANN, &json!({"meta": {"a": 1}})).await.expect(200);
+    let cursor = server.cursor("lobby").await;
+    assert_eq!(answer.json(), json!({"user": "ann", "cursor": cursor, "expires": null}));
+}
+
+#[tokio::test]
+async fn a_batch_counts_who_really_came_and_went() {
+    let server = TestServer::start().await;
+    server.sign_in("lobby", "ann").await;
+    server.sign_in("lobby", "bob").await;
+    let changes = json!({
+        "add": [{"user": "bob", "meta": {"status": "here"}}, {"user": "cyd"}, {"user": "dee", "meta": {}}],
+        "del": ["ann", "nobody"],
+    });
+    let answer = server.send_json("POST", USERS, &changes).await.expect(200).json();
+    let held = server.held("lobby").await;
+    assert_eq!(answer, json!({"added": 2, "removed": 1, "cursor": held.cursor}));
+    assert_eq!(held.users.keys().collect::<Vec<_>>(), ["bob", "cyd", "dee"]);
+    assert_eq!(held.users["bob"].meta, json!({"status": "here"}));
+}
+
+#[tokio::test]
+async fn either_half_of_a_batch_may_be_left_out() {
+    let server = TestServer::start().await;
+    server.batch("lobby", &json!({"add": [{"user": "ann"}]})).await;
+    assert!(!moves(&server, "POST", USERS, &json!({})).await);
+    server.batch("lobby", &json!({"del": ["ann"]})).await;
+    assert!(server.held("lobby").await.users.is_empty());
+}
+
+#[tokio::test]
+async fn a_batch_is_all_or_nothing() {
+    let server = TestServer::start().await;
+    server.sign_in("lobby", "ann").await;
+    let before = server.held("lobby").await;
+    for changes in [
+        json!({"add": [{"user": "bob"}, {"user": ""}]}),
+        json!({"add": [{"user": "bob"}, {"user": "cyd", "meta": []}]}),
+        json!({"add": [{"user": "bob"}, {"user": "bob"}]}),
+        json!({"add": [{"user": "bob"}], "del": ["bob"]}),
+        json!({"add": [{"user": "bob"}], "del": ["ann", "ann"]}),
+        json!({"add": [{"user": "bob"}], "del": ["ann", ".."]}),
+    ] {
+        server.send_json("POST", USERS, &changes).await.expect(400);
+        assert_eq!(server.held("lobby").await, before, "{changes}");
+    }
+}
+
+#[tokio::test]
+async fn a_batch_that_would_overfill_a_room_changes_nothing_and_may_come_again() {
+    let server = TestServer::with(|config| config.max_members = 3).await;
+    server.sign_in("lobby", "ann").await;
+    let before = server.held("lobby").await;
+    let three = json!({"add": [{"user": "bob"}, {"user": "cyd"}, {"user": "dee"}]});
+    let refused = server.send_json("POST", USERS, &three).await.expect(503).json();
+    assert_eq!((&refused["code"], &refused["retry"]), (&json!("too_many_members"), &json!(true)));
+    assert_eq!(server.held("lobby").await, before);
+    let mut exchange = three.clone();
+    exchange["del"] = json!(["ann"]);
+    server.batch("lobby", &exchange).await;
+    assert_eq!(server.held("lobby").await.users.len(), 3);
+    server.send("PUT", ANN, &[], "").await.expect(503);
+    server.send("PUT", &member_path("lobby", "bob"), &[], "").await.expect(200);
+    server.get("/api/login/ann").await.expect(503);
+}
+
+#[tokio::test]
+async fn one_room_too_many_is_refused_and_those_there_go_on() {
+    let server = TestServer::with(|config| config.max_rooms = 3).await;
+    let mut refused = None;
+    for n in 0..4 {
+        let answer = server.send("PUT", &format!("/api/rooms/r{n}/users/ann"), &[], "").await;
+        if answer.status == 503 {
+            refused = Some(answer.json());
+        }
+    }
+    assert_eq!(refused.expect("the fourth does not fit")["code"], "too_many_rooms");
+    server.sign_in("r0", "bob").await;
+    assert_eq!(server.held("r0").await.users.len(), 2);
+    assert!(server.held("r3").await.users.is_empty(), "reading needs no room");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_sign_ins_of_one_user_at_once_are_one_member() {
+    let server = TestServer::start().await;
+    let before = server.cursor("lobby").await;
+    let tries: Vec<_> = (0..16)
+        .map(|_| {
+            let client = (*server).clone();
+            tokio::spawn(async move { client.send("PUT", ANN, &[], "").await.status })
+        })
+        .collect();
+    let mut created = 0;
+    for attempt in tries {
+        created += usize::from(attempt.await.expect("no panic") == 201);
+    }
+    assert_eq!(created, 1);
+    assert_eq!(offset(&server.cursor("lobby").await), offset(&before) + 1, "one event");
+}
+
+#[tokio::test]
+async fn members_are_paged_in_byte_order() {
+    let server = TestServer::start().await;
+    let names = ["", "é", "a/b", "Zoe", "ann", "ann b", "山"].map(|name| format!("{name}x"));
+    let add: Vec<_> = names.iter().map(|name| json!({ "user": name })).collect();
+    let cursor = server.batch("lobby", &json!({ "add": add })).await;
+    let mut sorted = names.to_vec();
+    sorted.sort_unstable();
+    let (mut paged, mut after) = (Vec::new(), String::new());
+    loop {
+        let page = server.get(&format!("{USERS}?limit=2&after={}", quoted(&after))).await.expect(200).json();
+        assert_eq!((&page["count"], &page["cursor"]), (&json!(names.len()), &json!(cursor)));
+        paged.extend(users(&page).into_iter().map(str::to_owned));
+        match users(&page).last() {
+            Some(last) => after = (*last).to_owned(),
+            None => break,
+        }
+    }
+    assert_eq!(paged, sorted);
+}
+
+#[tokio::test]
+async fn a_page_may_begin_after_who_left() {
+    let server = TestServer::start().await;
+    server.batch("lobby", &json!({"add": [{"user": "ann"}, {"user": "cyd"}]})).await;
+    let page = server.get(&format!("{USERS}?after=bob")).await.expect(200).json();
+    assert_eq!(users(&page), ["cyd"]);
+    let page = server.get(&format!("{USERS}?after=&limit=")).await.expect(200).json();
+    assert_eq!(users(&page), ["ann", "cyd"], "empty is absent");
+}
+
+#[tokio::test]
+async fn a_page_has_1000_members_unless_asked() {
+    let server = TestServer::start().await;
+    let add: Vec<_> = (0..1_001).map(|n| json!({"user": format!("u{n:04}")})).collect();
+    server.batch("lobby", &json!({ "add": add })).await;
+    let page = server.get(USERS).await.expect(200).json();
+    assert_eq!((users(&page).len(), &page["count"]), (1_000, &json!(1_001)));
+    let page = server.get(&format!("{USERS}?limit=10000")).await.expect(200).json();
+    assert_eq!(users(&page).len(), 1_001);
+}
+
+#[tokio::test]
+async fn rooms_are_listed_with_their_counts_and_paged() {
+    let server = TestServer::start().await;
+    for (room, user) in [("den", "ann"), ("den", "bob"), ("a/b", "ann"), ("lobby", "ann"), ("zoo", "ann")] {
+        server.sign_in(room, user).await;
+    }
+    let first = server.get("/api/rooms?limit=3").await.expect(200).json();
+    let expected = json!({
+        "rooms": [{"room": "a/b", "count": 1}, {"room": "den", "count": 2}, {"room": "lobby", "count": 1}],
+        "next": "lobby",
+    });
+    assert_eq!(first, expected);
+    let rest = server.get("/api/rooms?limit=3&after=lobby").await.expect(200).json();
+    assert_eq!(rest, json!({"rooms": [{"room": "zoo", "count": 1}]}), "no `next` where nothing follows");
+}
+
+#[tokio::test]
+async fn a_full_last_page_of_rooms_has_no_next() {
+    let server = TestServer::start().await;
+    server.sign_in("lobby", "ann").await;
+    let listed = server.get("/api/rooms?limit=1").await.expect(200).json();
+    assert_eq!(listed, json!({"rooms": [{"room": "lobby", "count": 1}]}));
+}
+
+#[tokio::test]
+async fn rooms_have_nothing_to_do_with_each_other() {
+    let server = TestServer::start().await;
+    let lobby = server.sign_in("lobby", "ann").await;
+    let mut reader = Reader::open(server.addr, Transport::Ws, "den").await.begun().await;
+    server.sign_in("Lobby", "bob").await;
+    let den = server.sign_in("den", "cyd").await;
+    reader.caught_up(&den).await;
+    assert_eq!(reader.mirror.names(), ["cyd"]);
+    assert_eq!(server.cursor("lobby").await, lobby);
+    assert_ne!(lobby.split_once('.'), den.split_once('.'), "each room has its own epoch");
+    assert_eq!(server.held("lobby").await.users.into_keys().collect::<Vec<_>>(), ["ann"]);
+}
+
+#[tokio::test]
+async fn rooms_and_users_have_names_of_any_kind() {
+    let server = TestServer::start().await;
+    for name in ["a/b", "山田 🎌", "\"'<>&", "..a", "x?y#z", "%41", &"n".repeat(128), &"é".repeat(64)] {
+        server.sign_in(name, name).await;
+        let member = server.get(&member_path(name, name)).await.expect(200).json();
+        assert_eq!((&member["room"], &member["user"]), (&json!(name), &json!(name)));
+        assert_eq!(server.get(&format!("/api/rooms/{}", quoted(name))).await.expect(200).json()["room"], name);
+    }
+}
+
+#[tokio::test]
+async fn head_answers_like_get_and_changes_nothing() {
+    let server = TestServer::start().await;
+    server.sign_in("lobby", "ann").await;
+    let before = server.held("lobby").await;
+    let paths =
+        ["/", "/users", "/api/rooms", "/api/rooms/lobby", USERS, ANN, "/healthz", "/api/login/bob", "/api/logout/ann"];
+    let mut heads = Vec::new();
+    for path in paths {
+        heads.push(server.send("HEAD", path, &[], "").await);
+    }
+    assert_eq!(server.held("lobby").await, before);
+    for (path, head) in paths.into_iter().zip(heads) {
+        let get = server.get(path).await;
+        assert!(head.body.is_empty(), "{path}");
+        let seen = |answer: &Answer| (answer.status, answer.header("content-type").map(str::to_owned));
+        assert_eq!(seen(&head), seen(&get), "{path}");
+    }
+}

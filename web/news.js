@@ -1,0 +1,32 @@
+import { noun, quoted } from './words.js';
+
+/** More names than this are told as a number: nobody wants a hundred read out. */
+const NAMED = 3;
+
+/** Who came and went since it was last told, netted, for those who hear the page. */
+export class News {
+  #came = new Set();
+  #left = new Set();
+
+  add({ came, left }) {
+    for (const user of came) note(user, this.#came, this.#left);
+    for (const user of left) note(user, this.#left, this.#came);
+  }
+
+  /** One sentence about all of it, or '' when it came to nothing. */
+  take(count) {
+    const said = [told(this.#came, 'came'), told(this.#left, 'left')].filter(Boolean);
+    this.#came.clear();
+    this.#left.clear();
+    return said.length ? `${said.join('; ')}. ${count} ${noun(count)} here.` : '';
+  }
+}
+
+function note(user, to, other) {
+  if (!other.delete(user)) to.add(user);
+}
+
+function told(users, did) {
+  if (users.size > NAMED) return `${users.size} ${did}`;
+  return users.size ? `${[...users].map(quoted).join(', ')} ${did}` : '';
+}
