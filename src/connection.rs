@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use parking_lot::{Mutex, MutexGuard};
 use socket2::SockRef;
 use tokio::net::TcpStream;
@@ -47,8 +47,16 @@ pub struct Connection {
     ending: Mutex<Option<Ending>>,
     wake: Notify,
     pings: AtomicU8,
-    tasks: Tasks,
-    send_within: Duration,
+    writing: Arc<Writing>,
+}
+
+/// What all connections have in common for writing.
+#[derive(Debug)]
+pub struct Writing {
+    /// Where those go on that have to wait for their socket.
+    pub tasks: Tasks,
+    /// How long a client may take no byte of what waits for it.
+    pub send_within: Duration,
 }
 
 /// What is to be written next.
@@ -97,8 +105,7 @@ impl Connection {
         framing: Framing,
         first: Bytes,
         reader: Option<Reader>,
-        tasks: Tasks,
-        send_within: Duration,
+        writing: Arc<Writing>,
     ) -> Self {
         let line = Line {
             backlog: VecDeque::from([first]),
@@ -117,8 +124,7 @@ impl Connection {
             ending: Mutex::new(None),
             wake: Notify::new(),
             pings: AtomicU8::new(0),
-            tasks,
-            send_within,
+            writing,
         }
     }
 
@@ -138,9 +144,8 @@ impl Connection {
             && reader.stands_at(batch.from())
         {
             reader.moved_to(batch.to());
-            line.backlog.push_back(batch.bytes(self.framing));
             // Without a look for more: what came meanwhile has news of its own.
-            let written = self.guarded(&mut line, Connection::write_backlog);
+            let written = self.guarded(&mut line, |this, line| this.write(line, batch.bytes(this.framing)));
             return self.go_on(line, written);
         }
         self.drive(line);
@@ -162,8 +167,8 @@ impl Connection {
         let mut line = self.line.lock();
         // A reader that is behind has bytes waiting: they do what a comment would.
         if !line.catching_up && !line.closing {
-            line.backlog.push_back(self.framing.keep_alive());
-            self.drive(line);
+            let written = self.guarded(&mut line, |this, line| this.write(line, this.framing.keep_alive()));
+            self.go_on(line, written);
         }
     }
 
@@ -202,7 +207,7 @@ impl Connection {
     fn go_on(self: &Arc<Self>, mut line: MutexGuard<'_, Line>, written: Written) {
         if written != Written::All {
             line.catching_up = true;
-            self.tasks.spawn(self.clone().catching_up());
+            self.writing.tasks.spawn(self.clone().catching_up());
         }
     }
 
@@ -214,7 +219,7 @@ impl Connection {
                 Written::All => break,
                 Written::Turn => yield_now().await,
                 Written::Full => {
-                    if timeout(self.send_within, self.socket.writable()).await.is_err() {
+                    if timeout(self.writing.send_within, self.socket.writable()).await.is_err() {
                         self.end(Ending::Lost("took no byte in time"));
                         break;
                     }
@@ -256,10 +261,15 @@ impl Connection {
     fn write_all(&self, line: &mut Line) -> io::Result<Written> {
         let mut turn = TURN;
         loop {
-            turn = turn.saturating_sub(line.backlog.iter().map(Bytes::len).sum());
-            if self.write_backlog(line)? == Written::Full {
-                return Ok(Written::Full);
+            while let Some(bytes) = line.backlog.pop_front() {
+                turn = turn.saturating_sub(bytes.len());
+                if self.write(line, bytes)? == Written::Full {
+                    return Ok(Written::Full);
+                }
             }
+            // An idle connection keeps no memory for what does not wait.
+            line.backlog = VecDeque::new();
+            line.answers = 0;
             if turn == 0 {
                 return Ok(Written::Turn);
             }
@@ -270,26 +280,28 @@ impl Connection {
         }
     }
 
-    fn write_backlog(&self, line: &mut Line) -> io::Result<Written> {
-        while let Some(bytes) = line.backlog.front_mut() {
-            if bytes.is_empty() {
-                line.backlog.pop_front();
-                continue;
-            }
-            self.tasks.fault("write");
-            match self.socket.try_write(bytes) {
-                Ok(n) => drop(bytes.split_to(n)),
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(Written::Full),
+    /// Writes `bytes`, the next in order. What the socket does not take comes first the next time.
+    fn write(&self, line: &mut Line, mut bytes: Bytes) -> io::Result<Written> {
+        while !bytes.is_empty() {
+            self.writing.tasks.fault("write");
+            match self.socket.try_write(&bytes) {
+                Ok(n) => bytes.advance(n),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    line.backlog.push_front(bytes);
+                    return Ok(Written::Full);
+                }
                 Err(e) => return Err(e),
             }
         }
-        line.answers = 0;
         Ok(Written::All)
     }
 
     /// Talks with the client until it is gone or the stream is to end. `peer` makes of its bytes what
     /// there is to answer.
-    pub async fn converse(self: &Arc<Self>, mut peer: impl Peer) {
+    ///
+    /// `seat` is given up then, also by a panic. It is an argument so that the task holds `peer` once: what a task
+    /// moves from one future into another, it has space for twice.
+    pub async fn converse(self: Arc<Self>, mut peer: impl Peer, seat: impl Send) {
         self.catch_up();
         let how = self.listen(&mut peer).await;
         debug!(connection = %self.id, ?how, "stream ends");
@@ -299,6 +311,7 @@ impl Connection {
         if !matches!(how, Some(Ending::Lost(_))) {
             let _ = timeout(DRAIN, self.drain()).await;
         }
+        drop(seat);
     }
 
     /// Gives the socket up, also when a task still waits to write to it.
@@ -335,7 +348,7 @@ impl Connection {
         match self.socket.try_read(&mut buffer) {
             Ok(0) => Ok(Heard::End),
             Ok(n) => {
-                self.tasks.fault("read");
+                self.writing.tasks.fault("read");
                 self.pings.store(0, Relaxed);
                 Ok(if peer.hear(&buffer[..n], output) { Heard::Last } else { Heard::More })
             }

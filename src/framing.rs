@@ -31,6 +31,8 @@ pub enum Form {
 pub enum Frame<'a> {
     /// An event of a room.
     Event(&'a Event),
+    /// One of several that lead to a place together, and not the last: no reader may resume from here.
+    Midway(&'a Event),
     /// Any other object: its JSON, its cursor if a reader that has seen it stands there, and the SSE
     /// event type under which the exercise's readers get it.
     Object(&'a str, Option<Cursor>, &'static str),
@@ -109,7 +111,7 @@ const CHUNK_HEAD: usize = 18;
 impl<'a> Frame<'a> {
     fn json(self) -> &'a str {
         match self {
-            Frame::Event(event) => event.json(),
+            Frame::Event(event) | Frame::Midway(event) => event.json(),
             Frame::Object(json, ..) => json,
         }
     }
@@ -117,6 +119,7 @@ impl<'a> Frame<'a> {
     fn cursor(self) -> Option<Cursor> {
         match self {
             Frame::Event(event) => Some(event.cursor),
+            Frame::Midway(_) => None,
             Frame::Object(_, cursor, _) => cursor,
         }
     }
@@ -138,9 +141,9 @@ fn sse(out: &mut Vec<u8>, id: Option<Cursor>, kind: Option<&str>, json: &str) {
 
 fn exercise(out: &mut Vec<u8>, frame: Frame<'_>) {
     match frame {
-        Frame::Event(event) => {
+        Frame::Event(event) | Frame::Midway(event) => {
             if let Some(json) = event.exercise() {
-                sse(out, Some(event.cursor), None, json);
+                sse(out, frame.cursor(), None, json);
             }
         }
         Frame::Object(json, id, kind) => sse(out, id, Some(kind), json),

@@ -11,7 +11,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::command::Command;
 use crate::config::Config;
-use crate::connection::{Connection, Ending, Peer};
+use crate::connection::{Connection, Ending, Peer, Writing};
 use crate::framing::Framing;
 use crate::hub::Hub;
 use crate::name::Name;
@@ -36,6 +36,7 @@ pub struct Gateway {
     hubs: Vec<Arc<Hub>>,
     next: AtomicUsize,
     tasks: Tasks,
+    writing: Arc<Writing>,
 }
 
 impl Gateway {
@@ -54,7 +55,8 @@ impl Gateway {
         let (swept, limits) = (rooms.clone(), config.history_for);
         let sweeper = tasks.clone();
         tasks.supervise("sweep", move || sweep(swept.clone(), limits, sweeper.clone()));
-        Ok(Arc::new(Gateway { config, rooms, hubs, next: AtomicUsize::new(0), tasks }))
+        let writing = Arc::new(Writing { tasks: tasks.clone(), send_within: config.send_within });
+        Ok(Arc::new(Gateway { config, rooms, hubs, next: AtomicUsize::new(0), tasks, writing }))
     }
 
     /// What the operator set.
@@ -85,14 +87,14 @@ impl Gateway {
         #[cfg(target_os = "linux")]
         let _ = SockRef::from(&socket).set_tcp_user_timeout(Some(self.config.send_within));
         let room = reader.as_ref().map(|reader| reader.room().clone());
-        let connection = Connection::new(socket, framing, head, reader, self.tasks.clone(), self.config.send_within);
+        let connection = Connection::new(socket, framing, head, reader, self.writing.clone());
         let connection = Arc::new(connection);
         let hub = &self.hubs[self.next.fetch_add(1, Relaxed) % self.hubs.len()];
         let seat = hub.seat(connection.clone(), room);
         if self.tasks.stop().is_cancelled() {
             connection.end(stopping());
         }
-        self.tasks.spawn(async move { seat.connection().converse(peer).await });
+        self.tasks.spawn(connection.converse(peer, seat));
     }
 
     /// Ends all streams and tasks, within 5 s.

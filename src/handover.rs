@@ -12,7 +12,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use hyper::Request;
@@ -84,7 +84,11 @@ pub async fn serve(
     .await;
     if let (Some(connection), Some(claim)) = (http.take(), slot.0.lock().take()) {
         let parts = connection.into_parts();
-        claim(parts.io.io.into_inner(), parts.read_buf);
+        let socket = parts.io.io.into_inner();
+        // The socket still knows this task as the one to wake for reading, which would keep the task's
+        // memory for as long as nothing comes.
+        let _ = socket.poll_read_ready(&mut Context::from_waker(Waker::noop()));
+        claim(socket, parts.read_buf);
     }
     ended
 }

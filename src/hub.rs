@@ -1,6 +1,6 @@
 //! Hubs: a few tasks that write each room's events to all sockets.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use slab::Slab;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 use tokio::task::yield_now;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::batch::Batch;
 use crate::connection::{Connection, Ending};
@@ -17,6 +17,15 @@ use crate::tasks::Tasks;
 
 /// Connections written to before other tasks get their turn: about a millisecond's work.
 const SLICE: usize = 128;
+
+/// After events were written to all readers of a room, the next ones gather for as long as that
+/// took, but no longer than this: so a room busier than its readers' sockets costs fewer and larger
+/// writes, and a hub has half of its time for others. An event that finds its room at rest, as on a
+/// quiet day each does, is written at once.
+const MAX_REST: Duration = Duration::from_millis(4);
+
+/// Shorter rests are not worth a timer.
+const MIN_REST: Duration = Duration::from_millis(1);
 
 /// A keep-alive period has this many steps, so that not all connections are due at once.
 const STEPS: usize = 10;
@@ -40,6 +49,8 @@ struct Followers {
     room: Arc<Room>,
     /// Up to where this hub has written the room's events.
     written: u64,
+    /// Until when events gather, to be written together.
+    rests: Instant,
     connections: Slab<Arc<Connection>>,
 }
 
@@ -62,6 +73,7 @@ impl Hub {
         let following = room.map(|room| {
             let followers = seats.rooms.entry(address(&room)).or_insert_with(|| Followers {
                 written: room.look(|presence| presence.head().offset),
+                rests: Instant::now(),
                 room: room.clone(),
                 connections: Slab::new(),
             });
@@ -80,15 +92,26 @@ impl Hub {
         let mut steps = interval(keep_alive / STEPS as u32);
         steps.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut step = 0;
+        // Rooms that have news while they rest, by when they are due.
+        let mut due: BTreeMap<(Instant, usize), Arc<Room>> = BTreeMap::new();
         // An earlier run may have failed on its way through a room.
         self.catch_all_up().await;
         loop {
+            let next = due.first_key_value().map(|((at, _), _)| *at);
             tokio::select! {
                 heard = news.recv() => match heard {
-                    Ok(room) => self.deliver(&room).await,
+                    Ok(room) => match self.rests(&room) {
+                        Some(until) => drop(due.insert((until, address(&room)), room)),
+                        None => self.deliver(&room).await,
+                    },
                     Err(RecvError::Lagged(_)) => self.catch_all_up().await,
                     Err(RecvError::Closed) => return,
                 },
+                () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {
+                    if let Some((_, room)) = due.pop_first() {
+                        self.deliver(&room).await;
+                    }
+                }
                 _ = steps.tick() => {
                     step = (step + 1) % STEPS;
                     self.keep_alive(step).await;
@@ -97,17 +120,30 @@ impl Hub {
         }
     }
 
-    /// Writes what is new in `room` to all who follow it here.
+    /// Until when `room` rests, if it does.
+    fn rests(&self, room: &Arc<Room>) -> Option<Instant> {
+        let seats = self.seats.lock();
+        seats.rooms.get(&address(room)).map(|followers| followers.rests).filter(|until| *until > Instant::now())
+    }
+
+    /// Writes what is new in `room` to all who follow it here; then the room rests.
     async fn deliver(&self, room: &Arc<Room>) {
         let Some(batch) = self.batch(room) else {
             return;
         };
         self.tasks.fault("hub");
+        let start = Instant::now();
         self.each(
             |seats| seats.rooms.get(&address(room)).map(|followers| &followers.connections),
             |_, connection| connection.deliver(&batch),
         )
         .await;
+        let rest = MAX_REST.min(start.elapsed());
+        if let Some(followers) = self.seats.lock().rooms.get_mut(&address(room))
+            && rest >= MIN_REST
+        {
+            followers.rests = Instant::now() + rest;
+        }
     }
 
     /// The events of `room` that this hub has not written yet, if anyone here follows it.
@@ -171,13 +207,6 @@ pub struct Seat {
     connection: Arc<Connection>,
     place: usize,
     following: Option<(usize, usize)>,
-}
-
-impl Seat {
-    /// Who sits here.
-    pub fn connection(&self) -> &Arc<Connection> {
-        &self.connection
-    }
 }
 
 impl Drop for Seat {

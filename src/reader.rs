@@ -174,7 +174,9 @@ impl Reader {
         let new = changes.set().iter().filter(|set| set.new).map(|set| Change::Add(set.member.as_ref().clone()));
         let events: Vec<_> = gone.chain(new).map(|change| Event::new(room, cursor, change)).collect();
         self.place = Place::At(cursor.offset);
-        framing.frame(events.iter().map(Frame::Event))
+        let last = events.len().saturating_sub(1);
+        let place = |(n, event)| if n < last { Frame::Midway(event) } else { Frame::Event(event) };
+        framing.frame(events.iter().enumerate().map(place))
     }
 }
 
@@ -248,7 +250,9 @@ mod tests {
         let head = sign_in(&rooms, "bob");
         let bytes = late.next(EXERCISE).unwrap();
         let text = str::from_utf8(&bytes).unwrap();
-        assert!(text.starts_with(&format!("id: {head}\ndata: {{\"action\":\"del\",\"user\":\"ann\"}}\n\n")), "{text}");
+        assert!(text.starts_with("data: {\"action\":\"del\",\"user\":\"ann\"}\n\n"), "{text}");
+        let last = format!("id: {head}\ndata: {{\"action\":\"add\",\"user\":\"bob\"}}\n\n");
+        assert!(text.ends_with(&last) && text.matches("id:").count() == 1, "only the last can be resumed from: {text}");
         assert_eq!(text.matches("\"add\"").count(), 10);
         assert!(late.next(EXERCISE).is_none());
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info};
@@ -14,6 +14,11 @@ use tracing::{error, info};
 /// The longest pause before a task that keeps failing is tried again: seldom enough not to fill
 /// the log, often enough to be back soon when the cause is gone.
 const MAX_PAUSE: Duration = Duration::from_secs(5);
+
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+
+/// After so long a failure is one of its own, and no longer part of the last.
+const CALM: Duration = Duration::from_secs(60);
 
 /// All tasks of one gateway. Clones share them.
 #[derive(Clone, Debug, Default)]
@@ -43,8 +48,9 @@ impl Tasks {
     {
         let tasks = self.clone();
         self.tracker.spawn(async move {
-            let mut pause = Duration::from_millis(10);
+            let mut pause = FIRST_PAUSE;
             loop {
+                let started = Instant::now();
                 // A task of its own, so that its panic arrives here as a value.
                 let task = tokio::spawn(tasks.stop.clone().run_until_cancelled_owned(start()));
                 let reason = match task.await {
@@ -54,6 +60,9 @@ impl Tasks {
                 };
                 tasks.restarts.fetch_add(1, Relaxed);
                 error!(task = name, reason, "background task failed; starting it again");
+                if started.elapsed() > CALM {
+                    pause = FIRST_PAUSE;
+                }
                 sleep(pause).await;
                 pause = MAX_PAUSE.min(pause * 2);
             }

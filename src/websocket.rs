@@ -8,7 +8,11 @@ use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig, W
 
 /// One end of a WebSocket.
 #[derive(Debug)]
-pub struct WebSocket(WebSocketContext);
+pub struct WebSocket {
+    max_message: usize,
+    /// The protocol's state, once there is any: most clients only ever answer pings.
+    context: Option<Box<WebSocketContext>>,
+}
 
 /// Whether there is more to hear.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,13 +26,19 @@ pub enum State {
 impl WebSocket {
     /// A server's end, behind the handshake, for messages of at most `max_message` bytes.
     pub fn new(max_message: usize) -> Self {
-        let config = WebSocketConfig::default()
-            // Read-ahead for small frames: its default of 128 KiB would be each idle connection's.
-            .read_buffer_size(128)
-            .write_buffer_size(0)
-            .max_message_size(Some(max_message))
-            .max_frame_size(Some(max_message));
-        WebSocket(WebSocketContext::new(Role::Server, Some(config)))
+        WebSocket { max_message, context: None }
+    }
+
+    fn context(&mut self) -> &mut WebSocketContext {
+        self.context.get_or_insert_with(|| {
+            let config = WebSocketConfig::default()
+                // Read-ahead for small frames: its default of 128 KiB would be each idle connection's.
+                .read_buffer_size(128)
+                .write_buffer_size(0)
+                .max_message_size(Some(self.max_message))
+                .max_frame_size(Some(self.max_message));
+            Box::new(WebSocketContext::new(Role::Server, Some(config)))
+        })
     }
 
     /// Takes `input` off the wire. Texts go to `on_text`, whose answers, like pongs and closes, go to
@@ -39,9 +49,15 @@ impl WebSocket {
         output: &mut Vec<u8>,
         mut on_text: impl FnMut(&str, &mut Vec<u8>),
     ) -> State {
+        if self.context.is_none() {
+            input = behind_pongs(input);
+        }
+        if input.is_empty() {
+            return State::Open;
+        }
         loop {
             let mut pipe = Pipe { input: &mut input, output };
-            let (code, reason) = match self.0.read(&mut pipe) {
+            let (code, reason) = match self.context().read(&mut pipe) {
                 Ok(Message::Text(text)) => {
                     on_text(&text, output);
                     continue;
@@ -63,8 +79,18 @@ impl WebSocket {
     pub fn close(&mut self, code: u16, reason: &str, output: &mut Vec<u8>) {
         let frame = CloseFrame { code: code.into(), reason: reason.into() };
         // The pipe takes everything, so what fails here is only a close after a close.
-        let _ = self.0.close(&mut Pipe { input: &mut &[][..], output }, Some(frame));
+        let _ = self.context().close(&mut Pipe { input: &mut &[][..], output }, Some(frame));
     }
+}
+
+/// What is left behind whole, masked pongs (RFC 6455, 5.5.3), which ask for nothing.
+fn behind_pongs(mut input: &[u8]) -> &[u8] {
+    while let [0x8A, len @ 0x80..=0xFD, rest @ ..] = input
+        && let Some(next) = rest.get(4 + usize::from(len & 0x7F)..)
+    {
+        input = next;
+    }
+    input
 }
 
 /// Bytes that came and bytes to go, as the stream that the protocol wants.
@@ -89,5 +115,36 @@ impl Write for Pipe<'_, '_> {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PONG: [u8; 8] = [0x8A, 0x82, 1, 2, 3, 4, 9, 9];
+    const PING: [u8; 8] = [0x89, 0x82, 0, 0, 0, 0, b'h', b'i'];
+
+    fn hear(websocket: &mut WebSocket, input: &[u8]) -> Vec<u8> {
+        let mut output = Vec::new();
+        assert_eq!(websocket.hear(input, &mut output, |_, _| panic!("no text")), State::Open);
+        output
+    }
+
+    #[test]
+    fn pongs_take_no_memory_and_what_follows_them_is_heard() {
+        let mut websocket = WebSocket::new(1_024);
+        assert!(hear(&mut websocket, &[PONG, PONG].concat()).is_empty());
+        assert!(websocket.context.is_none());
+        assert_eq!(hear(&mut websocket, &[PONG, PING].concat()), b"\x8a\x02hi");
+    }
+
+    #[test]
+    fn a_pong_cut_in_two_is_one_pong() {
+        let mut websocket = WebSocket::new(1_024);
+        for cut in 1..PONG.len() {
+            assert!(hear(&mut websocket, &PONG[..cut]).is_empty());
+            assert_eq!(hear(&mut websocket, &[&PONG[cut..], &PING].concat()), b"\x8a\x02hi", "cut at {cut}");
+        }
     }
 }

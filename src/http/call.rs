@@ -101,10 +101,12 @@ impl Call {
 
     async fn body(&mut self) -> Result<Bytes, Refusal> {
         let (most, within) = (self.gateway.config().max_body, self.gateway.config().request_within);
-        let expects = self.headers.contains_key(header::EXPECT);
         let announced = self.headers.typed_get::<headers::ContentLength>();
-        // A client that asks before it sends is told at once.
-        if expects && announced.is_some_and(|length| length.0 > most as u64) {
+        if announced.is_some_and(|length| length.0 > most as u64) {
+            // A client that asks before it sends is told at once.
+            if !self.headers.contains_key(header::EXPECT) {
+                self.overrun().await;
+            }
             return Err(too_large(most));
         }
         let mut body = BytesMut::new();
@@ -116,11 +118,24 @@ impl Call {
             }
             Ok(Err(_)) => Err(Refusal::new(Code::BadRequest, "the body broke off").of("body")),
             Ok(Ok(())) if body.len() > most => {
-                let _ = timeout(OVERRUN_WITHIN, self.read(&mut BytesMut::new(), OVERRUN)).await;
+                self.overrun().await;
                 Err(too_large(most))
             }
             Ok(Ok(())) => Ok(body.freeze()),
         }
+    }
+
+    /// Takes what a client still sends of a body that is refused, within bounds.
+    async fn overrun(&mut self) {
+        let _ = timeout(OVERRUN_WITHIN, async {
+            let mut taken = 0;
+            while taken < OVERRUN
+                && let Ok(Some(data)) = self.body.try_next().await
+            {
+                taken += data.len();
+            }
+        })
+        .await;
     }
 
     /// Reads on, and stops early once there is more than `most`.

@@ -36,7 +36,7 @@ pub async fn upgrade(call: Call) -> Answer {
     // From here on a refusal is a close, since a browser sees nothing of an HTTP error.
     let (reader, refusal) = match watch(&call) {
         Ok(reader) => (reader, None),
-        Err(refusal) => (None, Some(refusal)),
+        Err(refusal) => (None, Some(Box::new(refusal))),
     };
     let websocket = WebSocket::new(call.gateway.config().max_message);
     let first = head_bytes(&head).into();
@@ -127,7 +127,7 @@ struct WsClient {
     websocket: WebSocket,
     /// What came along with the handshake.
     read: Bytes,
-    refusal: Option<Refusal>,
+    refusal: Option<Box<Refusal>>,
 }
 
 impl Peer for WsClient {

@@ -356,9 +356,9 @@ async fn a_stream_may_follow_other_requests_in_the_same_segment() {
     }
 }
 
-/// The answer before is larger than all buffers, so the stream is asked for while that is still being written.
+/// The answers before are larger than the window, so the stream is asked for while they are still being written.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stream_behind_a_large_answer_begins_after_its_last_byte() {
+async fn a_stream_behind_large_answers_begins_after_their_last_byte() {
     let server = TestServer::with(|config| config.history = 64).await;
     server.flood("lobby").await;
     for ask in [format!("GET {STREAM} HTTP/1.1\r\nHost: localhost\r\n\r\n"), upgrade("/ws?room=lobby")] {
