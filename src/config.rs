@@ -17,7 +17,13 @@ use crate::tasks::Faults;
 #[command(name = "presently", version, next_line_help = false)]
 pub struct Config {
     /// Address and port to serve on; port 0 takes a free one
-    #[arg(long, env = "PRESENTLY_LISTEN", default_value = "127.0.0.1:4000", value_name = "ADDRESS:PORT")]
+    #[arg(
+        long,
+        global = true,
+        env = "PRESENTLY_LISTEN",
+        default_value = "127.0.0.1:4000",
+        value_name = "ADDRESS:PORT"
+    )]
     pub listen: SocketAddr,
 
     /// A user who is signed in to the lobby from the start; may be repeated
@@ -45,6 +51,15 @@ pub struct Config {
     /// Members at most in each room; 0 is no bound
     #[arg(long, env = "PRESENTLY_MAX_MEMBERS", default_value_t = 0, value_name = "N")]
     pub max_members: usize,
+
+    /// Connections at most, beyond which new ones are closed at once; 0 is the limit on open files, less 100 for
+    /// what else is open. The limit is raised as far as the system allows (ulimit -Hn)
+    #[arg(long, env = "PRESENTLY_MAX_CONNECTIONS", default_value_t = 0, value_name = "N")]
+    pub max_connections: usize,
+
+    /// Connections at most from one address; 0 is no bound, since a proxy is one address
+    #[arg(long, env = "PRESENTLY_MAX_PER_ADDRESS", default_value_t = 0, value_name = "N")]
+    pub max_per_address: usize,
 
     /// Bytes a request's body may have: a batch of some 10,000 users
     #[arg(long, env = "PRESENTLY_MAX_BODY", default_value_t = 1024 * 1024, value_name = "BYTES")]
@@ -81,17 +96,6 @@ pub struct Config {
     /// For tests only: where to fail
     #[arg(skip)]
     pub faults: Faults,
-
-    /// What else to do than serve
-    #[command(subcommand)]
-    pub other: Option<Other>,
-}
-
-/// What the program can do besides serving.
-#[derive(Clone, Debug, clap::Subcommand)]
-pub enum Other {
-    /// Ask the gateway at --listen whether it is well; exit code 0 says it is
-    Health,
 }
 
 /// How logs look.
@@ -114,6 +118,8 @@ impl Default for Config {
             history_for: Duration::from_secs(300),
             max_rooms: 100_000,
             max_members: 0,
+            max_connections: 0,
+            max_per_address: 0,
             max_body: 1024 * 1024,
             max_head: 16 * 1024,
             max_message: 64 * 1024,
@@ -123,7 +129,6 @@ impl Default for Config {
             log_format: LogFormat::Plain,
             log: "info".into(),
             faults: Faults::default(),
-            other: None,
         }
     }
 }

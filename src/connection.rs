@@ -17,8 +17,10 @@ use tokio::time::timeout;
 use tracing::debug;
 use uuid::Uuid;
 
+use crate::admission::Admission;
 use crate::batch::Batch;
 use crate::framing::{Form, Framing};
+use crate::handover::Socket;
 use crate::reader::Reader;
 use crate::tasks::Tasks;
 
@@ -42,6 +44,8 @@ const MISSED_PINGS: u8 = 2;
 pub struct Connection {
     id: Uuid,
     socket: TcpStream,
+    /// Held, and given back with the socket.
+    _admission: Admission,
     framing: Framing,
     line: Mutex<Line>,
     ending: Mutex<Option<Ending>>,
@@ -100,13 +104,7 @@ enum Written {
 
 impl Connection {
     /// A connection over `socket`, with the bytes that come first and whom it reads.
-    pub fn new(
-        socket: TcpStream,
-        framing: Framing,
-        first: Bytes,
-        reader: Option<Reader>,
-        writing: Arc<Writing>,
-    ) -> Self {
+    pub fn new(socket: Socket, framing: Framing, first: Bytes, reader: Option<Reader>, writing: Arc<Writing>) -> Self {
         let line = Line {
             backlog: VecDeque::from([first]),
             reader,
@@ -118,7 +116,8 @@ impl Connection {
         };
         Connection {
             id: Uuid::new_v4(),
-            socket,
+            socket: socket.stream,
+            _admission: socket.admission,
             framing,
             line: Mutex::new(line),
             ending: Mutex::new(None),

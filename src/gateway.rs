@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use socket2::SockRef;
-use tokio::net::TcpStream;
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::admission::Admissions;
 use crate::command::Command;
 use crate::config::Config;
 use crate::connection::{Connection, Ending, Peer, Writing};
 use crate::framing::Framing;
+use crate::handover::Socket;
 use crate::hub::Hub;
 use crate::name::Name;
 use crate::reader::Reader;
@@ -23,6 +24,10 @@ use crate::tasks::Tasks;
 /// How long streams and requests may take to end, so that all is over within 5 s, before Docker
 /// (10 s) or Kubernetes (30 s) would kill.
 const STOP_WITHIN: Duration = Duration::from_millis(4_500);
+
+/// The bytes of a stream that may wait in the kernel before its socket counts as full: two parts of a
+/// snapshot, so that writing them needs no wait.
+const UNSENT: u32 = 64 * 1024;
 
 /// How long a snapshot made for one reader is kept for the next, once or twice over: all who come
 /// back after a cut do so within two seconds (see `retry:`).
@@ -37,6 +42,7 @@ pub struct Gateway {
     next: AtomicUsize,
     tasks: Tasks,
     writing: Arc<Writing>,
+    admissions: Arc<Admissions>,
 }
 
 impl Gateway {
@@ -56,7 +62,8 @@ impl Gateway {
         let sweeper = tasks.clone();
         tasks.supervise("sweep", move || sweep(swept.clone(), limits, sweeper.clone()));
         let writing = Arc::new(Writing { tasks: tasks.clone(), send_within: config.send_within });
-        Ok(Arc::new(Gateway { config, rooms, hubs, next: AtomicUsize::new(0), tasks, writing }))
+        let admissions = Admissions::new(config.max_connections, config.max_per_address);
+        Ok(Arc::new(Gateway { config, rooms, hubs, next: AtomicUsize::new(0), tasks, writing, admissions }))
     }
 
     /// What the operator set.
@@ -69,6 +76,11 @@ impl Gateway {
         &self.rooms
     }
 
+    /// Who may connect.
+    pub fn admissions(&self) -> &Arc<Admissions> {
+        &self.admissions
+    }
+
     /// The background tasks.
     pub fn tasks(&self) -> &Tasks {
         &self.tasks
@@ -77,15 +89,14 @@ impl Gateway {
     /// Goes on with a stream's socket: `head` is what the client gets first, then what `reader` reads.
     pub fn stream(
         &self,
-        socket: TcpStream,
+        socket: Socket,
         framing: Framing,
         head: Bytes,
         reader: Option<Reader>,
         peer: impl Peer + 'static,
     ) {
-        // Finds silence that no ping would, on SSE; the same patience as with a full socket.
-        #[cfg(target_os = "linux")]
-        let _ = SockRef::from(&socket).set_tcp_user_timeout(Some(self.config.send_within));
+        // Short, so that what is not sent yet can still be netted, and pings get through.
+        let _ = SockRef::from(&socket.stream).set_tcp_notsent_lowat(UNSENT);
         let room = reader.as_ref().map(|reader| reader.room().clone());
         let connection = Connection::new(socket, framing, head, reader, self.writing.clone());
         let connection = Arc::new(connection);

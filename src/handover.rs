@@ -28,8 +28,21 @@ use tokio_util::sync::CancellationToken;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
-/// What goes on with a socket: called with it, and with what was read behind the request.
-pub type Claim = Box<dyn FnOnce(TcpStream, Bytes) + Send>;
+use crate::admission::Admission;
+
+/// A socket taken back.
+#[derive(Debug)]
+pub struct Socket {
+    /// The socket itself.
+    pub stream: TcpStream,
+    /// What was read from it behind the request.
+    pub read: Bytes,
+    /// The connection's place among all.
+    pub admission: Admission,
+}
+
+/// What goes on with a socket.
+pub type Claim = Box<dyn FnOnce(Socket) + Send>;
 
 /// Where a handler leaves its claim to the connection that its request came over. It travels in the
 /// request's extensions.
@@ -38,7 +51,7 @@ pub struct Slot(Arc<Mutex<Option<Claim>>>);
 
 impl Slot {
     /// Claims the socket. The caller must not answer the request any more.
-    pub fn claim(&self, claim: impl FnOnce(TcpStream, Bytes) + Send + 'static) {
+    pub fn claim(&self, claim: impl FnOnce(Socket) + Send + 'static) {
         *self.0.lock() = Some(Box::new(claim));
     }
 
@@ -47,15 +60,16 @@ impl Slot {
     }
 }
 
-/// Serves HTTP/1 on `socket` until it is closed, `stop` goes off or a stream claims it.
+/// Serves HTTP/1 on `stream` until it is closed, `stop` goes off or a stream claims it.
 pub async fn serve(
-    socket: TcpStream,
+    stream: TcpStream,
+    admission: Admission,
     http: &Builder,
     routes: BoxedFilter<(Response,)>,
     stop: &CancellationToken,
 ) -> hyper::Result<()> {
     let (slot, blocked) = (Slot::default(), Arc::new(AtomicBool::new(false)));
-    let io = Watched { io: TokioIo::new(socket), blocked: blocked.clone() };
+    let io = Watched { io: TokioIo::new(stream), blocked: blocked.clone() };
     let routes = TowerToHyperService::new(warp::service(routes));
     let inserted = slot.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
@@ -84,11 +98,11 @@ pub async fn serve(
     .await;
     if let (Some(connection), Some(claim)) = (http.take(), slot.0.lock().take()) {
         let parts = connection.into_parts();
-        let socket = parts.io.io.into_inner();
+        let stream = parts.io.io.into_inner();
         // The socket still knows this task as the one to wake for reading, which would keep the task's
         // memory for as long as nothing comes.
-        let _ = socket.poll_read_ready(&mut Context::from_waker(Waker::noop()));
-        claim(socket, parts.read_buf);
+        let _ = stream.poll_read_ready(&mut Context::from_waker(Waker::noop()));
+        claim(Socket { stream, read: parts.read_buf, admission });
     }
     ended
 }

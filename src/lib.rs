@@ -1,7 +1,8 @@
 #![doc = include_str!("ARCHITECTURE.md")]
 
 // The modules in the order in which data flows: first the pure core, which knows no executor, clock
-// or socket; then what tasks share; then the edge, where bytes come in and go out.
+// or socket; then what tasks share; then the edge, where bytes come in and go out; then the load
+// generator, a client like any other.
 
 pub mod refusal;
 pub mod name;
@@ -18,6 +19,8 @@ pub mod websocket;
 
 pub mod tasks;
 pub mod config;
+pub mod admission;
+pub mod handover;
 pub mod batch;
 pub mod edition;
 pub mod room;
@@ -26,9 +29,10 @@ pub mod connection;
 pub mod hub;
 pub mod gateway;
 
-pub mod handover;
 pub mod http;
 pub mod server;
+
+pub mod bench;
 
 pub use config::Config;
 pub use name::Name;

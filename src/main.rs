@@ -1,13 +1,13 @@
 //! Presently, the program: options, logs, signals, exit codes.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
-use presently::config::{LogFormat, Other};
-use presently::{Config, Server};
+use clap::{Parser, Subcommand};
+use presently::config::LogFormat;
+use presently::{Config, Server, bench};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::signal::unix::{SignalKind, signal};
@@ -17,17 +17,36 @@ use tracing_subscriber::EnvFilter;
 /// How long a gateway may take to say that it is well.
 const HEALTH_WITHIN: Duration = Duration::from_secs(3);
 
-/// Exit codes: 0 when stopped by a signal (or healthy), 1 when it could not serve (or is not
-/// healthy), 2 for a bad option.
+#[derive(Parser)]
+#[command(name = "presently", version)]
+struct Program {
+    #[command(flatten)]
+    config: Config,
+    #[command(subcommand)]
+    other: Option<Other>,
+}
+
+// What the program can do besides serving; a doc comment would become the text of --help.
+#[derive(Subcommand)]
+enum Other {
+    /// Ask the gateway at --listen whether it is well; exit code 0 says it is
+    Health,
+    /// Load a running gateway and measure how it does
+    Bench(bench::Options),
+}
+
+/// Exit codes: 0 when stopped by a signal (or healthy, or all was delivered), 1 when it could not
+/// serve (or is not healthy, or something was lost), 2 for a bad option.
 #[tokio::main]
 async fn main() -> ExitCode {
-    let config = match Config::try_parse() {
-        Ok(config) => config,
+    let program = match Program::try_parse() {
+        Ok(program) => program,
         Err(error) => return refuse_options(&error),
     };
-    match config.other {
-        Some(Other::Health) => health(config.listen).await,
-        None => serve(config).await,
+    match program.other {
+        Some(Other::Health) => health(program.config.listen).await,
+        Some(Other::Bench(options)) => load(options).await,
+        None => serve(program.config).await,
     }
 }
 
@@ -85,6 +104,30 @@ fn refuse_options(error: &clap::Error) -> ExitCode {
     let sentence = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
     eprintln!("presently: {sentence}; see presently --help");
     ExitCode::from(2)
+}
+
+/// Loads a gateway, and prints what came out.
+async fn load(options: bench::Options) -> ExitCode {
+    let stop = match stop_signal() {
+        Ok(stop) => stop,
+        Err(error) => return failed(1, &format!("cannot listen for signals: {error}")),
+    };
+    let json = options.json;
+    match bench::run(options, stop).await {
+        Ok(report) => {
+            let text = if json { report.json() + "\n" } else { report.to_string() };
+            // Whoever closed the pipe has seen enough.
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            report.faults().first().map_or(ExitCode::SUCCESS, |fault| failed(1, fault))
+        }
+        Err(bench::Trouble::Options(sentence)) => failed(2, &sentence),
+        Err(bench::Trouble::Gateway(sentence)) => failed(1, &sentence),
+    }
+}
+
+fn failed(code: u8, sentence: &str) -> ExitCode {
+    eprintln!("presently: {sentence}");
+    ExitCode::from(code)
 }
 
 /// Asks the gateway at `listen` whether it is well.

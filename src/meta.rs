@@ -13,8 +13,8 @@ pub const MAX_BYTES: usize = 1024;
 
 /// A JSON object in canonical form: no spaces, keys sorted. Equal values are equal texts, so "the
 /// same again" is seen by comparing bytes. Most members have none, which costs no allocation.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Meta(Option<Arc<str>>);
+#[derive(Clone, Debug, Default)]
+pub struct Meta(Option<Arc<RawValue>>);
 
 impl Meta {
     /// Takes what a client sent as `meta`, or refuses and names the bound.
@@ -27,7 +27,9 @@ impl Meta {
             let message = format!("meta has {} bytes without spaces; at most {MAX_BYTES}", text.len());
             return Err(Refusal::new(Code::BadMeta, message).of("meta"));
         }
-        Ok(Meta(Some(text.into())))
+        let raw =
+            RawValue::from_string(text).map_err(|error| Refusal::new(Code::BadMeta, error.to_string()).of("meta"))?;
+        Ok(Meta(Some(raw.into())))
     }
 
     /// Takes any JSON value as `meta`, if it is an object.
@@ -42,14 +44,28 @@ impl Meta {
 
     /// The object's text.
     pub fn as_str(&self) -> &str {
-        self.0.as_deref().unwrap_or("{}")
+        self.raw().map_or("{}", RawValue::get)
+    }
+
+    fn raw(&self) -> Option<&RawValue> {
+        self.0.as_deref()
     }
 }
 
+impl PartialEq for Meta {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for Meta {}
+
 impl serde::Serialize for Meta {
     fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let text = serde_json::from_str::<&RawValue>(self.as_str());
-        text.map_err(serde::ser::Error::custom)?.serialize(to)
+        match self.raw() {
+            Some(raw) => raw.serialize(to),
+            None => to.collect_map([(); 0].map(|()| ("", ""))),
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use hyper::server::conn::http1::Builder;
 use hyper_util::rt::TokioTimer;
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::time::sleep;
 use tracing::{debug, info, warn};
@@ -93,10 +94,17 @@ impl Server {
         let routes = http::routes(self.gateway.clone());
         loop {
             match self.listener.accept().await {
-                Ok((socket, _)) => {
+                Ok((socket, peer)) => {
+                    // An EventSource gives up at an answer that is no stream, but tries a closed one again.
+                    let Some(admission) = self.gateway.admissions().admit(peer.ip()) else {
+                        continue;
+                    };
+                    // Whoever takes nothing of an answer for so long is gone, or as good as gone.
+                    #[cfg(target_os = "linux")]
+                    let _ = SockRef::from(&socket).set_tcp_user_timeout(Some(self.gateway.config().send_within));
                     let (http, routes, gateway) = (http.clone(), routes.clone(), self.gateway.clone());
                     self.gateway.tasks().spawn(async move {
-                        let served = handover::serve(socket, &http, routes, gateway.tasks().stop()).await;
+                        let served = handover::serve(socket, admission, &http, routes, gateway.tasks().stop()).await;
                         if let Err(error) = served {
                             debug!(%error, "connection ended");
                         }

@@ -32,13 +32,20 @@ struct Health {
     status: &'static str,
     version: &'static str,
     restarts: u64,
+    connections: usize,
+    refused: u64,
 }
 
 /// `GET /healthz`
 pub async fn health(call: Call) -> Answer {
     call.only("GET, HEAD")?;
-    let restarts = call.gateway.tasks().restarts();
-    let health = Health { status: "ok", version: env!("CARGO_PKG_VERSION"), restarts };
+    let health = Health {
+        status: "ok",
+        version: env!("CARGO_PKG_VERSION"),
+        restarts: call.gateway.tasks().restarts(),
+        connections: call.gateway.admissions().open(),
+        refused: call.gateway.admissions().refused(),
+    };
     Ok(answer::json(StatusCode::OK, &health))
 }
 

@@ -55,7 +55,7 @@ pub async fn answer(call: &Call, form: Form, room: &Name, reads: impl FnOnce(Fol
     let mut first = head_bytes(&head);
     first.extend_from_slice(&framing.lines(&retry_line()));
     let gateway = call.gateway.clone();
-    call.slot.claim(move |socket, _| gateway.stream(socket, framing, first.into(), Some(reader), SseClient));
+    call.slot.claim(move |socket| gateway.stream(socket, framing, first.into(), Some(reader), SseClient));
     pending().await
 }
 

@@ -41,7 +41,8 @@ pub async fn upgrade(call: Call) -> Answer {
     let websocket = WebSocket::new(call.gateway.config().max_message);
     let first = head_bytes(&head).into();
     let gateway = call.gateway.clone();
-    call.slot.claim(move |socket, read| {
+    call.slot.claim(move |mut socket| {
+        let read = std::mem::take(&mut socket.read);
         let peer = WsClient { websocket, read, refusal };
         gateway.stream(socket, FRAMING, first, reader, peer);
     });

@@ -3,6 +3,7 @@
 mod harness;
 
 mod architecture;
+mod bench;
 mod browser;
 mod convergence;
 mod exercise;
@@ -12,5 +13,6 @@ mod program;
 mod refusals;
 mod rooms;
 mod shutdown;
+mod slow;
 mod streams;
 mod supervision;

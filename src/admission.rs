@@ -1,0 +1,128 @@
+//! How many connections there may be, in all and from one address.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+
+use dashmap::DashMap;
+use rustix::process::{Resource, getrlimit, setrlimit};
+use tracing::warn;
+
+/// Open files that are not connections: the listener, the executor's own, logs, and a few for the
+/// moments between accepting a connection and refusing it.
+const RESERVE: u64 = 100;
+
+/// The gateway's doors: counts who is in.
+#[derive(Debug)]
+pub struct Admissions {
+    most: usize,
+    most_each: usize,
+    open: AtomicUsize,
+    refused: AtomicU64,
+    each: DashMap<IpAddr, usize>,
+}
+
+/// One connection's place, given back when dropped.
+#[derive(Debug)]
+pub struct Admission {
+    doors: Arc<Admissions>,
+    address: Option<IpAddr>,
+}
+
+impl Admissions {
+    /// Doors for at most `most` connections (0: as many as there may be open files) and `most_each`
+    /// from one address (0: no bound).
+    pub fn new(most: usize, most_each: usize) -> Arc<Self> {
+        let files = usize::try_from(files().saturating_sub(RESERVE)).unwrap_or(usize::MAX);
+        let most = if most == 0 { files } else { most };
+        if most > files {
+            warn!(most, files, "more connections are allowed than there may be open files; see ulimit -n");
+        }
+        let (open, refused) = (AtomicUsize::new(0), AtomicU64::new(0));
+        Arc::new(Admissions { most, most_each, open, refused, each: DashMap::new() })
+    }
+
+    /// Lets a connection from `address` in, or counts that it was refused.
+    pub fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Admission> {
+        if self.open.fetch_add(1, Relaxed) >= self.most {
+            self.open.fetch_sub(1, Relaxed);
+            return self.refuse();
+        }
+        // From here on dropping the admission takes back what was counted.
+        let mut admission = Admission { doors: self.clone(), address: None };
+        if self.most_each > 0 {
+            let mut here = self.each.entry(address).or_insert(0);
+            if *here >= self.most_each {
+                drop(here);
+                return self.refuse();
+            }
+            *here += 1;
+            admission.address = Some(address);
+        }
+        Some(admission)
+    }
+
+    fn refuse(&self) -> Option<Admission> {
+        // The 1st, 2nd, 4th, 8th …: a flood of connections is no flood of logs.
+        let refused = self.refused.fetch_add(1, Relaxed) + 1;
+        if refused.is_power_of_two() {
+            warn!(refused, open = self.open(), most = self.most, "connections refused");
+        }
+        None
+    }
+
+    /// How many are in.
+    pub fn open(&self) -> usize {
+        self.open.load(Relaxed)
+    }
+
+    /// How many were refused.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Relaxed)
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        self.doors.open.fetch_sub(1, Relaxed);
+        if let Some(address) = self.address {
+            self.doors.each.remove_if_mut(&address, |_, here| {
+                *here -= 1;
+                *here == 0
+            });
+        }
+    }
+}
+
+/// How many files may be open; the soft limit is raised to the hard one.
+fn files() -> u64 {
+    let mut limit = getrlimit(Resource::Nofile);
+    let hard = limit.maximum;
+    limit.current = hard;
+    if setrlimit(Resource::Nofile, limit).is_err() {
+        return getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    }
+    hard.unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+    const THERE: IpAddr = IpAddr::V6(std::net::Ipv6Addr::LOCALHOST);
+
+    #[test]
+    fn places_are_counted_in_all_and_for_each_address_and_given_back() {
+        let doors = Admissions::new(3, 2);
+        let first = doors.admit(HERE).unwrap();
+        let _second = doors.admit(HERE).unwrap();
+        assert!(doors.admit(HERE).is_none(), "a third from one address");
+        let _third = doors.admit(THERE).unwrap();
+        assert!(doors.admit(THERE).is_none(), "a fourth in all");
+        assert_eq!((doors.open(), doors.refused()), (3, 2));
+        drop(first);
+        let _again = doors.admit(HERE).unwrap();
+        assert_eq!((doors.open(), doors.refused()), (3, 2));
+    }
+}

@@ -1,0 +1,108 @@
+//! Slow is not dead: who takes what it can keeps its stream and is never wrong; who takes nothing for
+//! long is ended, and not before.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::harness::{Conn, Mirror, Reader, TestServer, Transport, within};
+
+/// How many connections there are, asked over one of them: a pool of connections would count differently each time.
+async fn connections(asks: &mut Conn) -> u64 {
+    health(asks).await["connections"].as_u64().expect("connections")
+}
+
+async fn health(asks: &mut Conn) -> Value {
+    asks.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    asks.answer().await.expect(200).json()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_takes_nothing_is_ended_after_the_deadline_and_not_before() {
+    const DEADLINE: Duration = Duration::from_millis(1_500);
+    let server = TestServer::with(|config| config.send_within = DEADLINE).await;
+    let mut asks = Conn::open(server.addr).await;
+    for transport in Transport::BOTH {
+        let stuck = Reader::narrow(server.addr, transport, Mirror::of("lobby")).await;
+        let begun = Instant::now();
+        server.flood("lobby").await;
+        // Those of the flood's client among them, which stay.
+        let with = connections(&mut asks).await;
+        within("the end of who takes nothing", async { while connections(&mut asks).await >= with {} }).await;
+        assert!(begun.elapsed() >= DEADLINE, "{transport:?} was given up too early");
+        drop(stuck);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_always_a_little_too_slow_is_never_ended_and_never_wrong() {
+    let server = TestServer::with(|config| config.history = 8).await;
+    for transport in Transport::BOTH {
+        server.flood("lobby").await;
+        let mut slow = Reader::narrow(server.addr, transport, Mirror::of("lobby")).await.begun().await;
+        // One frame read for each batch of 40 events written: it never keeps up, for as long as this lasts.
+        for n in 0..60 {
+            let names: Vec<String> = (0..40).map(|k| format!("{transport:?} {n} {k}")).collect();
+            let add: Vec<Value> = names.iter().map(|user| serde_json::json!({ "user": user })).collect();
+            server.batch("lobby", &serde_json::json!({ "add": add })).await;
+            assert!(within("a frame", slow.step()).await, "it lost its stream");
+            server.batch("lobby", &serde_json::json!({ "del": names })).await;
+        }
+        let cursor = server.sign_in("lobby", &format!("end {transport:?}")).await;
+        slow.caught_up(&cursor).await;
+        assert_eq!(slow.mirror.users, server.held("lobby").await.users, "{transport:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_came_and_went_while_a_reader_was_stuck_is_nothing_to_it() {
+    let server = TestServer::with(|config| config.history = 64).await;
+    for transport in Transport::BOTH {
+        let mut stuck = Reader::narrow(server.addr, transport, Mirror::of("lobby")).await.begun().await;
+        // Enough to fill its socket, and then guests that it never hears of.
+        server.flood("lobby").await;
+        for n in 0..100 {
+            server.sign_in("lobby", &format!("guest {n}")).await;
+            server.sign_out("lobby", &format!("guest {n}")).await;
+        }
+        let cursor = server.sign_in("lobby", &format!("end {transport:?}")).await;
+        stuck.caught_up(&cursor).await;
+        assert_eq!(stuck.mirror.users, server.held("lobby").await.users, "{transport:?}");
+        assert!(stuck.mirror.seen("add") < 1_000, "{} events", stuck.mirror.seen("add"));
+    }
+}
+
+#[tokio::test]
+async fn connections_past_the_bound_are_closed_and_counted_and_make_place_again() {
+    let server = TestServer::with(|config| config.max_connections = 3).await;
+    let mut asks = Conn::open(server.addr).await;
+    let first = Reader::open(server.addr, Transport::Sse, "lobby").await.begun().await;
+    let second = Reader::open(server.addr, Transport::Ws, "lobby").await.begun().await;
+    assert_eq!(connections(&mut asks).await, 3);
+    Conn::open(server.addr).await.lost().await;
+    assert_eq!(health(&mut asks).await["refused"], 1);
+    drop(first);
+    within("a place", async { while connections(&mut asks).await > 2 {} }).await;
+    let third = Reader::open(server.addr, Transport::Sse, "lobby").await.begun().await;
+    drop((second, third));
+}
+
+#[tokio::test]
+async fn connections_from_one_address_have_a_bound_of_their_own() {
+    let server = TestServer::with(|config| config.max_per_address = 2).await;
+    let mut asks = Conn::open(server.addr).await;
+    let first = Reader::open(server.addr, Transport::Sse, "lobby").await.begun().await;
+    Conn::open(server.addr).await.lost().await;
+    drop(first);
+    within("a place", async { while connections(&mut asks).await > 1 {} }).await;
+    Reader::open(server.addr, Transport::Ws, "lobby").await.begun().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_asks_nothing_more_is_closed_after_a_while() {
+    let server = TestServer::with(|config| config.request_within = Duration::from_millis(300)).await;
+    let mut idle = Conn::open(server.addr).await;
+    idle.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    assert_eq!(idle.answer().await.expect(200).json()["status"], "ok");
+    idle.lost().await;
+}
