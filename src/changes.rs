@@ -142,6 +142,7 @@ impl Changes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hold::Hold;
     use crate::meta::Meta;
 
     fn brief(user: &str, kind: Kind) -> Brief {
@@ -154,7 +155,7 @@ mod tests {
     fn who_came_and_went_is_in_neither_list() {
         let mut roster = Roster::default();
         for user in ["new", "back", "changed"] {
-            roster.put(Member { user: user.parse().unwrap(), meta: Meta::default(), joined: 7 });
+            roster.put(Member { user: user.parse().unwrap(), meta: Meta::default(), joined: 7 }, Hold::SignIn);
         }
         let story = [
             brief("guest", Kind::Add),
@@ -190,7 +191,10 @@ mod tests {
     fn large_changes_come_in_parts_and_lose_nobody() {
         let mut roster = Roster::default();
         for n in 0..1_500 {
-            roster.put(Member { user: format!("in {n}").parse().unwrap(), meta: Meta::default(), joined: 0 });
+            roster.put(
+                Member { user: format!("in {n}").parse().unwrap(), meta: Meta::default(), joined: 0 },
+                Hold::SignIn,
+            );
         }
         let came = (0..1_500).map(|n| brief(&format!("in {n}"), Kind::Add));
         let went = (0..1_500).map(|n| brief(&format!("out {n}"), DEL));

@@ -8,6 +8,7 @@ pub mod refusal;
 pub mod name;
 pub mod meta;
 pub mod command;
+pub mod hold;
 pub mod roster;
 pub mod event;
 pub mod history;

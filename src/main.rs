@@ -14,6 +14,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 use tracing_subscriber::EnvFilter;
 
+/// Streams live for long among requests that come and go: this allocator keeps sizes apart, so what a
+/// storm of requests took is free again for the next, and goes back to the system when there is none.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// How long a gateway may take to say that it is well.
 const HEALTH_WITHIN: Duration = Duration::from_secs(3);
 

@@ -1,14 +1,13 @@
 //! Who is in one room, why, and in which order it came about. Pure: no clock, no executor, no IO.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
-
-use serde::Serialize;
 
 use crate::changes::Changes;
 use crate::command::Command;
 use crate::event::{Change, Cursor, Event, Reason};
 use crate::history::History;
+use crate::hold::Hold;
 use crate::meta::Meta;
 use crate::name::Name;
 use crate::refusal::{Code, Refusal};
@@ -22,27 +21,6 @@ pub struct Bounds {
     pub history: usize,
     /// Members at most; 0 is no bound.
     pub members: usize,
-}
-
-/// One reason why a member is present.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Hold {
-    /// Made over HTTP, until sign-out.
-    SignIn,
-}
-
-/// The holds of one member: never empty while they are present.
-#[derive(Clone, Debug, Default)]
-struct Holds(Vec<Hold>);
-
-impl Holds {
-    /// Adds a hold; a sign-in there already is renewed.
-    fn add(&mut self, hold: Hold) {
-        if !self.0.contains(&hold) {
-            self.0.push(hold);
-        }
-    }
 }
 
 /// What came of some commands: how many users came and went, and the room's place afterwards.
@@ -64,8 +42,6 @@ pub struct Presence {
     room: Name,
     head: Cursor,
     roster: Roster,
-    /// The same users as in the roster. Apart, since readers never see it.
-    holds: HashMap<Name, Holds>,
     history: History,
     bounds: Bounds,
 }
@@ -77,7 +53,6 @@ impl Presence {
             room,
             head: Cursor { epoch, offset: 0 },
             roster: Roster::default(),
-            holds: HashMap::new(),
             history: History::new(0, bounds.history),
             bounds,
         }
@@ -105,7 +80,7 @@ impl Presence {
     /// Refuses commands that cannot all be done, before any of them is.
     fn permit(&self, commands: &[Command]) -> Result<(), Refusal> {
         if let [Command::SetMeta { user, .. }] = commands
-            && !self.holds.contains_key(user)
+            && self.roster.get(user).is_none()
         {
             let message = format!("{user} is not a member of {}", self.room);
             return Err(Refusal::new(Code::NotPresent, message));
@@ -120,28 +95,27 @@ impl Presence {
 
     /// By how many members the commands would grow the room.
     fn grown_by(&self, commands: &[Command]) -> usize {
-        let absent = |user: &Name| !self.holds.contains_key(user);
+        let absent = |user: &Name| self.roster.get(user).is_none();
         let comes: HashSet<_> = commands.iter().filter(|c| c.adds() && absent(c.user())).map(Command::user).collect();
         let goes = commands.iter().filter(|c| matches!(c, Command::SignOut { user } if !absent(user))).count();
         comes.len().saturating_sub(goes)
     }
 
-    /// Takes a command to what holds members, and says how it changes the set, if it does.
+    /// Notes what holds the user from now on, and says how the set changes, if it does.
     fn decide(&mut self, command: &Command, second: u64) -> Option<Change> {
         match command {
             Command::SignIn { user, meta } => {
-                self.holds.entry(user.clone()).or_default().add(Hold::SignIn);
-                match self.roster.get(user) {
-                    Some(_) => self.decide_meta(user, meta.as_ref()?),
-                    None => Some(Change::Add(Member {
-                        user: user.clone(),
-                        meta: meta.clone().unwrap_or_default(),
-                        joined: second,
-                    })),
+                let Some(holds) = self.roster.holds(user) else {
+                    let meta = meta.clone().unwrap_or_default();
+                    return Some(Change::Add(Member { user: user.clone(), meta, joined: second }));
+                };
+                if !holds.has(Hold::SignIn) {
+                    self.roster.hold(user, Hold::SignIn);
                 }
+                self.decide_meta(user, meta.as_ref()?)
             }
             Command::SetMeta { user, meta } => self.decide_meta(user, meta),
-            Command::SignOut { user } => self.holds.remove(user).map(|_| Change::Del(user.clone(), Reason::SignedOut)),
+            Command::SignOut { user } => self.roster.get(user).map(|_| Change::Del(user.clone(), Reason::SignedOut)),
         }
     }
 
@@ -153,10 +127,10 @@ impl Presence {
     /// Changes the set and remembers the event: one step, so that no reader sees one without the other.
     fn publish(&mut self, change: Change, second: u64) {
         match &change {
-            Change::Add(member) => self.roster.put(member.clone()),
+            Change::Add(member) => self.roster.put(member.clone(), Hold::SignIn),
             Change::Update(user, meta) => {
                 let joined = self.roster.get(user).map_or(second, |member| member.joined);
-                self.roster.put(Member { user: user.clone(), meta: meta.clone(), joined });
+                self.roster.put(Member { user: user.clone(), meta: meta.clone(), joined }, Hold::SignIn);
             }
             Change::Del(user, _) => {
                 self.roster.remove(user);
@@ -180,11 +154,6 @@ impl Presence {
     /// The members.
     pub fn roster(&self) -> &Roster {
         &self.roster
-    }
-
-    /// What holds `user`; empty when absent.
-    pub fn holds(&self, user: &str) -> &[Hold] {
-        self.holds.get(user).map_or(&[], |holds| &holds.0)
     }
 
     /// The offset to go on after, if `cursor` is a place in this room's memory.
@@ -347,7 +316,7 @@ mod tests {
                     commands.iter().for_each(|command| model(&mut expected, command));
                 }
                 assert_eq!(set_of(room.roster()), expected, "seed {seed}");
-                assert_eq!(room.holds.len(), expected.len(), "seed {seed}");
+                assert_eq!(room.roster().len(), expected.len(), "seed {seed}");
             }
             for (cursor, roster) in snapshots {
                 if let Some(changes) = room.changes(cursor.offset) {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::hold::{Hold, Holds};
 use crate::meta::Meta;
 use crate::name::Name;
 
@@ -16,11 +17,18 @@ pub struct Member {
     pub joined: u64,
 }
 
-/// The most members of one page: a change copies at most one page of pointers (1 KiB) while a
+/// The most members of one page: a change copies at most one page of pointers (2 KiB) while a
 /// snapshot still reads it, and a million members are some ten thousand pages to clone.
 const PAGE: usize = 128;
 
-type Page = Arc<Vec<Arc<Member>>>;
+type Page = Arc<Vec<Slot>>;
+
+/// A member's place in the roster, and what holds them there.
+#[derive(Clone, Debug)]
+struct Slot {
+    member: Arc<Member>,
+    holds: Holds,
+}
 
 /// An ordered set of members that is cheap to copy: a clone shares all pages, and a later change
 /// copies only the page it touches. So a snapshot is taken under the room's lock in microseconds
@@ -52,20 +60,39 @@ impl Roster {
 
     /// The member named `user`.
     pub fn get(&self, user: &str) -> Option<&Arc<Member>> {
+        self.slot(user).map(|slot| &slot.member)
+    }
+
+    /// What holds `user`; `None` when absent.
+    pub fn holds(&self, user: &str) -> Option<&Holds> {
+        self.slot(user).map(|slot| &slot.holds)
+    }
+
+    fn slot(&self, user: &str) -> Option<&Slot> {
         let (mark, found) = self.find(user);
         found.then(|| &self.pages[mark.page][mark.at])
     }
 
-    /// Puts `member` in, in place of one with the same name.
-    pub fn put(&mut self, member: Member) {
-        let (mark, found) = self.find(&member.user);
+    /// Adds a hold to a member.
+    pub fn hold(&mut self, user: &str, hold: Hold) {
+        let (mark, found) = self.find(user);
         if found {
-            Arc::make_mut(&mut self.pages[mark.page])[mark.at] = Arc::new(member);
+            Arc::make_mut(&mut self.pages[mark.page])[mark.at].holds.add(hold);
+        }
+    }
+
+    /// Puts `member` in the place of the one with the same name, with the same holds; without one, they come in
+    /// by `hold`.
+    pub fn put(&mut self, member: Member, hold: Hold) {
+        let (mark, found) = self.find(&member.user);
+        let member = Arc::new(member);
+        if found {
+            Arc::make_mut(&mut self.pages[mark.page])[mark.at].member = member;
             return;
         }
         self.count += 1;
         let mark = self.room_at(mark);
-        Arc::make_mut(&mut self.pages[mark.page]).insert(mark.at, Arc::new(member));
+        Arc::make_mut(&mut self.pages[mark.page]).insert(mark.at, Slot { member, holds: Holds::of(hold) });
     }
 
     /// Takes the member named `user` out.
@@ -76,19 +103,19 @@ impl Roster {
         }
         self.count -= 1;
         let page = Arc::make_mut(&mut self.pages[mark.page]);
-        let member = page.remove(mark.at);
+        let slot = page.remove(mark.at);
         if page.is_empty() {
             self.pages.remove(mark.page);
         } else if page.len() < PAGE / 4 {
             self.merge(mark.page);
         }
-        Some(member)
+        Some(slot.member)
     }
 
     /// The members from `mark` on, in order.
     pub fn iter_from(&self, mark: Mark) -> impl Iterator<Item = &Arc<Member>> {
         let pages = self.pages.get(mark.page..).unwrap_or_default().iter();
-        pages.flat_map(|page| page.iter()).skip(mark.at)
+        pages.flat_map(|page| page.iter()).skip(mark.at).map(|slot| &slot.member)
     }
 
     /// The place just behind the name `user`, whether it is here or not.
@@ -108,12 +135,12 @@ impl Roster {
 
     /// Where `user` is, or where it would go.
     fn find(&self, user: &str) -> (Mark, bool) {
-        let after = self.pages.partition_point(|page| &*page[0].user <= user);
+        let after = self.pages.partition_point(|page| &*page[0].member.user <= user);
         let page = after.saturating_sub(1);
-        let Some(members) = self.pages.get(page) else {
+        let Some(slots) = self.pages.get(page) else {
             return (Mark::default(), false);
         };
-        match members.binary_search_by(|member| (*member.user).cmp(user)) {
+        match slots.binary_search_by(|slot| (*slot.member.user).cmp(user)) {
             Ok(at) => (Mark { page, at }, true),
             Err(at) => (Mark { page, at }, false),
         }
@@ -122,7 +149,8 @@ impl Roster {
     /// Makes room for one more at `mark`, splitting a full page.
     fn room_at(&mut self, mark: Mark) -> Mark {
         let Some(page) = self.pages.get_mut(mark.page) else {
-            self.pages.push(Page::default());
+            // Most rooms are small: their one page takes no more than it needs.
+            self.pages = vec![Page::default()];
             return mark;
         };
         if page.len() < PAGE {
@@ -171,7 +199,7 @@ mod tests {
                 let user = format!("u{}", rng.u32(..1_000));
                 // Phases that grow and phases that shrink, so that pages split and merge.
                 if rng.u8(..10) < if (step / 1_000) % 2 == 0 { 8 } else { 2 } {
-                    roster.put(member(&user, step));
+                    roster.put(member(&user, step), Hold::SignIn);
                     model.insert(user.clone(), step);
                 } else {
                     assert_eq!(roster.remove(&user).map(|m| m.joined), model.remove(&user));
@@ -192,7 +220,7 @@ mod tests {
     #[test]
     fn pages_on_from_any_name_and_by_any_length() {
         let mut roster = Roster::default();
-        (100..1_000).for_each(|n| roster.put(member(&n.to_string(), n)));
+        (100..1_000).for_each(|n| roster.put(member(&n.to_string(), n), Hold::SignIn));
         for (after, first) in [("", 100), ("100", 101), ("1005", 101), ("550", 551), ("98", 980)] {
             let mark = roster.mark_after(after);
             assert_eq!(roster.iter_from(mark).next().unwrap().joined, first, "after {after:?}");

@@ -93,13 +93,17 @@ impl Snapshot {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hold::Hold;
     use crate::meta::Meta;
     use crate::roster::Member;
 
     fn parts(members: usize) -> Vec<serde_json::Value> {
         let mut roster = Roster::default();
         for n in 0..members {
-            roster.put(Member { user: format!("{n:05}").parse().unwrap(), meta: Meta::default(), joined: 0 });
+            roster.put(
+                Member { user: format!("{n:05}").parse().unwrap(), meta: Meta::default(), joined: 0 },
+                Hold::SignIn,
+            );
         }
         let snapshot = Snapshot::new(Name::lobby(), Cursor { epoch: 1, offset: 9 }, roster);
         let (mut parts, mut next) = (Vec::new(), Some(Next::default()));

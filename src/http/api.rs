@@ -9,6 +9,7 @@ use warp::http::{Method, StatusCode};
 
 use crate::command::Command;
 use crate::event::{Cursor, Shown};
+use crate::hold::Hold;
 use crate::http::answer::{self, Answer};
 use crate::http::body::{Object, given};
 use crate::http::call::{Call, Segment};
@@ -16,7 +17,7 @@ use crate::http::origin::may_change;
 use crate::http::query::Query;
 use crate::meta::Meta;
 use crate::name::Name;
-use crate::presence::{Hold, Outcome, Presence};
+use crate::presence::{Outcome, Presence};
 use crate::refusal::{Code, Refusal};
 use crate::roster::Member;
 
@@ -248,7 +249,7 @@ fn show(room: &Name, user: &Name, call: &Call) -> Answer {
     Query::strict(&call.query, &[])?;
     let read = |presence: &Presence| {
         let member = presence.roster().get(user)?.clone();
-        Some((presence.head(), member, presence.holds(user).to_vec()))
+        Some((presence.head(), member, presence.roster().holds(user)?.iter().collect()))
     };
     let Some((cursor, member, holds)) = call.gateway.rooms().look(room, read) else {
         return Err(Refusal::new(Code::NotPresent, format!("{user} is not a member of {room}")));
