@@ -160,15 +160,17 @@ impl Connection {
 
     /// Keeps the stream open: a comment, or a ping whose answer shows that somebody is there.
     pub fn keep_alive(self: &Arc<Self>) {
+        let mut line = self.line.lock();
+        // A reader that is behind has bytes waiting: they do what a comment would, and whether it takes them is
+        // judged by its socket. A ping that was never sent must not count as one without an answer.
+        if line.catching_up || line.closing {
+            return;
+        }
         if self.framing.form == Form::WebSocket && self.pings.fetch_add(1, Relaxed) >= MISSED_PINGS {
             return self.end(Ending::Lost("no answer to pings"));
         }
-        let mut line = self.line.lock();
-        // A reader that is behind has bytes waiting: they do what a comment would.
-        if !line.catching_up && !line.closing {
-            let written = self.guarded(&mut line, |this, line| this.write(line, this.framing.keep_alive()));
-            self.go_on(line, written);
-        }
+        let written = self.guarded(&mut line, |this, line| this.write(line, this.framing.keep_alive()));
+        self.go_on(line, written);
     }
 
     /// Sends what is no event: answers, pongs, and the `last` word.

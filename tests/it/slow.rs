@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::harness::{Conn, Mirror, Reader, TestServer, Transport, within};
+use crate::harness::{Conn, Mirror, RawWs, Reader, TestServer, Transport, within};
 
 /// How many connections there are, asked over one of them: a pool of connections would count differently each time.
 async fn connections(asks: &mut Conn) -> u64 {
@@ -70,6 +70,28 @@ async fn who_came_and_went_while_a_reader_was_stuck_is_nothing_to_it() {
         assert_eq!(stuck.mirror.users, server.held("lobby").await.users, "{transport:?}");
         assert!(stuck.mirror.seen("add") < 1_000, "{} events", stuck.mirror.seen("add"));
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_busy_with_a_large_snapshot_is_not_asked_for_signs_of_life() {
+    const KEEP_ALIVE: Duration = Duration::from_millis(10);
+    let server = TestServer::with(|config| config.keep_alive = KEEP_ALIVE).await;
+    server.flood("lobby").await;
+    let mut busy = RawWs::narrow(server.addr, "lobby").await;
+    // It reads part after part, but so slowly that unanswered pings would have ended it long before the last.
+    let mut parts = 0;
+    while busy.frame().await.json()["last"] != true {
+        tokio::time::sleep(2 * KEEP_ALIVE).await;
+        parts += 1;
+    }
+    assert!(parts > 10, "{parts} parts are read too quickly to tell");
+}
+
+#[tokio::test]
+async fn who_answers_no_ping_is_ended() {
+    let server = TestServer::with(|config| config.keep_alive = Duration::from_millis(50)).await;
+    let silent = RawWs::open(server.addr, "lobby").await;
+    silent.lost().await;
 }
 
 #[tokio::test]

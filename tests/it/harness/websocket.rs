@@ -85,9 +85,17 @@ impl RawWs {
         Self::request(addr, upgrade(&format!("/ws?room={room}"))).await
     }
 
+    /// The same, with so small a window that the gateway soon has to wait for it.
+    pub async fn narrow(addr: SocketAddr, room: &str) -> Self {
+        Self::over(Conn::narrow(addr).await, upgrade(&format!("/ws?room={room}"))).await
+    }
+
     /// Sends bytes that begin with a handshake, and sees it accepted.
     pub async fn request(addr: SocketAddr, bytes: impl AsRef<[u8]>) -> Self {
-        let mut conn = Conn::open(addr).await;
+        Self::over(Conn::open(addr).await, bytes).await
+    }
+
+    async fn over(mut conn: Conn, bytes: impl AsRef<[u8]>) -> Self {
         conn.send(bytes).await;
         conn.head().await.expect(101);
         Self { conn }
