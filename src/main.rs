@@ -102,7 +102,8 @@ fn log(config: &Config) -> Result<(), String> {
 /// Help and version as clap prints them; a mistake as one sentence.
 fn refuse_options(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
-        print!("{error}");
+        // Whoever reads it may have read enough, as `head` has.
+        let _ = error.print();
         return ExitCode::SUCCESS;
     }
     let text = error.to_string();

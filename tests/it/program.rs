@@ -3,8 +3,9 @@
 use std::net::TcpListener;
 
 use serde_json::Value;
+use tokio::net::TcpStream;
 
-use crate::harness::{Binary, Finished};
+use crate::harness::{Binary, Finished, within};
 
 /// Sees one sentence about it on standard error, and nothing that only a programmer reads.
 fn complains(finished: &Finished, code: i32, about: &str) {
@@ -158,4 +159,24 @@ async fn health_is_bad_where_something_else_or_nothing_answers() {
     let mute = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let addr = mute.local_addr().expect("its address").to_string();
     assert_eq!(Binary::run(&["health"], &[("PRESENTLY_LISTEN", &addr)]).await.code, Some(1));
+}
+
+#[tokio::test]
+async fn help_that_nobody_reads_to_its_end_is_no_panic() {
+    let shell = ["-c", r#""$0" --help | true"#, env!("CARGO_BIN_EXE_presently")];
+    let output = tokio::process::Command::new("sh").args(shell).output().await.expect("a shell");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
+
+#[tokio::test]
+async fn running_out_of_files_is_survived() {
+    let gateway = Binary::start(&["--max-connections", "1000"]).await;
+    gateway.limit_files(64).await;
+    let mut crowd = Vec::new();
+    while !gateway.log().iter().any(|line| line.contains("cannot accept connections")) {
+        crowd.push(within("a place in the backlog", TcpStream::connect(gateway.addr)).await.expect("a connection"));
+    }
+    drop(crowd);
+    gateway.sign_in("lobby", "ann").await;
+    assert_eq!(gateway.held("lobby").await.users.len(), 1);
 }

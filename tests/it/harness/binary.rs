@@ -65,6 +65,14 @@ impl Binary {
         assert!(sent.expect("kill").success(), "{name} to {pid}");
     }
 
+    /// Lets it open so many files and no more.
+    pub async fn limit_files(&self, files: usize) {
+        let pid = self.child.id().expect("it runs").to_string();
+        let limited =
+            Command::new("prlimit").args(["--pid", &pid, &format!("--nofile={files}:{files}")]).status().await;
+        assert!(limited.expect("prlimit").success(), "{files} files for {pid}");
+    }
+
     pub async fn exit(&mut self) -> ExitStatus {
         within("the program's end", self.child.wait()).await.expect("its status")
     }
