@@ -33,7 +33,7 @@ impl Admissions {
     /// Doors for at most `most` connections (0: as many as there may be open files) and `most_each`
     /// from one address (0: no bound).
     pub fn new(most: usize, most_each: usize) -> Arc<Self> {
-        let files = usize::try_from(files().saturating_sub(RESERVE)).unwrap_or(usize::MAX);
+        let files = usize::try_from(beyond_reserve(files())).unwrap_or(usize::MAX);
         let most = if most == 0 { files } else { most };
         if most > files {
             warn!(most, files, "more connections are allowed than there may be open files; see ulimit -n");
@@ -94,6 +94,11 @@ impl Drop for Admission {
     }
 }
 
+/// What is left of `files` for connections: where there are few, at least half.
+fn beyond_reserve(files: u64) -> u64 {
+    files - RESERVE.min(files / 2)
+}
+
 /// How many files may be open; the soft limit is raised to the hard one.
 fn files() -> u64 {
     let mut limit = getrlimit(Resource::Nofile);
@@ -111,6 +116,12 @@ mod tests {
 
     const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
     const THERE: IpAddr = IpAddr::V6(std::net::Ipv6Addr::LOCALHOST);
+
+    #[test]
+    fn few_files_are_few_connections_and_not_none() {
+        let left = [0, 1, 64, 200, 1_024].map(beyond_reserve);
+        assert_eq!(left, [0, 1, 32, 100, 924]);
+    }
 
     #[test]
     fn places_are_counted_in_all_and_for_each_address_and_given_back() {

@@ -28,6 +28,7 @@ const STOP_WITHIN: Duration = Duration::from_millis(4_500);
 /// The bytes of a stream that may wait unsent in the kernel before its socket counts as full. Less
 /// would cost more wake-ups; more showed as latency in bursts (16 KiB: p99 40 to 55 ms; 512 KiB: 60
 /// to 105 ms).
+#[cfg(target_os = "linux")]
 const UNSENT: u32 = 16 * 1024;
 
 /// How long a snapshot made for one reader is kept for the next, once or twice over: all who come
@@ -97,6 +98,7 @@ impl Gateway {
         peer: impl Peer + 'static,
     ) {
         // Short, so that what is not sent yet can still be netted, and pings get through.
+        #[cfg(target_os = "linux")]
         let _ = SockRef::from(&socket.stream).set_tcp_notsent_lowat(UNSENT);
         let room = reader.as_ref().map(|reader| reader.room().clone());
         let connection = Connection::new(socket, framing, head, reader, self.writing.clone());

@@ -20,7 +20,7 @@ const SLICE: usize = 128;
 
 /// After events were written to all readers of a room, the next ones gather for as long as that
 /// took, but no longer than this: so a room busier than its readers' sockets costs fewer and larger
-/// writes, and a hub has half of its time for others. An event that finds its room at rest, as on a
+/// writes, and a hub has half of its time for others. An event that comes later than that, as on a
 /// quiet day each does, is written at once.
 const MAX_REST: Duration = Duration::from_millis(4);
 

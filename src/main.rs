@@ -57,8 +57,7 @@ async fn main() -> ExitCode {
 
 async fn serve(config: Config) -> ExitCode {
     if let Err(error) = log(&config) {
-        eprintln!("presently: --log: {error}");
-        return ExitCode::from(2);
+        return failed(2, &format!("--log: {error}"));
     }
     let served = async {
         let stop = stop_signal().map_err(|error| format!("cannot listen for signals: {error}"))?;
@@ -68,10 +67,7 @@ async fn serve(config: Config) -> ExitCode {
     };
     match served.await {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("presently: {error}");
-            ExitCode::FAILURE
-        }
+        Err(error) => failed(1, &error),
     }
 }
 
@@ -108,8 +104,7 @@ fn refuse_options(error: &clap::Error) -> ExitCode {
     }
     let text = error.to_string();
     let sentence = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
-    eprintln!("presently: {sentence}; see presently --help");
-    ExitCode::from(2)
+    failed(2, &format!("{sentence}; see presently --help"))
 }
 
 /// Loads a gateway, and prints what came out.
@@ -131,6 +126,7 @@ async fn load(options: bench::Options) -> ExitCode {
     }
 }
 
+/// Says in one sentence why nothing came of it.
 fn failed(code: u8, sentence: &str) -> ExitCode {
     eprintln!("presently: {sentence}");
     ExitCode::from(code)
@@ -147,8 +143,7 @@ async fn health(listen: SocketAddr) -> ExitCode {
 }
 
 fn unwell(listen: SocketAddr, why: &str) -> ExitCode {
-    eprintln!("presently: the gateway at {listen} is not well: {why}");
-    ExitCode::FAILURE
+    failed(1, &format!("the gateway at {listen} is not well: {why}"))
 }
 
 /// "All addresses" is for listening; what asks from here goes to the loopback one.

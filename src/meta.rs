@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde::ser::SerializeMap;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
@@ -44,11 +45,7 @@ impl Meta {
 
     /// The object's text.
     pub fn as_str(&self) -> &str {
-        self.raw().map_or("{}", RawValue::get)
-    }
-
-    fn raw(&self) -> Option<&RawValue> {
-        self.0.as_deref()
+        self.0.as_deref().map_or("{}", RawValue::get)
     }
 }
 
@@ -62,9 +59,9 @@ impl Eq for Meta {}
 
 impl serde::Serialize for Meta {
     fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        match self.raw() {
+        match &self.0 {
             Some(raw) => raw.serialize(to),
-            None => to.collect_map([(); 0].map(|()| ("", ""))),
+            None => to.serialize_map(Some(0))?.end(),
         }
     }
 }

@@ -81,8 +81,7 @@ impl Roster {
         }
     }
 
-    /// Puts `member` in the place of the one with the same name, with the same holds; without one, they come in
-    /// by `hold`.
+    /// Puts `member` in. One who was here already keeps their holds; one who is new is here by `hold`.
     pub fn put(&mut self, member: Member, hold: Hold) {
         let (mark, found) = self.find(&member.user);
         let member = Arc::new(member);

@@ -128,3 +128,12 @@ async fn a_connection_that_asks_nothing_more_is_closed_after_a_while() {
     assert_eq!(idle.answer().await.expect(200).json()["status"], "ok");
     idle.lost().await;
 }
+
+#[tokio::test]
+async fn a_body_announced_as_too_large_is_refused_without_waiting_for_it() {
+    let server = TestServer::with(|config| config.request_within = Duration::from_secs(3_600)).await;
+    let mut client = Conn::open(server.addr).await;
+    let head = "PUT /api/rooms/lobby/users/ann HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
+    client.send(format!("{head}Content-Length: 2000000\r\n\r\n")).await;
+    assert_eq!(client.answer().await.expect(413).json()["code"], "body_too_large");
+}
