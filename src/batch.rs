@@ -6,10 +6,12 @@ use bytes::Bytes;
 
 use crate::event::Event;
 use crate::framing::{FRAMINGS, Frame, Framing};
+use crate::room::RoomKey;
 
 /// Events after one offset up to another.
 #[derive(Debug)]
 pub struct Batch {
+    room: RoomKey,
     from: u64,
     to: u64,
     events: Vec<Arc<Event>>,
@@ -17,10 +19,15 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// The events that follow `from`.
-    pub fn new(from: u64, events: Vec<Arc<Event>>) -> Self {
+    /// The events that follow `from` in a room.
+    pub fn new(room: RoomKey, from: u64, events: Vec<Arc<Event>>) -> Self {
         let to = events.last().map_or(from, |event| event.cursor.offset);
-        Batch { from, to, events, framed: Default::default() }
+        Batch { room, from, to, events, framed: Default::default() }
+    }
+
+    /// Whose events they are.
+    pub fn room(&self) -> RoomKey {
+        self.room
     }
 
     /// Where a reader stands that may take it.

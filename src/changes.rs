@@ -142,7 +142,7 @@ impl Changes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hold::Hold;
+    use crate::hold::{Hold, Holds};
     use crate::meta::Meta;
 
     fn brief(user: &str, kind: Kind) -> Brief {
@@ -155,7 +155,10 @@ mod tests {
     fn who_came_and_went_is_in_neither_list() {
         let mut roster = Roster::default();
         for user in ["new", "back", "changed"] {
-            roster.put(Member { user: user.parse().unwrap(), meta: Meta::default(), joined: 7 }, Hold::SignIn);
+            roster.put(
+                Member { user: user.parse().unwrap(), meta: Meta::default(), joined: 7 },
+                Holds::of(Hold::SignIn(None)),
+            );
         }
         let story = [
             brief("guest", Kind::Add),
@@ -193,7 +196,7 @@ mod tests {
         for n in 0..1_500 {
             roster.put(
                 Member { user: format!("in {n}").parse().unwrap(), meta: Meta::default(), joined: 0 },
-                Hold::SignIn,
+                Holds::of(Hold::SignIn(None)),
             );
         }
         let came = (0..1_500).map(|n| brief(&format!("in {n}"), Kind::Add));

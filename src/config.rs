@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 
+use crate::clock::millis;
 use crate::name::Name;
 use crate::presence::Bounds;
 use crate::tasks::Faults;
@@ -61,6 +62,10 @@ pub struct Config {
     #[arg(long, env = "PRESENTLY_MAX_PER_ADDRESS", default_value_t = 0, value_name = "N")]
     pub max_per_address: usize,
 
+    /// Users one connection may hold, and rooms it may watch; each costs about half a KiB
+    #[arg(long, env = "PRESENTLY_MAX_PER_CONNECTION", default_value_t = 100, value_name = "N")]
+    pub max_per_connection: usize,
+
     /// Bytes a request's body may have: a batch of some 10,000 users
     #[arg(long, env = "PRESENTLY_MAX_BODY", default_value_t = 1024 * 1024, value_name = "BYTES")]
     pub max_body: usize,
@@ -77,11 +82,17 @@ pub struct Config {
     #[arg(long, env = "PRESENTLY_REQUEST_WITHIN", default_value = "10s", value_name = "TIME", value_parser = duration)]
     pub request_within: Duration,
 
+    /// How long a member stays whose connection was lost: time for a reload or a change of network. Who comes back
+    /// within it causes no event; who does not is gone so much later
+    #[arg(long, env = "PRESENTLY_GRACE", default_value = "5s", value_name = "TIME", value_parser = duration)]
+    pub grace: Duration,
+
     /// How often idle streams get a comment or a ping: proxies cut connections that are silent for 20 s or more
     #[arg(long, env = "PRESENTLY_KEEP_ALIVE", default_value = "10s", value_name = "TIME", value_parser = duration)]
     pub keep_alive: Duration,
 
-    /// How long a stream's client may take no byte of what waits for it
+    /// How long a stream's client may take no byte of what waits for it, or leave a ping without an answer, before it
+    /// counts as gone. With --keep-alive, silence is found after the sum of both
     #[arg(long, env = "PRESENTLY_SEND_WITHIN", default_value = "15s", value_name = "TIME", value_parser = duration)]
     pub send_within: Duration,
 
@@ -120,10 +131,12 @@ impl Default for Config {
             max_members: 0,
             max_connections: 0,
             max_per_address: 0,
+            max_per_connection: 100,
             max_body: 1024 * 1024,
             max_head: 16 * 1024,
             max_message: 64 * 1024,
             request_within: Duration::from_secs(10),
+            grace: Duration::from_secs(5),
             keep_alive: Duration::from_secs(10),
             send_within: Duration::from_secs(15),
             log_format: LogFormat::Plain,
@@ -136,7 +149,7 @@ impl Default for Config {
 impl Config {
     /// How much one room may take.
     pub fn bounds(&self) -> Bounds {
-        Bounds { history: self.history as usize, members: self.max_members }
+        Bounds { history: self.history as usize, members: self.max_members, grace: millis(self.grace) }
     }
 }
 

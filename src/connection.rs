@@ -1,10 +1,9 @@
-//! A connection: one stream's socket, what it reads, and the only way to write to it.
+//! A connection: one stream's socket, what is heard from it, and the only way to write to it.
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::Shutdown;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
@@ -19,9 +18,17 @@ use uuid::Uuid;
 
 use crate::admission::Admission;
 use crate::batch::Batch;
-use crate::framing::{Form, Framing};
+use crate::clock::{Clock, millis};
+use crate::event::Cursor;
+use crate::framing::{Form, Frame, Framing};
 use crate::handover::Socket;
+use crate::holders::Holder;
+use crate::line::Line;
+use crate::moment::Tick;
+use crate::presence::{Ended, Why};
 use crate::reader::Reader;
+use crate::refusal::Code;
+use crate::room::{Room, RoomKey};
 use crate::tasks::Tasks;
 
 /// Bytes written to one socket before others get their turn.
@@ -35,11 +42,8 @@ const MAX_ANSWERS: usize = 256 * 1024;
 /// we said last.
 const DRAIN: Duration = Duration::from_secs(2);
 
-/// How many pings in a row may go without any sign of life from a WebSocket.
-const MISSED_PINGS: u8 = 2;
-
-/// A stream that took its socket over from HTTP. All writing happens under the lock of its line, so
-/// events, answers, pings and the end never mix.
+/// A stream that took its socket over from HTTP. All writing happens under one lock, so events,
+/// answers, pings and the end never mix.
 #[derive(Debug)]
 pub struct Connection {
     id: Uuid,
@@ -47,10 +51,13 @@ pub struct Connection {
     /// Held, and given back with the socket.
     _admission: Admission,
     framing: Framing,
-    line: Mutex<Line>,
+    /// Whether the client wants signs of life that a script can see.
+    alive: bool,
+    output: Mutex<Output>,
     ending: Mutex<Option<Ending>>,
     wake: Notify,
-    pings: AtomicU8,
+    /// When the first ping was sent that has no answer yet; 0 when there is none.
+    asked: AtomicU64,
     writing: Arc<Writing>,
 }
 
@@ -59,23 +66,18 @@ pub struct Connection {
 pub struct Writing {
     /// Where those go on that have to wait for their socket.
     pub tasks: Tasks,
-    /// How long a client may take no byte of what waits for it.
+    /// What time it is.
+    pub clock: Arc<Clock>,
+    /// How long a client may take no byte of what waits for it, or not answer a ping.
     pub send_within: Duration,
 }
 
-/// What is to be written next.
-#[derive(Debug)]
-struct Line {
-    /// What the socket did not take yet. A frame begun is finished before anything else.
-    backlog: VecDeque<Bytes>,
-    /// What follows the backlog; gone when the stream is to end.
-    reader: Option<Reader>,
-    /// How much of the backlog may be answers.
-    answers: usize,
-    /// A task of its own writes here until the reader has caught up; the hub passes by.
+/// The writing side.
+#[derive(Debug, Default)]
+struct Output {
+    line: Line,
+    /// A task of its own writes here until the line is empty; the hub passes by.
     catching_up: bool,
-    /// The last word is in the backlog: nothing may follow it.
-    closing: bool,
     /// Set while bytes are on their way: found set, a panic left the line in the middle of a frame.
     writing: bool,
     /// Nothing can be written any more.
@@ -87,8 +89,8 @@ struct Line {
 pub enum Ending {
     /// The client is gone, or as good as gone.
     Lost(&'static str),
-    /// We end it, with this close code and reason on a WebSocket.
-    Ours(u16, &'static str),
+    /// We end it, for this reason.
+    Ours(Code),
 }
 
 /// How far writing came.
@@ -102,27 +104,34 @@ enum Written {
     Turn,
 }
 
+/// How a connection is to be.
+#[derive(Debug)]
+pub struct Manner {
+    /// What names it.
+    pub id: Uuid,
+    /// How its bytes are framed.
+    pub framing: Framing,
+    /// Whether the client wants signs of life that a script can see.
+    pub alive: bool,
+    /// What it is sent first.
+    pub head: Bytes,
+}
+
 impl Connection {
-    /// A connection over `socket`, with the bytes that come first and whom it reads.
-    pub fn new(socket: Socket, framing: Framing, first: Bytes, reader: Option<Reader>, writing: Arc<Writing>) -> Self {
-        let line = Line {
-            backlog: VecDeque::from([first]),
-            reader,
-            answers: 0,
-            catching_up: false,
-            closing: false,
-            writing: false,
-            broken: false,
-        };
+    /// A connection over `socket`.
+    pub fn new(socket: Socket, manner: Manner, writing: Arc<Writing>) -> Self {
+        let mut output = Output::default();
+        output.line.say(manner.head);
         Connection {
-            id: Uuid::new_v4(),
+            id: manner.id,
             socket: socket.stream,
             _admission: socket.admission,
-            framing,
-            line: Mutex::new(line),
+            framing: manner.framing,
+            alive: manner.alive,
+            output: Mutex::new(output),
             ending: Mutex::new(None),
             wake: Notify::new(),
-            pings: AtomicU8::new(0),
+            asked: AtomicU64::new(0),
             writing,
         }
     }
@@ -135,61 +144,67 @@ impl Connection {
     /// Writes a batch that all readers of a room share, if this one stands at its beginning. One that
     /// stands elsewhere is led on by its own cursor.
     pub fn deliver(self: &Arc<Self>, batch: &Batch) {
-        let mut line = self.line.lock();
-        if line.catching_up || line.closing {
+        let mut output = self.output.lock();
+        if output.catching_up {
             return;
         }
-        if let Some(reader) = &mut line.reader
-            && reader.stands_at(batch.from())
-        {
-            reader.moved_to(batch.to());
-            // Without a look for more: what came meanwhile has news of its own.
-            let written = self.guarded(&mut line, |this, line| this.write(line, batch.bytes(this.framing)));
-            return self.go_on(line, written);
-        }
-        self.drive(line);
+        let Some(bytes) = output.line.take(batch, self.framing) else {
+            return self.drive(output);
+        };
+        let written = self.guarded(&mut output, |this, output| this.write(output, bytes));
+        self.go_on(output, written);
     }
 
     /// Writes all that waits: what the socket does not take now, a task of its own writes later.
     pub fn catch_up(self: &Arc<Self>) {
-        let line = self.line.lock();
-        if !line.catching_up {
-            self.drive(line);
+        let output = self.output.lock();
+        if !output.catching_up {
+            self.drive(output);
+        }
+    }
+
+    /// Writes how many members there are, if that is what is read here; true when it is too early for that.
+    pub fn count(self: &Arc<Self>) -> bool {
+        let mut output = self.output.lock();
+        let waits = output.line.count();
+        if !waits && !output.catching_up {
+            self.drive(output);
+        }
+        waits
+    }
+
+    /// Ends the connection of a client that owes an answer to a ping for too long, by `now` or before the next look
+    /// at `next`.
+    pub fn judge(&self, next: Tick) {
+        let asked = self.asked.load(Relaxed);
+        if asked != 0 && next > asked + millis(self.writing.send_within) {
+            self.end(Ending::Lost("no answer to pings"));
         }
     }
 
     /// Keeps the stream open: a comment, or a ping whose answer shows that somebody is there.
     pub fn keep_alive(self: &Arc<Self>) {
-        let mut line = self.line.lock();
+        let mut output = self.output.lock();
         // A reader that is behind has bytes waiting: they do what a comment would, and whether it takes them is
         // judged by its socket. A ping that was never sent must not count as one without an answer.
-        if line.catching_up || line.closing {
+        if output.catching_up || output.line.is_closing() {
             return;
         }
-        if self.framing.form == Form::WebSocket && self.pings.fetch_add(1, Relaxed) >= MISSED_PINGS {
-            return self.end(Ending::Lost("no answer to pings"));
+        if self.framing.form == Form::WebSocket {
+            let now = self.writing.clock.tick().max(1);
+            // Fails when an earlier one has no answer yet: that one counts.
+            let _ = self.asked.compare_exchange(0, now, Relaxed, Relaxed);
         }
-        let written = self.guarded(&mut line, |this, line| this.write(line, this.framing.keep_alive()));
-        self.go_on(line, written);
+        let bytes = self.framing.keep_alive(self.alive);
+        let written = self.guarded(&mut output, |this, output| this.write(output, bytes));
+        self.go_on(output, written);
     }
 
-    /// Sends what is no event: answers, pongs, and the `last` word.
-    fn answer(self: &Arc<Self>, bytes: impl Into<Bytes>, last: bool) {
-        let bytes = bytes.into();
-        let mut line = self.line.lock();
-        if line.closing || (bytes.is_empty() && !last) {
-            return;
-        }
-        line.answers += bytes.len();
-        line.backlog.push_back(bytes);
-        if last {
-            line.closing = true;
-            line.reader = None;
-        }
-        if line.answers > MAX_ANSWERS {
+    /// Puts something into the line, to be written with what is there. Nothing follows the last word.
+    fn put(&self, put: impl FnOnce(&mut Line) -> usize) {
+        let mut output = self.output.lock();
+        if !output.line.is_closing() && put(&mut output.line) > MAX_ANSWERS {
             self.end(Ending::Lost("does not read its answers"));
-        } else if !line.catching_up {
-            self.drive(line);
         }
     }
 
@@ -199,20 +214,20 @@ impl Connection {
         self.wake.notify_one();
     }
 
-    fn drive(self: &Arc<Self>, mut line: MutexGuard<'_, Line>) {
-        let written = self.guarded(&mut line, Connection::write_all);
-        self.go_on(line, written);
+    fn drive(self: &Arc<Self>, mut output: MutexGuard<'_, Output>) {
+        let written = self.guarded(&mut output, Connection::write_all);
+        self.go_on(output, written);
     }
 
     /// Leaves what could not be written to a task of its own.
-    fn go_on(self: &Arc<Self>, mut line: MutexGuard<'_, Line>, written: Written) {
+    fn go_on(self: &Arc<Self>, mut output: MutexGuard<'_, Output>, written: Written) {
         if written != Written::All {
-            line.catching_up = true;
+            output.catching_up = true;
             self.writing.tasks.spawn(self.clone().catching_up());
         }
     }
 
-    /// Writes as the socket takes it, until the reader has all there is.
+    /// Writes as the socket takes it, until the line is empty.
     async fn catching_up(self: Arc<Self>) {
         let relay = Relay(&self);
         loop {
@@ -224,6 +239,8 @@ impl Connection {
                         self.end(Ending::Lost("took no byte in time"));
                         break;
                     }
+                    // Who takes bytes is there, busy as it may be.
+                    self.asked.store(0, Relaxed);
                 }
             }
         }
@@ -233,62 +250,54 @@ impl Connection {
     /// One turn of catching up. The line is given back under the same lock under which nothing was
     /// found to write, so no event falls between this task and the hub.
     fn write_on(&self) -> Written {
-        let mut line = self.line.lock();
-        let written = self.guarded(&mut line, Connection::write_all);
+        let mut output = self.output.lock();
+        let written = self.guarded(&mut output, Connection::write_all);
         if written == Written::All {
-            line.catching_up = false;
+            output.catching_up = false;
         }
         written
     }
 
     /// Calls `write`, and ends the connection when it fails, now or half-way the last time.
-    fn guarded(&self, line: &mut Line, write: impl FnOnce(&Self, &mut Line) -> io::Result<Written>) -> Written {
-        if std::mem::replace(&mut line.writing, true) || line.broken {
-            line.fail();
+    fn guarded(&self, output: &mut Output, write: impl FnOnce(&Self, &mut Output) -> io::Result<Written>) -> Written {
+        if std::mem::replace(&mut output.writing, true) || output.broken {
+            output.fail();
             self.end(Ending::Lost("writing failed half-way"));
             return Written::All;
         }
-        let written = write(self, line).unwrap_or_else(|error| {
+        let written = write(self, output).unwrap_or_else(|error| {
             debug!(connection = %self.id, %error, "writing failed");
-            line.fail();
+            output.fail();
             self.end(Ending::Lost("connection broken"));
             Written::All
         });
-        line.writing = false;
+        output.writing = false;
         written
     }
 
-    /// Writes the backlog, and then what the reader reads.
-    fn write_all(&self, line: &mut Line) -> io::Result<Written> {
+    /// Writes what the line holds.
+    fn write_all(&self, output: &mut Output) -> io::Result<Written> {
         let mut turn = TURN;
-        loop {
-            while let Some(bytes) = line.backlog.pop_front() {
-                turn = turn.saturating_sub(bytes.len());
-                if self.write(line, bytes)? == Written::Full {
-                    return Ok(Written::Full);
-                }
+        while let Some(bytes) = output.line.next(self.framing) {
+            turn = turn.saturating_sub(bytes.len());
+            if self.write(output, bytes)? == Written::Full {
+                return Ok(Written::Full);
             }
-            // An idle connection keeps no memory for what does not wait.
-            line.backlog = VecDeque::new();
-            line.answers = 0;
             if turn == 0 {
                 return Ok(Written::Turn);
             }
-            match line.reader.as_mut().and_then(|reader| reader.next(self.framing)) {
-                Some(bytes) => line.backlog.push_back(bytes),
-                None => return Ok(Written::All),
-            }
         }
+        Ok(Written::All)
     }
 
     /// Writes `bytes`, the next in order. What the socket does not take comes first the next time.
-    fn write(&self, line: &mut Line, mut bytes: Bytes) -> io::Result<Written> {
+    fn write(&self, output: &mut Output, mut bytes: Bytes) -> io::Result<Written> {
         while !bytes.is_empty() {
             self.writing.tasks.fault("write");
             match self.socket.try_write(&bytes) {
                 Ok(n) => bytes.advance(n),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                    line.backlog.push_front(bytes);
+                    output.line.put_back(bytes);
                     return Ok(Written::Full);
                 }
                 Err(e) => return Err(e),
@@ -302,12 +311,16 @@ impl Connection {
     ///
     /// `seat` is given up then, also by a panic. It is an argument so that the task holds `peer` once: what a task
     /// moves from one future into another, it has space for twice.
-    pub async fn converse(self: Arc<Self>, mut peer: impl Peer, seat: impl Send) {
-        self.catch_up();
-        let how = self.listen(&mut peer).await;
+    pub async fn converse(self: Arc<Self>, mut peer: impl Peer, mut seat: impl Seat) {
+        let how = self.listen(&mut peer, &mut seat).await;
+        peer.gone();
         debug!(connection = %self.id, ?how, "stream ends");
-        if let Some(Ending::Ours(code, reason)) = how {
-            self.answer(peer.farewell(code, reason, self.framing), true);
+        if let Some(Ending::Ours(code)) = how {
+            let farewell = peer.farewell(code, self.framing);
+            let mut output = self.output.lock();
+            if !output.line.is_closing() {
+                output.line.close(farewell);
+            }
         }
         if !matches!(how, Some(Ending::Lost(_))) {
             let _ = timeout(DRAIN, self.drain()).await;
@@ -317,23 +330,22 @@ impl Connection {
 
     /// Gives the socket up, also when a task still waits to write to it.
     pub fn abandon(&self) {
-        self.line.lock().fail();
+        self.output.lock().fail();
         let _ = SockRef::from(&self.socket).shutdown(Shutdown::Both);
     }
 
     /// Ends with how it ended, or with nothing when the client's own good-bye was answered.
-    async fn listen(self: &Arc<Self>, peer: &mut impl Peer) -> Option<Ending> {
-        let mut output = Vec::new();
-        let mut over = peer.begin(&mut output);
+    async fn listen(self: &Arc<Self>, peer: &mut impl Peer, seat: &mut impl Seat) -> Option<Ending> {
+        let mut over = peer.begin(&mut Talk { connection: self, seat });
         loop {
-            self.answer(std::mem::take(&mut output), over);
+            self.catch_up();
             if over {
                 return None;
             }
             tokio::select! {
                 biased;
                 () = self.wake.notified() => return self.ending.lock().clone(),
-                readable = self.socket.readable() => match readable.and_then(|()| self.read(peer, &mut output)) {
+                readable = self.socket.readable() => match readable.and_then(|()| self.read(peer, seat)) {
                     Ok(Heard::End) => return Some(Ending::Lost("client closed")),
                     Ok(Heard::Last) => over = true,
                     Ok(Heard::More) => {}
@@ -344,14 +356,15 @@ impl Connection {
     }
 
     /// Reads once. Not async: the buffer would live in the task for as long as the connection does.
-    fn read(&self, peer: &mut impl Peer, output: &mut Vec<u8>) -> io::Result<Heard> {
+    fn read(self: &Arc<Self>, peer: &mut impl Peer, seat: &mut impl Seat) -> io::Result<Heard> {
         let mut buffer = [0; 4_096];
         match self.socket.try_read(&mut buffer) {
             Ok(0) => Ok(Heard::End),
             Ok(n) => {
                 self.writing.tasks.fault("read");
-                self.pings.store(0, Relaxed);
-                Ok(if peer.hear(&buffer[..n], output) { Heard::Last } else { Heard::More })
+                self.asked.store(0, Relaxed);
+                let last = peer.hear(&buffer[..n], &mut Talk { connection: self, seat });
+                Ok(if last { Heard::Last } else { Heard::More })
             }
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(Heard::More),
             Err(e) => Err(e),
@@ -380,12 +393,26 @@ impl Connection {
     }
 }
 
-impl Line {
+impl Output {
     fn fail(&mut self) {
         self.broken = true;
-        self.closing = true;
-        self.reader = None;
-        self.backlog.clear();
+        self.line.fail();
+    }
+}
+
+impl Holder for Connection {
+    fn ended(self: Arc<Self>, room: RoomKey, ended: &Ended) {
+        if let Some(event) = &ended.event {
+            let bytes = self.framing.frame([Frame::Event(event)].into_iter());
+            // Who watches the room gets it with the room's other events.
+            self.put(|line| if line.reads(room) { 0 } else { line.say(bytes) });
+            self.catch_up();
+        }
+        match ended.why {
+            Why::Replaced => self.end(Ending::Ours(Code::Replaced)),
+            Why::Kicked => self.end(Ending::Ours(Code::Kicked)),
+            Why::Left => {}
+        }
     }
 }
 
@@ -404,12 +431,78 @@ impl Drop for Relay<'_> {
     }
 }
 
+/// A connection's place at a hub, which brings it the news of the rooms it follows.
+pub trait Seat: Send {
+    /// Follows a room, or only how many are in it.
+    fn follow(&mut self, room: &Arc<Room>, counts: bool);
+    /// Follows a room no more.
+    fn unfollow(&mut self, room: RoomKey);
+}
+
+/// What a peer can do in answer to what it hears. All of it is written together, in order.
+pub struct Talk<'a> {
+    connection: &'a Arc<Connection>,
+    seat: &'a mut dyn Seat,
+}
+
+impl Talk<'_> {
+    /// The connection that the talk is over.
+    pub fn connection(&self) -> &Arc<Connection> {
+        self.connection
+    }
+
+    /// Says something.
+    pub fn say(&mut self, bytes: impl Into<Bytes>) {
+        let bytes = bytes.into();
+        if !bytes.is_empty() {
+            self.connection.put(|line| line.say(bytes));
+        }
+    }
+
+    /// Says something that must not come before the event at `offset`, if the room is read here.
+    pub fn say_behind(&mut self, room: RoomKey, offset: u64, bytes: Bytes) {
+        self.connection.put(|line| line.say_behind(room, offset, bytes));
+    }
+
+    /// Says the last word.
+    pub fn close(&mut self, bytes: impl Into<Bytes>) {
+        let bytes = bytes.into();
+        self.connection.put(|line| {
+            line.close(bytes);
+            0
+        });
+    }
+
+    /// Reads a room, behind what is said already. News come first: an event that falls between is then
+    /// read by the reader itself.
+    pub fn begin(&mut self, reader: Reader) {
+        self.seat.follow(reader.room(), reader.counts());
+        self.connection.put(|line| {
+            line.begin(reader);
+            0
+        });
+    }
+
+    /// Reads a room no more; `None` when it is not read, else where it could be resumed.
+    pub fn stop(&mut self, room: RoomKey) -> Option<Option<Cursor>> {
+        self.seat.unfollow(room);
+        self.connection.output.lock().line.stop(room)
+    }
+
+    /// How many rooms are read here.
+    pub fn rooms(&self) -> usize {
+        self.connection.output.lock().line.rooms()
+    }
+}
+
 /// The client's end of a stream: what it says, and how one parts from it.
 pub trait Peer: Send {
     /// Before anything is read; as [`Peer::hear`].
-    fn begin(&mut self, output: &mut Vec<u8>) -> bool;
-    /// Takes bytes from the client, puts answers into `output`; true when those are the last word.
-    fn hear(&mut self, input: &[u8], output: &mut Vec<u8>) -> bool;
+    fn begin(&mut self, talk: &mut Talk<'_>) -> bool;
+    /// Takes bytes from the client and answers; true when the last word is said.
+    fn hear(&mut self, input: &[u8], talk: &mut Talk<'_>) -> bool;
+    /// The connection is over, or as good as over.
+    fn gone(&mut self);
     /// The last word when we end the stream.
-    fn farewell(&mut self, code: u16, reason: &str, framing: Framing) -> Bytes;
+    fn farewell(&mut self, code: Code, framing: Framing) -> Bytes;
 }

@@ -68,6 +68,14 @@ impl Serialize for Cursor {
 pub enum Reason {
     /// Signed out over HTTP.
     SignedOut,
+    /// Left: said so, or closed the connection cleanly.
+    Closed,
+    /// The connection was lost, and nobody came back within the grace.
+    Timeout,
+    /// A lease ran out.
+    Expired,
+    /// Sent away.
+    Kicked,
 }
 
 /// What an event did to the set.
@@ -133,7 +141,7 @@ struct Wire<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     meta: Option<&'a Meta>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    joined: Option<Joined>,
+    joined: Option<Time>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<Reason>,
 }
@@ -143,7 +151,7 @@ impl<'a> Wire<'a> {
         let bare = |action, user| Wire { action, room, cursor, user, meta: None, joined: None, reason: None };
         match change {
             Change::Add(member) => {
-                Wire { meta: Some(&member.meta), joined: Some(Joined(member.joined)), ..bare("add", &member.user) }
+                Wire { meta: Some(&member.meta), joined: Some(Time(member.joined)), ..bare("add", &member.user) }
             }
             Change::Update(user, meta) => Wire { meta: Some(meta), ..bare("update", user) },
             Change::Del(user, reason) => Wire { reason: Some(*reason), ..bare("del", user) },
@@ -153,15 +161,15 @@ impl<'a> Wire<'a> {
 
 /// Seconds since 1970, written as RFC 3339 in UTC.
 #[derive(Clone, Copy, Debug)]
-pub struct Joined(pub u64);
+pub struct Time(pub u64);
 
-impl fmt::Display for Joined {
+impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(self.0)).fmt(f)
     }
 }
 
-impl Serialize for Joined {
+impl Serialize for Time {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         to.collect_str(self)
     }
@@ -172,12 +180,12 @@ impl Serialize for Joined {
 pub struct Shown<'a> {
     user: &'a Name,
     meta: &'a Meta,
-    joined: Joined,
+    joined: Time,
 }
 
 impl<'a> From<&'a Member> for Shown<'a> {
     fn from(member: &'a Member) -> Self {
-        Shown { user: &member.user, meta: &member.meta, joined: Joined(member.joined) }
+        Shown { user: &member.user, meta: &member.meta, joined: Time(member.joined) }
     }
 }
 

@@ -74,13 +74,16 @@ impl Framing {
     }
 
     /// What keeps an idle stream open and finds out whether it is: an SSE comment, or a ping
-    /// (RFC 6455, 5.5.2).
-    pub fn keep_alive(self) -> Bytes {
-        match (self.form, self.chunked) {
-            (Form::WebSocket, _) => Bytes::from_static(b"\x89\0"),
-            (_, true) => Bytes::from_static(b"3\r\n:\n\n\r\n"),
-            (_, false) => Bytes::from_static(b":\n\n"),
-        }
+    /// (RFC 6455, 5.5.2). Scripts see neither: with `alive`, a message that they see comes along.
+    pub fn keep_alive(self, alive: bool) -> Bytes {
+        Bytes::from_static(match (self.form, self.chunked, alive) {
+            (Form::WebSocket, _, false) => b"\x89\0",
+            (Form::WebSocket, _, true) => b"\x89\0\x81\x12{\"action\":\"alive\"}",
+            (_, true, false) => b"3\r\n:\n\n\r\n",
+            (_, false, false) => b":\n\n",
+            (_, true, true) => b"1a\r\ndata: {\"action\":\"alive\"}\n\n\r\n",
+            (_, false, true) => b"data: {\"action\":\"alive\"}\n\n",
+        })
     }
 
     /// What ends a stream as HTTP has it: the last chunk. A WebSocket's close frame is its own affair.

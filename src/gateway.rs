@@ -4,21 +4,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use bytes::Bytes;
 use socket2::SockRef;
+use tokio::task::yield_now;
 use tokio::time::{MissedTickBehavior, interval};
+use uuid::Uuid;
 
 use crate::admission::Admissions;
+use crate::clock::BEAT;
 use crate::command::Command;
 use crate::config::Config;
-use crate::connection::{Connection, Ending, Peer, Writing};
-use crate::framing::Framing;
+use crate::connection::{Connection, Ending, Manner, Peer, Writing};
 use crate::handover::Socket;
+use crate::hold::Transport;
+use crate::holding::Holding;
 use crate::hub::Hub;
 use crate::name::Name;
-use crate::reader::Reader;
 use crate::refusal::{Code, Refusal};
-use crate::room::Rooms;
+use crate::rooms::Rooms;
 use crate::tasks::Tasks;
 
 /// How long streams and requests may take to end, so that all is over within 5 s, before Docker
@@ -52,8 +54,7 @@ impl Gateway {
     pub fn start(config: Config) -> Result<Arc<Self>, Refusal> {
         let tasks = Tasks::new(config.faults.clone());
         let rooms = Arc::new(Rooms::new(config.max_rooms, config.bounds()));
-        let at_start: Vec<_> =
-            config.users.iter().map(|user| Command::SignIn { user: user.clone(), meta: None }).collect();
+        let at_start: Vec<_> = config.users.iter().map(|user| Command::sign_in(user.clone(), None)).collect();
         if !at_start.is_empty() {
             rooms.change(&Name::lobby(), &at_start)?;
         }
@@ -63,7 +64,10 @@ impl Gateway {
         let (swept, limits) = (rooms.clone(), config.history_for);
         let sweeper = tasks.clone();
         tasks.supervise("sweep", move || sweep(swept.clone(), limits, sweeper.clone()));
-        let writing = Arc::new(Writing { tasks: tasks.clone(), send_within: config.send_within });
+        let (timed, timer) = (rooms.clone(), tasks.clone());
+        tasks.supervise("time", move || keep_time(timed.clone(), timer.clone()));
+        let (clock, send_within) = (rooms.clock().clone(), config.send_within);
+        let writing = Arc::new(Writing { tasks: tasks.clone(), clock, send_within });
         let admissions = Admissions::new(config.max_connections, config.max_per_address);
         Ok(Arc::new(Gateway { config, rooms, hubs, next: AtomicUsize::new(0), tasks, writing, admissions }))
     }
@@ -88,25 +92,21 @@ impl Gateway {
         &self.tasks
     }
 
-    /// Goes on with a stream's socket: `head` is what the client gets first, then what `reader` reads.
-    pub fn stream(
-        &self,
-        socket: Socket,
-        framing: Framing,
-        head: Bytes,
-        reader: Option<Reader>,
-        peer: impl Peer + 'static,
-    ) {
+    /// A holding for the connection `id`.
+    pub fn holding(&self, id: Uuid, transport: Transport) -> Holding {
+        Holding::new(self.rooms.clone(), id, transport, self.config.max_per_connection)
+    }
+
+    /// Goes on with a stream's socket; `peer` says what is read.
+    pub fn stream(&self, socket: Socket, manner: Manner, peer: impl Peer + 'static) {
         // Short, so that what is not sent yet can still be netted, and pings get through.
         #[cfg(target_os = "linux")]
         let _ = SockRef::from(&socket.stream).set_tcp_notsent_lowat(UNSENT);
-        let room = reader.as_ref().map(|reader| reader.room().clone());
-        let connection = Connection::new(socket, framing, head, reader, self.writing.clone());
-        let connection = Arc::new(connection);
+        let connection = Arc::new(Connection::new(socket, manner, self.writing.clone()));
         let hub = &self.hubs[self.next.fetch_add(1, Relaxed) % self.hubs.len()];
-        let seat = hub.seat(connection.clone(), room);
+        let seat = hub.seat(connection.clone());
         if self.tasks.stop().is_cancelled() {
-            connection.end(stopping());
+            connection.end(Ending::Ours(Code::Stopping));
         }
         self.tasks.spawn(connection.converse(peer, seat));
     }
@@ -114,14 +114,24 @@ impl Gateway {
     /// Ends all streams and tasks, within 5 s.
     pub async fn stop(&self) {
         self.tasks.stop().cancel();
-        self.hubs.iter().for_each(|hub| hub.end(&stopping()));
+        self.hubs.iter().for_each(|hub| hub.end(&Ending::Ours(Code::Stopping)));
         self.tasks.ended(STOP_WITHIN).await;
     }
 }
 
-fn stopping() -> Ending {
-    let row = Code::Stopping.row();
-    Ending::Ours(row.close, row.name)
+/// Keeps the gateway's clock, and ends the holds whose time is over.
+async fn keep_time(rooms: Arc<Rooms>, tasks: Tasks) {
+    let mut beats = interval(BEAT);
+    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        beats.tick().await;
+        if rooms.clock().beat() {
+            tasks.fault("time");
+            while rooms.expire() {
+                yield_now().await;
+            }
+        }
+    }
 }
 
 /// Forgets old history and empty rooms a few times within the time that history lasts, and snapshots

@@ -6,10 +6,12 @@ mod api;
 mod body;
 mod call;
 mod exercise;
+mod message;
 mod origin;
 mod page;
 mod query;
 mod stream;
+mod wish;
 mod ws;
 
 use std::sync::Arc;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -11,8 +12,12 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::batch::Batch;
-use crate::connection::{Connection, Ending};
-use crate::room::{Room, Rooms};
+use crate::clock::{Clock, millis};
+use crate::connection::{self, Connection, Ending};
+use crate::moment::Tick;
+use crate::reader::COUNT_EVERY;
+use crate::room::{Room, RoomKey};
+use crate::rooms::Rooms;
 use crate::tasks::Tasks;
 
 /// Connections written to before other tasks get their turn: about a millisecond's work.
@@ -34,14 +39,14 @@ const STEPS: usize = 10;
 #[derive(Debug)]
 pub struct Hub {
     tasks: Tasks,
+    clock: Arc<Clock>,
     seats: Mutex<Seats>,
 }
 
 #[derive(Debug, Default)]
 struct Seats {
     all: Slab<Arc<Connection>>,
-    /// By the room's address, which stays its own while a follower keeps the room.
-    rooms: HashMap<usize, Followers>,
+    rooms: HashMap<RoomKey, Followers>,
 }
 
 #[derive(Debug)]
@@ -52,35 +57,36 @@ struct Followers {
     /// Until when events gather, to be written together.
     rests: Instant,
     connections: Slab<Arc<Connection>>,
+    /// Those that only read how many there are.
+    counters: Slab<Arc<Connection>>,
+    /// Whether they will be told soon.
+    counts: bool,
 }
 
-fn address(room: &Arc<Room>) -> usize {
-    Arc::as_ptr(room).addr()
+/// What is to be done in a room at some time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Due {
+    Deliver,
+    Count,
 }
+
+/// What is to be done, the next first.
+type Agenda = BTreeMap<(Instant, Due, RoomKey), Arc<Room>>;
 
 impl Hub {
     /// Starts a hub that listens to the news of `rooms`.
     pub fn start(rooms: &Arc<Rooms>, tasks: &Tasks, keep_alive: Duration) -> Arc<Self> {
-        let hub = Arc::new(Hub { tasks: tasks.clone(), seats: Mutex::default() });
+        let hub = Hub { tasks: tasks.clone(), clock: rooms.clock().clone(), seats: Mutex::default() };
+        let hub = Arc::new(hub);
         let (this, rooms) = (hub.clone(), rooms.clone());
         tasks.supervise("hub", move || this.clone().run(rooms.news(), keep_alive));
         hub
     }
 
-    /// Gives `connection` a seat, following `room` if it reads one.
-    pub fn seat(self: &Arc<Self>, connection: Arc<Connection>, room: Option<Arc<Room>>) -> Seat {
-        let mut seats = self.seats.lock();
-        let following = room.map(|room| {
-            let followers = seats.rooms.entry(address(&room)).or_insert_with(|| Followers {
-                written: room.look(|presence| presence.head().offset),
-                rests: Instant::now(),
-                room: room.clone(),
-                connections: Slab::new(),
-            });
-            (address(&room), followers.connections.insert(connection.clone()))
-        });
-        let place = seats.all.insert(connection.clone());
-        Seat { hub: self.clone(), connection, place, following }
+    /// Gives `connection` a seat.
+    pub fn seat(self: &Arc<Self>, connection: Arc<Connection>) -> Seat {
+        let place = self.seats.lock().all.insert(connection.clone());
+        Seat { hub: self.clone(), connection, place, following: Vec::new() }
     }
 
     /// Ends all connections alike.
@@ -89,32 +95,34 @@ impl Hub {
     }
 
     async fn run(self: Arc<Self>, mut news: Receiver<Arc<Room>>, keep_alive: Duration) {
-        let mut steps = interval(keep_alive / STEPS as u32);
+        let period = keep_alive / STEPS as u32;
+        let mut steps = interval(period);
         steps.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut step = 0;
-        // Rooms that have news while they rest, by when they are due.
-        let mut due: BTreeMap<(Instant, usize), Arc<Room>> = BTreeMap::new();
+        let mut agenda = Agenda::new();
         // An earlier run may have failed on its way through a room.
-        self.catch_all_up().await;
+        self.catch_all_up(&mut agenda).await;
         loop {
-            let next = due.first_key_value().map(|((at, _), _)| *at);
+            let next = agenda.first_key_value().map(|((at, ..), _)| *at);
             tokio::select! {
                 heard = news.recv() => match heard {
                     Ok(room) => match self.rests(&room) {
-                        Some(until) => drop(due.insert((until, address(&room)), room)),
-                        None => self.deliver(&room).await,
+                        Some(until) => drop(agenda.insert((until, Due::Deliver, room.key()), room)),
+                        None => self.deliver(&room, &mut agenda).await,
                     },
-                    Err(RecvError::Lagged(_)) => self.catch_all_up().await,
+                    Err(RecvError::Lagged(_)) => self.catch_all_up(&mut agenda).await,
                     Err(RecvError::Closed) => return,
                 },
                 () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {
-                    if let Some((_, room)) = due.pop_first() {
-                        self.deliver(&room).await;
+                    match agenda.pop_first() {
+                        Some(((_, Due::Deliver, _), room)) => self.deliver(&room, &mut agenda).await,
+                        Some(((_, Due::Count, _), room)) => self.count(&room, &mut agenda).await,
+                        None => {}
                     }
                 }
                 _ = steps.tick() => {
                     step = (step + 1) % STEPS;
-                    self.keep_alive(step).await;
+                    self.keep_alive(step, millis(period)).await;
                 }
             }
         }
@@ -123,33 +131,36 @@ impl Hub {
     /// Until when `room` rests, if it does.
     fn rests(&self, room: &Arc<Room>) -> Option<Instant> {
         let seats = self.seats.lock();
-        seats.rooms.get(&address(room)).map(|followers| followers.rests).filter(|until| *until > Instant::now())
+        seats.rooms.get(&room.key()).map(|followers| followers.rests).filter(|until| *until > Instant::now())
     }
 
     /// Writes what is new in `room` to all who follow it here; then the room rests.
-    async fn deliver(&self, room: &Arc<Room>) {
+    async fn deliver(&self, room: &Arc<Room>, agenda: &mut Agenda) {
         let Some(batch) = self.batch(room) else {
             return;
         };
         self.tasks.fault("hub");
         let start = Instant::now();
         self.each(
-            |seats| seats.rooms.get(&address(room)).map(|followers| &followers.connections),
+            |seats| seats.rooms.get(&room.key()).map(|followers| &followers.connections),
             |_, connection| connection.deliver(&batch),
         )
         .await;
         let rest = MAX_REST.min(start.elapsed());
-        if let Some(followers) = self.seats.lock().rooms.get_mut(&address(room))
-            && rest >= MIN_REST
-        {
+        let mut seats = self.seats.lock();
+        let Some(followers) = seats.rooms.get_mut(&room.key()) else {
+            return;
+        };
+        if rest >= MIN_REST {
             followers.rests = Instant::now() + rest;
         }
+        followers.count_at(Instant::now(), agenda);
     }
 
     /// The events of `room` that this hub has not written yet, if anyone here follows it.
     fn batch(&self, room: &Arc<Room>) -> Option<Batch> {
         let mut seats = self.seats.lock();
-        let followers = seats.rooms.get_mut(&address(room))?;
+        let followers = seats.rooms.get_mut(&room.key())?;
         let from = followers.written;
         let (events, head) = followers.room.look(|presence| {
             let events = presence.after(from).map(|events| events.cloned().collect());
@@ -157,18 +168,48 @@ impl Hub {
         });
         followers.written = head;
         // Where history does not reach back, a batch of nothing sends everyone to their own cursor.
-        (head > from).then(|| events.map_or_else(|| Batch::new(head, Vec::new()), |events| Batch::new(from, events)))
+        (head > from).then(|| match events {
+            Some(events) => Batch::new(room.key(), from, events),
+            None => Batch::new(room.key(), head, Vec::new()),
+        })
+    }
+
+    /// Tells those who only count how many there are now. Who was told a moment ago is told the next time.
+    async fn count(&self, room: &Arc<Room>, agenda: &mut Agenda) {
+        if let Some(followers) = self.seats.lock().rooms.get_mut(&room.key()) {
+            followers.counts = false;
+        }
+        let waits = AtomicBool::new(false);
+        self.each(
+            |seats| seats.rooms.get(&room.key()).map(|followers| &followers.counters),
+            |_, connection| {
+                waits.fetch_or(connection.count(), Relaxed);
+            },
+        )
+        .await;
+        if waits.into_inner()
+            && let Some(followers) = self.seats.lock().rooms.get_mut(&room.key())
+        {
+            followers.count_at(Instant::now() + COUNT_EVERY, agenda);
+        }
     }
 
     /// Has every connection look for itself whether there is something to write.
-    async fn catch_all_up(&self) {
+    async fn catch_all_up(&self, agenda: &mut Agenda) {
         self.each(|seats| Some(&seats.all), |_, connection| connection.catch_up()).await;
+        for followers in self.seats.lock().rooms.values_mut() {
+            followers.counts = false;
+            followers.count_at(Instant::now(), agenda);
+        }
     }
 
-    async fn keep_alive(&self, step: usize) {
+    /// One step of a keep-alive period: a tenth of the connections are kept alive, all are judged by what they owe.
+    async fn keep_alive(&self, step: usize, period: Tick) {
+        let next = self.clock.tick() + period;
         self.each(
             |seats| Some(&seats.all),
             |place, connection| {
+                connection.judge(next);
                 if place % STEPS == step {
                     connection.keep_alive();
                 }
@@ -200,13 +241,74 @@ impl Hub {
     }
 }
 
+impl Followers {
+    fn new(room: &Arc<Room>) -> Self {
+        Followers {
+            written: room.look(|presence| presence.head().offset),
+            rests: Instant::now(),
+            room: room.clone(),
+            connections: Slab::new(),
+            counters: Slab::new(),
+            counts: false,
+        }
+    }
+
+    /// Has those who only count told at some time, if there are any and they are not to be told sooner.
+    fn count_at(&mut self, at: Instant, agenda: &mut Agenda) {
+        if !self.counters.is_empty() && !self.counts {
+            self.counts = true;
+            agenda.insert((at, Due::Count, self.room.key()), self.room.clone());
+        }
+    }
+}
+
 /// A connection's seat at its hub, which it leaves when this is dropped, also by a panic.
 #[derive(Debug)]
 pub struct Seat {
     hub: Arc<Hub>,
     connection: Arc<Connection>,
     place: usize,
-    following: Option<(usize, usize)>,
+    following: Vec<Follows>,
+}
+
+/// Where a connection stands among a room's followers.
+#[derive(Clone, Copy, Debug)]
+struct Follows {
+    room: RoomKey,
+    place: usize,
+    counts: bool,
+}
+
+impl Seats {
+    fn leave(&mut self, Follows { room, place, counts }: Follows) {
+        let Some(followers) = self.rooms.get_mut(&room) else {
+            return;
+        };
+        let those = if counts { &mut followers.counters } else { &mut followers.connections };
+        those.remove(place);
+        if followers.connections.is_empty() && followers.counters.is_empty() {
+            self.rooms.remove(&room);
+        }
+    }
+}
+
+impl connection::Seat for Seat {
+    fn follow(&mut self, room: &Arc<Room>, counts: bool) {
+        let mut seats = self.hub.seats.lock();
+        let followers = seats.rooms.entry(room.key()).or_insert_with(|| Followers::new(room));
+        let those = if counts { &mut followers.counters } else { &mut followers.connections };
+        let place = those.insert(self.connection.clone());
+        drop(seats);
+        self.following.reserve_exact(1);
+        self.following.push(Follows { room: room.key(), place, counts });
+    }
+
+    fn unfollow(&mut self, room: RoomKey) {
+        if let Some(at) = self.following.iter().position(|follows| follows.room == room) {
+            let follows = self.following.swap_remove(at);
+            self.hub.seats.lock().leave(follows);
+        }
+    }
 }
 
 impl Drop for Seat {
@@ -214,15 +316,6 @@ impl Drop for Seat {
         self.connection.abandon();
         let mut seats = self.hub.seats.lock();
         seats.all.remove(self.place);
-        let Some((room, place)) = self.following else {
-            return;
-        };
-        let Some(followers) = seats.rooms.get_mut(&room) else {
-            return;
-        };
-        followers.connections.remove(place);
-        if followers.connections.is_empty() {
-            seats.rooms.remove(&room);
-        }
+        self.following.drain(..).for_each(|follows| seats.leave(follows));
     }
 }

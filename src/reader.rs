@@ -1,10 +1,12 @@
 //! A reader: a place in a room, and the bytes that come next from there.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde::Serialize;
 
+use crate::batch::Batch;
 use crate::changes::{self, Changes};
 use crate::edition::Edition;
 use crate::event::{Change, Cursor, Event, to_json};
@@ -16,6 +18,10 @@ use crate::room::{Following, Room};
 /// The most events joined in one step for a reader that catches up, so that a step stays short.
 const STEP: usize = 256;
 
+/// How long one who only counts waits from one count to the next: two a second are as many as anyone
+/// can read.
+pub const COUNT_EVERY: Duration = Duration::from_millis(500);
+
 /// A cursor that follows a room. Whatever it is asked for comes from the room itself: a reader
 /// that waits for its socket costs nothing, however much happens meanwhile.
 #[derive(Debug)]
@@ -26,14 +32,16 @@ pub struct Reader {
 
 #[derive(Debug)]
 enum Place {
-    /// Has read nothing yet; brought this cursor.
-    Fresh(Option<Cursor>),
+    /// Has read nothing yet; brought this cursor, and its first snapshot is not from before this event.
+    Fresh(Option<Cursor>, u64),
     /// Amid a snapshot, of which this part comes next.
     Snapshot(Arc<Edition>, usize),
     /// Amid changes, of which this part comes next.
     Changes(Changes, changes::Next),
     /// Has read all up to this offset.
     At(u64),
+    /// Reads only how many there are: what it read last, and when. `None` is its turn to read again.
+    Count(Option<usize>, Option<Instant>),
 }
 
 /// What a reader gets in one step.
@@ -52,11 +60,28 @@ struct Resumed<'a> {
     cursor: Cursor,
 }
 
+#[derive(Serialize)]
+struct Count<'a> {
+    action: &'a str,
+    room: &'a Name,
+    count: usize,
+}
+
 impl Reader {
     /// Starts after `cursor`, or from a snapshot if what followed it is no longer in history. Nothing
-    /// in between is lost or repeated.
-    pub fn resume(following: Following, cursor: Option<Cursor>) -> Self {
-        Reader { following, place: Place::Fresh(cursor) }
+    /// in between is lost or repeated. A snapshot has the event at `least` and those before.
+    pub fn resume(following: Following, cursor: Option<Cursor>, least: u64) -> Self {
+        Reader { following, place: Place::Fresh(cursor, least) }
+    }
+
+    /// Reads how many members there are, now and whenever that changes.
+    pub fn counting(following: Following) -> Self {
+        Reader { following, place: Place::Count(None, None) }
+    }
+
+    /// Whether it reads only how many there are.
+    pub fn counts(&self) -> bool {
+        matches!(self.place, Place::Count(..))
     }
 
     /// Starts with what happens next.
@@ -70,26 +95,60 @@ impl Reader {
         self.following.room()
     }
 
-    /// Whether the reader has read all up to `offset`, and not less.
-    pub fn stands_at(&self, offset: u64) -> bool {
-        matches!(self.place, Place::At(at) if at == offset)
+    /// Goes to the end of `batch`, if it stands at its beginning.
+    pub fn take(&mut self, batch: &Batch) -> bool {
+        let here = matches!(self.place, Place::At(at) if at == batch.from());
+        if here {
+            self.place = Place::At(batch.to());
+        }
+        here
     }
 
-    /// Notes that events up to `offset` were sent along from a batch.
-    pub fn moved_to(&mut self, offset: u64) {
-        self.place = Place::At(offset);
+    /// Whether it has read the event at `offset`, or what stands for it.
+    pub fn reached(&self, offset: u64) -> bool {
+        match self.place {
+            Place::At(at) => at >= offset,
+            Place::Count(..) => true,
+            Place::Fresh(..) | Place::Snapshot(..) | Place::Changes(..) => false,
+        }
+    }
+
+    /// Where it could be resumed; nowhere amid a snapshot or changes.
+    pub fn cursor(&self) -> Option<Cursor> {
+        match self.place {
+            Place::At(offset) => Some(Cursor { offset, ..self.room().look(Presence::head) }),
+            Place::Fresh(brought, _) => brought,
+            Place::Snapshot(..) | Place::Changes(..) | Place::Count(..) => None,
+        }
+    }
+
+    /// Has one that counts read again; true when it has done so too short a while ago, `None` when it
+    /// does not count.
+    pub fn count(&mut self) -> Option<bool> {
+        let Place::Count(_, last) = &mut self.place else {
+            return None;
+        };
+        let waits = last.is_some_and(|last| last.elapsed() < COUNT_EVERY);
+        if !waits {
+            *last = None;
+        }
+        Some(waits)
     }
 
     /// The bytes that come next, or `None` when the reader has read all there is.
     pub fn next(&mut self, framing: Framing) -> Option<Bytes> {
-        match std::mem::replace(&mut self.place, Place::Fresh(None)) {
+        match std::mem::replace(&mut self.place, Place::Fresh(None, 0)) {
             Place::Snapshot(edition, number) => return Some(self.snapshot_part(edition, number, framing)),
             Place::Changes(changes, next) => return Some(self.changes_part(changes, next, framing)),
-            place @ (Place::Fresh(_) | Place::At(_)) => self.place = place,
+            Place::Count(told, at) => return self.count_now(told, at, framing),
+            place @ (Place::Fresh(..) | Place::At(_)) => self.place = place,
         }
         match self.room().look(|presence| self.step(presence, framing.form)) {
             Step::Nothing => None,
-            Step::Snapshot => Some(self.snapshot_part(self.room().edition(), 0, framing)),
+            Step::Snapshot => {
+                let least = if let Place::Fresh(_, least) = self.place { least } else { 0 };
+                Some(self.snapshot_part(self.room().edition(least), 0, framing))
+            }
             Step::Changes(changes) if framing.form == Form::Exercise => Some(self.exercise(&changes, framing)),
             Step::Changes(changes) => Some(self.changes_part(changes, changes::Next::default(), framing)),
             Step::Events(events) => {
@@ -119,7 +178,7 @@ impl Reader {
                 Some(events) => Step::Events(events),
                 None => changes(offset).unwrap_or(Step::Snapshot),
             },
-            Place::Fresh(brought) => {
+            Place::Fresh(brought, _) => {
                 // A cursor of another life of the room, or of another room, is no place at all.
                 let brought = brought.filter(|cursor| cursor.epoch == presence.head().epoch);
                 let resumed = || brought.and_then(|cursor| Some(Step::Resumed(cursor, events(cursor.offset)?)));
@@ -127,7 +186,7 @@ impl Reader {
                 let old = brought.filter(|_| form != Form::Exercise);
                 resumed().or_else(|| changes(old?.offset)).unwrap_or(Step::Snapshot)
             }
-            Place::Snapshot(..) | Place::Changes(..) => Step::Nothing,
+            Place::Snapshot(..) | Place::Changes(..) | Place::Count(..) => Step::Nothing,
         }
     }
 
@@ -144,6 +203,17 @@ impl Reader {
         let says_so = framing.form != Form::Exercise;
         let first = says_so.then_some(Frame::Object(&json, Some(cursor), "resumed"));
         framing.frame(first.into_iter().chain(events.iter().map(|event| Frame::Event(event))))
+    }
+
+    fn count_now(&mut self, told: Option<usize>, at: Option<Instant>, framing: Framing) -> Option<Bytes> {
+        self.place = Place::Count(told, at);
+        if at.is_some() {
+            return None;
+        }
+        let (room, count) = self.room().look(|presence| (presence.room().clone(), presence.roster().len()));
+        self.place = Place::Count(Some(count), Some(Instant::now()));
+        let json = to_json(&Count { action: "count", room: &room, count });
+        (told != Some(count)).then(|| framing.frame([Frame::Object(&json, None, "count")].into_iter()))
     }
 
     fn snapshot_part(&mut self, edition: Arc<Edition>, number: usize, framing: Framing) -> Bytes {
@@ -185,17 +255,17 @@ mod tests {
     use super::*;
     use crate::command::Command;
     use crate::presence::Bounds;
-    use crate::room::Rooms;
+    use crate::rooms::Rooms;
 
     const SSE: Framing = Framing { form: Form::Sse, chunked: false };
 
     fn rooms() -> Rooms {
-        Rooms::new(10, Bounds { history: 10, members: 0 })
+        Rooms::new(10, Bounds { history: 10, members: 0, grace: 0 })
     }
 
     fn sign_in(rooms: &Rooms, user: impl ToString) -> Cursor {
         let user = user.to_string().parse().unwrap();
-        rooms.change(&Name::lobby(), &[Command::SignIn { user, meta: None }]).unwrap().cursor
+        rooms.change(&Name::lobby(), &[Command::sign_in(user, None)]).unwrap().cursor
     }
 
     fn text(reader: &mut Reader) -> String {
@@ -212,7 +282,7 @@ mod tests {
         for n in 0..1_000 {
             sign_in(&rooms, n);
         }
-        let mut reader = Reader::resume(rooms.follow(&Name::lobby()).unwrap(), None);
+        let mut reader = Reader::resume(rooms.follow(&Name::lobby()).unwrap(), None, 0);
         let first = reader.next(SSE).unwrap();
         assert!(!first.starts_with(b"id:"), "a stream cut here must not resume");
         sign_in(&rooms, "late");
@@ -225,7 +295,7 @@ mod tests {
     fn a_reader_behind_history_gets_what_is_shorter_and_goes_on() {
         let rooms = rooms();
         (0..50).for_each(|n| assert!(sign_in(&rooms, n).offset > 0));
-        let mut late = Reader::resume(rooms.follow(&Name::lobby()).unwrap(), None);
+        let mut late = Reader::resume(rooms.follow(&Name::lobby()).unwrap(), None, 0);
         assert!(text(&mut late).contains("\"snapshot\""));
         for (events, frame) in [(10, "\"add\""), (11, "\"changes\""), (200, "\"snapshot\"")] {
             for n in 0..events {
@@ -245,7 +315,7 @@ mod tests {
         sign_in(&rooms, "ann");
         let mut late = Reader::from_now_on(rooms.follow(&Name::lobby()).unwrap());
         (0..9).for_each(|n| assert!(sign_in(&rooms, n).offset > 0));
-        let out = Command::SignOut { user: "ann".parse().unwrap() };
+        let out = Command::sign_out("ann".parse().unwrap());
         rooms.change(&Name::lobby(), &[out]).unwrap();
         let head = sign_in(&rooms, "bob");
         let bytes = late.next(EXERCISE).unwrap();

@@ -15,6 +15,8 @@ pub enum Code {
     BadJson,
     /// A `meta` is no object, or too large.
     BadMeta,
+    /// A `ttl` is no whole number of seconds within its bounds.
+    BadTtl,
     /// A WebSocket handshake lacks something (RFC 6455, 4.2.1).
     BadHandshake,
     /// A text message asks for an action that is not known.
@@ -25,6 +27,20 @@ pub enum Code {
     NotFound,
     /// The user is not a member of the room.
     NotPresent,
+    /// The connection does not hold this user in this room.
+    NotJoined,
+    /// The connection does not watch this room.
+    NotSubscribed,
+    /// The client was signed out, and only watches until it changes its id.
+    SignedOut,
+    /// The client was sent away, and only watches until it changes its id.
+    Kicked,
+    /// A newer connection of the same client holds the user now.
+    Replaced,
+    /// The connection holds as many users as it may.
+    TooManyJoined,
+    /// The connection watches as many rooms as it may.
+    TooManySubscribed,
     /// The path does not know this method.
     MethodNotAllowed,
     /// The request's body did not arrive in time.
@@ -77,11 +93,29 @@ pub const TABLE: &[Row] = &[
     no(Code::BadParameter, "bad_parameter", 400, "A query parameter is unknown, given twice or has a bad value"),
     no(Code::BadJson, "bad_json", 400, "A body or message is not the JSON that is expected here"),
     no(Code::BadMeta, "bad_meta", 400, "`meta` is not an object, or is too large"),
+    no(Code::BadTtl, "bad_ttl", 400, "`ttl` is not a whole number of seconds from 1 to 86,400"),
     no(Code::BadHandshake, "bad_handshake", 400, "The WebSocket handshake lacks something (RFC 6455, 4.2.1)"),
     no(Code::UnknownAction, "unknown_action", 400, "The message asks for an action that is not known"),
     no(Code::CrossSite, "cross_site", 403, "Another site's page asked for it"),
     no(Code::NotFound, "not_found", 404, "Nothing lives at this path"),
     no(Code::NotPresent, "not_present", 404, "The user is not a member of the room"),
+    no(Code::NotJoined, "not_joined", 404, "This connection does not hold the user in the room"),
+    no(Code::NotSubscribed, "not_subscribed", 404, "This connection does not watch the room"),
+    no(
+        Code::SignedOut,
+        "signed_out",
+        403,
+        "This client was signed out; it only watches, for an hour or until its id is another",
+    ),
+    no(
+        Code::Kicked,
+        "kicked",
+        403,
+        "This client was sent away; it only watches, for an hour or until its id is another",
+    ),
+    no(Code::Replaced, "replaced", 409, "A newer connection of the same client has taken over what this one held"),
+    no(Code::TooManyJoined, "too_many_joined", 429, "This connection holds as many users as it may"),
+    no(Code::TooManySubscribed, "too_many_subscribed", 429, "This connection watches as many rooms as it may"),
     no(
         Code::MethodNotAllowed,
         "method_not_allowed",
@@ -129,6 +163,11 @@ impl Refusal {
     /// A refusal that blames no field.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         Refusal { code, message: message.into(), field: None, allow: None }
+    }
+
+    /// Whether a client may still watch where it may not hold.
+    pub fn only_watches(&self) -> bool {
+        matches!(self.code, Code::SignedOut | Code::Kicked)
     }
 
     /// The same, blaming a field.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::hold::{Hold, Holds};
+use crate::hold::Holds;
 use crate::meta::Meta;
 use crate::name::Name;
 
@@ -73,25 +73,32 @@ impl Roster {
         found.then(|| &self.pages[mark.page][mark.at])
     }
 
-    /// Adds a hold to a member.
-    pub fn hold(&mut self, user: &str, hold: Hold) {
+    /// What holds `user`, to be changed.
+    pub fn holds_mut(&mut self, user: &str) -> Option<&mut Holds> {
         let (mark, found) = self.find(user);
-        if found {
-            Arc::make_mut(&mut self.pages[mark.page])[mark.at].holds.add(hold);
-        }
+        found.then(|| &mut Arc::make_mut(&mut self.pages[mark.page])[mark.at].holds)
     }
 
-    /// Puts `member` in. One who was here already keeps their holds; one who is new is here by `hold`.
-    pub fn put(&mut self, member: Member, hold: Hold) {
+    /// Puts `member` in, who is here by `holds`; one who was here already is replaced.
+    pub fn put(&mut self, member: Member, holds: Holds) {
         let (mark, found) = self.find(&member.user);
-        let member = Arc::new(member);
+        let slot = Slot { member: Arc::new(member), holds };
         if found {
-            Arc::make_mut(&mut self.pages[mark.page])[mark.at].member = member;
+            Arc::make_mut(&mut self.pages[mark.page])[mark.at] = slot;
             return;
         }
         self.count += 1;
         let mark = self.room_at(mark);
-        Arc::make_mut(&mut self.pages[mark.page]).insert(mark.at, Slot { member, holds: Holds::of(hold) });
+        Arc::make_mut(&mut self.pages[mark.page]).insert(mark.at, slot);
+    }
+
+    /// Says something else of the member named `user`.
+    pub fn set_meta(&mut self, user: &str, meta: Meta) {
+        let (mark, found) = self.find(user);
+        if found {
+            let slot = &mut Arc::make_mut(&mut self.pages[mark.page])[mark.at];
+            slot.member = Arc::new(Member { meta, ..slot.member.as_ref().clone() });
+        }
     }
 
     /// Takes the member named `user` out.
@@ -178,6 +185,11 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::hold::Hold;
+
+    fn by() -> Holds {
+        Holds::of(Hold::SignIn(None))
+    }
 
     fn member(user: &str, joined: u64) -> Member {
         Member { user: user.parse().unwrap(), meta: Meta::default(), joined }
@@ -198,7 +210,7 @@ mod tests {
                 let user = format!("u{}", rng.u32(..1_000));
                 // Phases that grow and phases that shrink, so that pages split and merge.
                 if rng.u8(..10) < if (step / 1_000) % 2 == 0 { 8 } else { 2 } {
-                    roster.put(member(&user, step), Hold::SignIn);
+                    roster.put(member(&user, step), by());
                     model.insert(user.clone(), step);
                 } else {
                     assert_eq!(roster.remove(&user).map(|m| m.joined), model.remove(&user));
@@ -219,7 +231,7 @@ mod tests {
     #[test]
     fn pages_on_from_any_name_and_by_any_length() {
         let mut roster = Roster::default();
-        (100..1_000).for_each(|n| roster.put(member(&n.to_string(), n), Hold::SignIn));
+        (100..1_000).for_each(|n| roster.put(member(&n.to_string(), n), by()));
         for (after, first) in [("", 100), ("100", 101), ("1005", 101), ("550", 551), ("98", 980)] {
             let mark = roster.mark_after(after);
             assert_eq!(roster.iter_from(mark).next().unwrap().joined, first, "after {after:?}");

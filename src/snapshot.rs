@@ -93,7 +93,7 @@ impl Snapshot {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hold::Hold;
+    use crate::hold::{Hold, Holds};
     use crate::meta::Meta;
     use crate::roster::Member;
 
@@ -102,7 +102,7 @@ mod tests {
         for n in 0..members {
             roster.put(
                 Member { user: format!("{n:05}").parse().unwrap(), meta: Meta::default(), joined: 0 },
-                Hold::SignIn,
+                Holds::of(Hold::SignIn(None)),
             );
         }
         let snapshot = Snapshot::new(Name::lobby(), Cursor { epoch: 1, offset: 9 }, roster);

@@ -101,7 +101,7 @@ fn said(panic: &(dyn Any + Send)) -> String {
 
 /// For tests: something to call at named points, which may panic there. The points are `read` (a
 /// connection has read bytes), `write` (bytes go out to one connection), `hub` (a hub delivers a
-/// room's events) and `sweep` (old history is being forgotten).
+/// room's events), `sweep` (old history is being forgotten) and `time` (holds whose time is over are being ended).
 #[derive(Clone, Default)]
 pub struct Faults(Option<Arc<dyn Fn(&'static str) + Send + Sync>>);
 

@@ -10,7 +10,7 @@ use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig, W
 #[derive(Debug)]
 pub struct WebSocket {
     max_message: usize,
-    /// The protocol's state, once there is any: most clients only ever answer pings.
+    /// The protocol's state, while there is any: amid a frame or a message.
     context: Option<Box<WebSocketContext>>,
 }
 
@@ -19,8 +19,8 @@ pub struct WebSocket {
 pub enum State {
     /// The conversation goes on.
     Open,
-    /// A close frame went out; nothing may follow it.
-    Closed,
+    /// A close frame went out; nothing may follow it. The client's own, if it came first, had this code.
+    Closed(Option<u16>),
 }
 
 impl WebSocket {
@@ -43,18 +43,23 @@ impl WebSocket {
 
     /// Takes `input` off the wire. Texts go to `on_text`, whose answers, like pongs and closes, go to
     /// `output` in order.
-    pub fn hear(
-        &mut self,
-        mut input: &[u8],
-        output: &mut Vec<u8>,
-        mut on_text: impl FnMut(&str, &mut Vec<u8>),
-    ) -> State {
-        if self.context.is_none() {
+    pub fn hear(&mut self, mut input: &[u8], output: &mut Vec<u8>, on_text: impl FnMut(&str, &mut Vec<u8>)) -> State {
+        let fresh = self.context.is_none();
+        if fresh {
             input = behind_pongs(input);
         }
         if input.is_empty() {
             return State::Open;
         }
+        let state = self.read(input, output, on_text);
+        if fresh && state == State::Open && is_whole(input) {
+            self.context = None;
+        }
+        state
+    }
+
+    fn read(&mut self, mut input: &[u8], output: &mut Vec<u8>, mut on_text: impl FnMut(&str, &mut Vec<u8>)) -> State {
+        let mut said = None;
         loop {
             let mut pipe = Pipe { input: &mut input, output };
             let (code, reason) = match self.context().read(&mut pipe) {
@@ -62,16 +67,20 @@ impl WebSocket {
                     on_text(&text, output);
                     continue;
                 }
+                Ok(Message::Close(frame)) => {
+                    said = Some(frame.map_or(CloseCode::Status, |frame| frame.code).into());
+                    continue;
+                }
                 Ok(Message::Binary(_)) => (CloseCode::Unsupported, "only text messages are understood"),
-                Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_)) => continue,
+                Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => continue,
                 Err(Error::Io(e)) if e.kind() == io::ErrorKind::WouldBlock => return State::Open,
-                Err(Error::ConnectionClosed | Error::AlreadyClosed) => return State::Closed,
+                Err(Error::ConnectionClosed | Error::AlreadyClosed) => return State::Closed(said),
                 Err(Error::Utf8(_)) => (CloseCode::Invalid, "text is not UTF-8"),
                 Err(Error::Capacity(_)) => (CloseCode::Size, "message is too large"),
                 Err(_) => (CloseCode::Protocol, "frame breaks RFC 6455"),
             };
             self.close(code.into(), reason, output);
-            return State::Closed;
+            return State::Closed(None);
         }
     }
 
@@ -91,6 +100,25 @@ fn behind_pongs(mut input: &[u8]) -> &[u8] {
         input = next;
     }
     input
+}
+
+/// Whether these are whole messages of one frame each, or whole control frames (RFC 6455, 5.2): then
+/// nothing has to be remembered behind them.
+fn is_whole(mut input: &[u8]) -> bool {
+    const MASK: usize = 4;
+    while let [first, len, rest @ ..] = input {
+        let (len, head) = match (len & 0x7F, rest) {
+            (126, [a, b, ..]) => (usize::from(u16::from_be_bytes([*a, *b])), 2),
+            (126 | 127, _) => return false,
+            (len, _) => (usize::from(len), 0),
+        };
+        let is_final = first & 0x80 != 0 && first & 0x0F != 0;
+        match rest.get(head + MASK + len..) {
+            Some(next) if is_final => input = next,
+            Some(_) | None => return false,
+        }
+    }
+    input.is_empty()
 }
 
 /// Bytes that came and bytes to go, as the stream that the protocol wants.
@@ -137,6 +165,51 @@ mod tests {
         assert!(hear(&mut websocket, &[PONG, PONG].concat()).is_empty());
         assert!(websocket.context.is_none());
         assert_eq!(hear(&mut websocket, &[PONG, PING].concat()), b"\x8a\x02hi");
+    }
+
+    fn text(text: &str) -> Vec<u8> {
+        let len = u16::try_from(text.len()).unwrap();
+        let head =
+            if len < 126 { vec![0x81, 0x80 | len as u8] } else { [&[0x81, 0xFE][..], &len.to_be_bytes()].concat() };
+        [&head[..], &[0; 4], text.as_bytes()].concat()
+    }
+
+    #[test]
+    fn whole_messages_leave_nothing_behind_and_parts_are_kept() {
+        let long = "x".repeat(300);
+        for (input, boundaries) in [
+            (text("a"), vec![7]),
+            (text(&long), vec![308]),
+            ([text(""), PING.to_vec(), text("b")].concat(), vec![6, 14, 21]),
+        ] {
+            for cut in 1..=input.len() {
+                let (mut websocket, mut heard) = (WebSocket::new(1_024), String::new());
+                for part in [&input[..cut], &input[cut..]] {
+                    websocket.hear(part, &mut Vec::new(), |text, _| heard.push_str(text));
+                }
+                let all = input.iter().filter(|byte| byte.is_ascii_lowercase() && **byte != b'h' && **byte != b'i');
+                assert_eq!(heard.len(), all.count(), "cut at {cut}");
+                assert_eq!(websocket.context.is_none(), boundaries.contains(&cut), "cut at {cut}: {input:?}");
+            }
+        }
+        let mut websocket = WebSocket::new(1_024);
+        websocket.hear(&[0x01, 0x81, 0, 0, 0, 0, b'a'], &mut Vec::new(), |_, _| panic!("half a message"));
+        assert!(websocket.context.is_some());
+    }
+
+    #[test]
+    fn the_clients_close_code_is_told() {
+        for (input, code) in [
+            (&[0x88, 0x80, 0, 0, 0, 0][..], 1005),
+            (&[0x88, 0x82, 0, 0, 0, 0, 3, 232], 1000),
+            (&[0x88, 0x82, 0, 0, 0, 0, 3, 233], 1001),
+            (&[0x88, 0x82, 0, 0, 0, 0, 15, 161], 4001),
+        ] {
+            let state = WebSocket::new(1_024).hear(input, &mut Vec::new(), |_, _| {});
+            assert_eq!(state, State::Closed(Some(code)));
+        }
+        let unmasked = WebSocket::new(1_024).hear(&[0x81, 0], &mut Vec::new(), |_, _| {});
+        assert_eq!(unmasked, State::Closed(None));
     }
 
     #[test]

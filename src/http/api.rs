@@ -5,17 +5,20 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use uuid::Uuid;
 use warp::http::{Method, StatusCode};
 
-use crate::command::Command;
-use crate::event::{Cursor, Shown};
-use crate::hold::Hold;
+use crate::command::{Command, Verb};
+use crate::event::{Cursor, Reason, Shown, Time};
+use crate::hold::{ConnectionHold, Hold, Transport};
 use crate::http::answer::{self, Answer};
 use crate::http::body::{Object, given};
 use crate::http::call::{Call, Segment};
+use crate::http::message::client;
 use crate::http::origin::may_change;
 use crate::http::query::Query;
 use crate::meta::Meta;
+use crate::moment::Moment;
 use crate::name::Name;
 use crate::presence::{Outcome, Presence};
 use crate::refusal::{Code, Refusal};
@@ -24,6 +27,9 @@ use crate::roster::Member;
 /// Members or rooms of one page: by default, and at most. 10,000 members are about a megabyte.
 const PAGE: usize = 1_000;
 const MAX_PAGE: usize = 10_000;
+
+/// The longest lease, in seconds: what is renewed less than once a day is a sign-in.
+const MAX_TTL: u64 = 86_400;
 
 /// The parameters that page through a list.
 pub const LIST: [&str; 2] = ["limit", "after"];
@@ -144,6 +150,8 @@ struct SignIn {
     user: String,
     #[serde(default, deserialize_with = "given")]
     meta: Option<Value>,
+    #[serde(default, deserialize_with = "given")]
+    ttl: Option<Value>,
 }
 
 #[derive(Serialize)]
@@ -166,18 +174,20 @@ impl Many {
     fn commands(self) -> Result<Vec<Command>, Refusal> {
         let mut commands = Vec::with_capacity(self.add.len() + self.del.len());
         for (at, user) in self.del.iter().enumerate() {
-            commands.push(Command::SignOut { user: Name::new(&format!("del[{at}]"), user)? });
+            commands.push(Command::sign_out(Name::new(&format!("del[{at}]"), user)?));
         }
-        for (at, Object(SignIn { user, meta })) in self.add.into_iter().enumerate() {
+        for (at, Object(SignIn { user, meta, ttl })) in self.add.into_iter().enumerate() {
             let user = Name::new(&format!("add[{at}].user"), &user)?;
             let meta = meta.map(Meta::from_value).transpose();
             let meta = meta.map_err(|refusal| refusal.of(format!("add[{at}].meta")))?;
-            commands.push(Command::SignIn { user, meta });
+            let ttl = ttl.map(seconds).transpose();
+            let ttl = ttl.map_err(|refusal| refusal.of(format!("add[{at}].ttl")))?;
+            commands.push(Command { user, verb: Verb::SignIn { meta, ttl: ttl.map(|ttl| ttl * 1_000) } });
         }
         let mut users = HashSet::with_capacity(commands.len());
-        match commands.iter().find(|command| !users.insert(command.user())) {
+        match commands.iter().find(|command| !users.insert(&command.user)) {
             Some(twice) => {
-                let message = format!("{} stands in the batch twice", twice.user());
+                let message = format!("{} stands in the batch twice", twice.user);
                 Err(Refusal::new(Code::BadJson, message).of("user"))
             }
             None => Ok(commands),
@@ -198,42 +208,63 @@ pub async fn member(room: Segment, user: Segment, mut call: Call) -> Answer {
         return show(&room, &user, &call);
     }
     may_change(&call.headers, &call.gateway.config().allow_origins)?;
-    Query::strict(&call.query, &[])?;
     if method == Method::DELETE {
-        call.gateway.rooms().change(&room, &[Command::SignOut { user }])?;
+        let verb = sign_out(&Query::strict(&call.query, &["client", "reason"])?)?;
+        call.gateway.rooms().change(&room, &[Command { user, verb }])?;
         return Ok(answer::bare(StatusCode::NO_CONTENT));
     }
-    let body = call.json::<Object<MemberBody>>().await?;
-    let command = match (method == Method::PUT, body.map(|body| body.0.meta()).transpose()?.flatten()) {
-        (true, meta) => Command::SignIn { user: user.clone(), meta },
-        (false, Some(meta)) => Command::SetMeta { user: user.clone(), meta },
-        (false, None) => return Err(Refusal::new(Code::BadMeta, "meta is missing").of("meta")),
+    Query::strict(&call.query, &[])?;
+    let body = call.json::<Object<MemberBody>>().await?.map(|body| body.0).unwrap_or_default();
+    let (meta, ttl) = (body.meta.map(Meta::from_value).transpose()?, body.ttl.map(seconds).transpose()?);
+    let verb = match (method == Method::PUT, meta, ttl) {
+        (true, meta, ttl) => Verb::SignIn { meta, ttl: ttl.map(|ttl| ttl * 1_000) },
+        (false, _, Some(_)) => {
+            return Err(Refusal::new(Code::BadTtl, "PATCH holds nobody, so it takes no ttl").of("ttl"));
+        }
+        (false, Some(meta), None) => Verb::SetMeta(meta),
+        (false, None, None) => return Err(Refusal::new(Code::BadMeta, "meta is missing").of("meta")),
     };
-    let outcome = call.gateway.rooms().change(&room, &[command])?;
+    let rooms = call.gateway.rooms();
+    let outcome = rooms.change(&room, &[Command { user: user.clone(), verb }])?;
     let status = if outcome.added > 0 { StatusCode::CREATED } else { StatusCode::OK };
-    let changed = MemberChanged { user: &user, cursor: outcome.cursor, expires: None };
-    Ok(answer::json(status, &changed))
+    let expires = ttl.map(|ttl| Time(rooms.clock().now().second + ttl));
+    Ok(answer::json(status, &MemberChanged { user: &user, cursor: outcome.cursor, expires }))
 }
 
-#[derive(Deserialize)]
+/// What `DELETE` of a member asks for: their sign-out, their being sent away, or one client's leave.
+fn sign_out(query: &Query) -> Result<Verb, Refusal> {
+    let bad = |message: &str, field| Err(Refusal::new(Code::BadParameter, message).of(field));
+    match (query.get("client"), query.get("reason")) {
+        (Some(id), None) => Ok(Verb::LeaveClient(client(id)?)),
+        (None, None | Some("signed_out")) => Ok(Verb::SignOut(Reason::SignedOut)),
+        (None, Some("kicked")) => Ok(Verb::SignOut(Reason::Kicked)),
+        (None, Some(_)) => bad("reason is signed_out or kicked", "reason"),
+        (Some(_), Some(_)) => bad("a client that leaves has its own reason", "reason"),
+    }
+}
+
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct MemberBody {
     #[serde(default, deserialize_with = "given")]
     meta: Option<Value>,
+    #[serde(default, deserialize_with = "given")]
+    ttl: Option<Value>,
 }
 
-impl MemberBody {
-    fn meta(self) -> Result<Option<Meta>, Refusal> {
-        self.meta.map(Meta::from_value).transpose()
-    }
+/// Takes a value as `ttl`: whole seconds within its bounds.
+fn seconds(value: Value) -> Result<u64, Refusal> {
+    let seconds = value.as_u64().filter(|seconds| (1..=MAX_TTL).contains(seconds));
+    let message = format!("ttl is not a whole number of seconds from 1 to {MAX_TTL}");
+    seconds.ok_or_else(|| Refusal::new(Code::BadTtl, message).of("ttl"))
 }
 
 #[derive(Serialize)]
 struct MemberChanged<'a> {
     user: &'a Name,
     cursor: Cursor,
-    /// When the sign-in ends by itself; it does not.
-    expires: Option<&'a str>,
+    /// When the sign-in ends by itself, if it does.
+    expires: Option<Time>,
 }
 
 #[derive(Serialize)]
@@ -242,14 +273,50 @@ struct OneMember<'a> {
     cursor: Cursor,
     #[serde(flatten)]
     member: Shown<'a>,
-    holds: Vec<Hold>,
+    holds: Vec<ShownHold>,
+}
+
+/// A hold as it is shown. A client's id is not: who knew it could take the client's place.
+#[derive(Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+enum ShownHold {
+    SignIn,
+    Lease {
+        expires: Time,
+    },
+    Connection {
+        connection: Uuid,
+        transport: Transport,
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        lost: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        expires: Option<Time>,
+    },
+}
+
+impl ShownHold {
+    fn of(hold: &Hold, now: Moment) -> Self {
+        let time = |tick| Time(now.second_of(tick));
+        match hold {
+            Hold::SignIn(None) => ShownHold::SignIn,
+            Hold::SignIn(Some(ends)) => ShownHold::Lease { expires: time(*ends) },
+            Hold::Connection(ConnectionHold { connection, transport, ends, .. }) => ShownHold::Connection {
+                connection: *connection,
+                transport: *transport,
+                lost: ends.is_some(),
+                expires: ends.map(time),
+            },
+        }
+    }
 }
 
 fn show(room: &Name, user: &Name, call: &Call) -> Answer {
     Query::strict(&call.query, &[])?;
+    let now = call.gateway.rooms().clock().now();
     let read = |presence: &Presence| {
         let member = presence.roster().get(user)?.clone();
-        Some((presence.head(), member, presence.roster().holds(user)?.iter().collect()))
+        let holds = presence.roster().holds(user)?.iter().map(|hold| ShownHold::of(hold, now)).collect();
+        Some((presence.head(), member, holds))
     };
     let Some((cursor, member, holds)) = call.gateway.rooms().look(room, read) else {
         return Err(Refusal::new(Code::NotPresent, format!("{user} is not a member of {room}")));

@@ -9,6 +9,7 @@ use crate::http::call::{Call, Segment};
 use crate::http::origin::may_change;
 use crate::http::query::Query;
 use crate::http::stream;
+use crate::http::wish::Wish;
 use crate::name::Name;
 use crate::reader::Reader;
 
@@ -16,28 +17,28 @@ use crate::reader::Reader;
 pub async fn login(user: Segment, call: Call) -> Answer {
     call.only("GET, HEAD, POST")?;
     let user = user.name("user")?;
-    change(Command::SignIn { user, meta: None }, &call)
+    change(Command::sign_in(user, None), &call)
 }
 
 /// `GET` and `POST /api/logout/{user}`
 pub async fn logout(user: Segment, call: Call) -> Answer {
     call.only("GET, HEAD, POST")?;
     let user = user.name("user")?;
-    change(Command::SignOut { user }, &call)
+    change(Command::sign_out(user), &call)
 }
 
 /// `POST /api/login` with `user=` in a form
 pub async fn login_form(mut call: Call) -> Answer {
     call.only("POST")?;
     let user = user_of_form(&mut call).await?;
-    change(Command::SignIn { user, meta: None }, &call)
+    change(Command::sign_in(user, None), &call)
 }
 
 /// `POST /api/logout` with `user=` in a form
 pub async fn logout_form(mut call: Call) -> Answer {
     call.only("POST")?;
     let user = user_of_form(&mut call).await?;
-    change(Command::SignOut { user }, &call)
+    change(Command::sign_out(user), &call)
 }
 
 async fn user_of_form(call: &mut Call) -> Result<Name, crate::refusal::Refusal> {
@@ -63,8 +64,10 @@ fn change(command: Command, call: &Call) -> Answer {
 
 /// `GET /user-stream`
 pub async fn stream(call: Call) -> Answer {
-    stream::answer(&call, Form::Exercise, &Name::lobby(), |following| match stream::last_event_id(&call) {
-        Some(id) => Reader::resume(following, id.parse().ok()),
+    let last = stream::last_event_id(&call);
+    let wish = Wish { since: last.and_then(|id| id.parse().ok()), ..Wish::default() };
+    stream::answer(&call, Form::Exercise, Name::lobby(), wish, |following, cursor, least| match last {
+        Some(_) => Reader::resume(following, cursor, least),
         None => Reader::from_now_on(following),
     })
     .await

@@ -7,7 +7,7 @@ use rust_embed::{EmbeddedFile, RustEmbed};
 use warp::http::header::{self, HeaderValue};
 use warp::http::{Response, StatusCode};
 
-use crate::event::Joined;
+use crate::event::Time;
 use crate::http::answer::{self, Answer};
 use crate::http::api;
 use crate::http::call::Call;
@@ -70,7 +70,7 @@ fn html(call: &Call) -> Answer {
     let row = |member: &std::sync::Arc<crate::roster::Member>| Row {
         user: member.user.to_string(),
         meta: member.meta.as_str().to_owned(),
-        joined: Joined(member.joined).to_string(),
+        joined: Time(member.joined).to_string(),
     };
     let page = Page {
         room: &room,

@@ -5,16 +5,21 @@ use std::future::pending;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use serde::Serialize;
+use uuid::Uuid;
 use warp::http::header::{self, HeaderName, HeaderValue};
 use warp::http::{Method, Response, StatusCode, Version};
 
-use crate::connection::Peer;
-use crate::event::to_json;
+use crate::connection::{Manner, Peer, Talk};
+use crate::event::Cursor;
 use crate::framing::{Form, Framing};
+use crate::hold::Transport;
+use crate::holding::Holding;
 use crate::http::answer::{self, Answer};
 use crate::http::call::{Call, Segment};
+use crate::http::message::Reference;
+use crate::http::origin::may_change;
 use crate::http::query::Query;
+use crate::http::wish::Wish;
 use crate::name::Name;
 use crate::reader::Reader;
 use crate::refusal::{Code, Refusal};
@@ -24,10 +29,25 @@ use crate::room::Following;
 pub async fn room(room: Segment, call: Call) -> Answer {
     call.only("GET, HEAD")?;
     let room = room.name("room")?;
-    let query = Query::strict(&call.query, &["since"])?;
+    let query = Query::strict(&call.query, &["since", "as", "meta", "client", "alive", "only"])?;
+    let mut wish = Wish::of(&query)?;
     // An EventSource reconnects to its old URL, so what it saw last wins over what it began with.
-    let cursor = last_event_id(&call).or(query.get("since")).and_then(|text| text.parse().ok());
-    answer(&call, Form::Sse, &room, |following| Reader::resume(following, cursor)).await
+    if let Some(id) = last_event_id(&call) {
+        wish.since = id.parse().ok();
+    }
+    let counts = match query.get("only") {
+        None => false,
+        Some("count") => true,
+        Some(_) => return Err(Refusal::new(Code::BadParameter, "parameter \"only\" is count or left out").of("only")),
+    };
+    if wish.holds.is_some() {
+        may_change(&call.headers, &call.gateway.config().allow_origins)?;
+    }
+    let reads = |following, cursor, least| match counts {
+        true => Reader::counting(following),
+        false => Reader::resume(following, cursor, least),
+    };
+    answer(&call, Form::Sse, room, wish, reads).await
 }
 
 /// Where the client says it was; empty is absent.
@@ -38,25 +58,65 @@ pub fn last_event_id(call: &Call) -> Option<&str> {
 }
 
 /// Answers with a stream of `room`, which takes the socket and never comes back.
-pub async fn answer(call: &Call, form: Form, room: &Name, reads: impl FnOnce(Following) -> Reader) -> Answer {
+pub async fn answer(
+    call: &Call,
+    form: Form,
+    room: Name,
+    wish: Wish,
+    reads: impl FnOnce(Following, Option<Cursor>, u64) -> Reader,
+) -> Answer {
     call.only("GET, HEAD")?;
     no_body(call)?;
     let head = head(call.version);
     if call.method == Method::HEAD {
         return Ok(head);
     }
-    let following = match call.gateway.rooms().follow(room) {
-        Ok(following) => following,
+    let id = Uuid::new_v4();
+    let granted = match grant(call, id, &room, &wish) {
+        Ok(granted) => granted,
         Err(refusal) if refusal.code.row().retry => return Ok(refused_for_now(&refusal)),
         Err(refusal) => return Err(refusal),
     };
-    let reader = reads(following);
     let framing = Framing { form, chunked: call.version == Version::HTTP_11 };
     let mut first = head_bytes(&head);
-    first.extend_from_slice(&framing.lines(&retry_line()));
+    let mut lines = retry_line();
+    if let Some(refusal) = granted.refusal {
+        // Streams go on here, so this is a message like others, and not the event that ends one.
+        let _ = write!(lines, "data: {}\n\n", Reference::default().refused_json(&refusal));
+    }
+    first.extend_from_slice(&framing.lines(&lines));
+    let manner = Manner { id, framing, alive: wish.alive, head: first.into() };
+    let reader = Some(reads(granted.following, wish.since, granted.least));
+    let peer = SseClient { holding: granted.holding, reader };
     let gateway = call.gateway.clone();
-    call.slot.claim(move |socket| gateway.stream(socket, framing, first.into(), Some(reader), SseClient));
+    call.slot.claim(move |socket| gateway.stream(socket, manner, peer));
     pending().await
+}
+
+/// What a stream is made of.
+struct Granted {
+    following: Following,
+    holding: Option<Holding>,
+    /// The event of its own hold.
+    least: u64,
+    /// Why it only watches, where it was to hold somebody.
+    refusal: Option<Refusal>,
+}
+
+/// Does what the URL asks for. The hold comes first, so that the snapshot has it.
+fn grant(call: &Call, id: Uuid, room: &Name, wish: &Wish) -> Result<Granted, Refusal> {
+    let following = call.gateway.rooms().follow(room)?;
+    let mut granted = Granted { following, holding: None, least: 0, refusal: None };
+    if let Some((user, meta)) = wish.holds.clone() {
+        let mut holding = call.gateway.holding(id, Transport::Sse);
+        match holding.join(room.clone(), user, meta, wish.client) {
+            Ok(outcome) => granted.least = outcome.cursor.offset,
+            Err(refusal) if refusal.only_watches() => granted.refusal = Some(refusal),
+            Err(refusal) => return Err(refusal),
+        }
+        granted.holding = Some(holding);
+    }
+    Ok(granted)
 }
 
 /// A stream's socket leaves HTTP, so a body behind the request would be taken for something else.
@@ -95,37 +155,49 @@ fn retry_line() -> String {
     format!("retry: {}\n\n", fastrand::u16(1_000..=2_000))
 }
 
-#[derive(Serialize)]
-struct Refused<'a> {
-    action: &'a str,
-    code: &'a str,
-    message: &'a str,
-    retry: bool,
-}
-
 /// An EventSource never comes back after an error, so "later" has to look like a stream that ends.
 fn refused_for_now(refusal: &Refusal) -> Response<Bytes> {
-    let row = refusal.code.row();
-    let refused = Refused { action: "refused", code: row.name, message: &refusal.message, retry: row.retry };
-    let body = format!("{}event: refused\ndata: {}\n\n", retry_line(), to_json(&refused));
+    let body = retry_line() + &refused_event(refusal);
     let mut response = answer::content(StatusCode::OK, "text/event-stream", body);
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
+fn refused_event(refusal: &Refusal) -> String {
+    format!("event: refused\ndata: {}\n\n", Reference::default().refused_json(refusal))
+}
+
 /// An SSE client says nothing once its request is out; a pipelined request is not ours to answer.
-struct SseClient;
+struct SseClient {
+    holding: Option<Holding>,
+    reader: Option<Reader>,
+}
 
 impl Peer for SseClient {
-    fn begin(&mut self, _: &mut Vec<u8>) -> bool {
+    fn begin(&mut self, talk: &mut Talk<'_>) -> bool {
+        if let Some(holding) = &self.holding {
+            holding.arrived(talk.connection());
+        }
+        if let Some(reader) = self.reader.take() {
+            talk.begin(reader);
+        }
         false
     }
 
-    fn hear(&mut self, _: &[u8], _: &mut Vec<u8>) -> bool {
+    fn hear(&mut self, _: &[u8], _: &mut Talk<'_>) -> bool {
         false
     }
 
-    fn farewell(&mut self, _: u16, _: &str, framing: Framing) -> Bytes {
-        framing.end()
+    fn gone(&mut self) {
+        self.holding = None;
+    }
+
+    fn farewell(&mut self, code: Code, framing: Framing) -> Bytes {
+        // An EventSource comes back by itself, and is told when it had better not.
+        let said = match code.row().retry {
+            true => Bytes::new(),
+            false => framing.lines(&refused_event(&Refusal::new(code, code.row().means))),
+        };
+        [said, framing.end()].concat().into()
     }
 }

@@ -1,24 +1,30 @@
-//! WebSockets: the handshake, and what clients say.
+//! WebSockets: the handshake, and the talk with a client.
 
 use std::future::pending;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use serde::Serialize;
-use serde_json::Value;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use uuid::Uuid;
 use warp::http::header::{self, HeaderName, HeaderValue};
 use warp::http::{Response, StatusCode, Version};
 
-use crate::connection::Peer;
-use crate::event::to_json;
-use crate::framing::{Form, Frame, Framing};
+use crate::connection::{Manner, Peer, Talk};
+use crate::event::Cursor;
+use crate::framing::Framing;
+use crate::gateway::Gateway;
+use crate::hold::Transport;
+use crate::holding::Holding;
 use crate::http::answer::{self, Answer};
 use crate::http::call::Call;
-use crate::http::origin::known_origin;
+use crate::http::message::{self, FRAMING, Message, Reference};
+use crate::http::origin::may_change;
 use crate::http::query::Query;
 use crate::http::stream::{head_bytes, no_body};
+use crate::http::wish::Wish;
+use crate::meta::Meta;
 use crate::name::Name;
 use crate::reader::Reader;
 use crate::refusal::{Code, Refusal};
@@ -27,38 +33,40 @@ use crate::websocket::{State, WebSocket};
 /// The one subprotocol: the frames of PROTOCOL.
 const SUBPROTOCOL: &str = "presently.v1";
 
-const FRAMING: Framing = Framing { form: Form::WebSocket, chunked: false };
+/// A close code by which a client says that it goes away and may be back within the grace. Browsers
+/// send 1001 for that by themselves, but let no script do so.
+const GOING_AWAY: u16 = 4001;
 
 /// `GET /ws`
 pub async fn upgrade(call: Call) -> Answer {
     call.only("GET")?;
     let head = handshake(&call)?;
     // From here on a refusal is a close, since a browser sees nothing of an HTTP error.
-    let (reader, refusal) = match watch(&call) {
-        Ok(reader) => (reader, None),
-        Err(refusal) => (None, Some(Box::new(refusal))),
-    };
-    let websocket = WebSocket::new(call.gateway.config().max_message);
+    let wish = wish(&call);
+    let alive = wish.as_ref().is_ok_and(|(_, wish)| wish.alive);
     let first = head_bytes(&head).into();
     let gateway = call.gateway.clone();
     call.slot.claim(move |mut socket| {
         let read = std::mem::take(&mut socket.read);
-        let peer = WsClient { websocket, read, refusal };
-        gateway.stream(socket, FRAMING, first, reader, peer);
+        let manner = Manner { id: Uuid::new_v4(), framing: FRAMING, alive, head: first };
+        let speaker = Speaker { gateway: gateway.clone(), client: None, holding: None };
+        let websocket = WebSocket::new(gateway.config().max_message);
+        gateway.stream(socket, manner, WsClient { websocket, begin: Some(Box::new((read, wish))), speaker });
     });
     pending().await
 }
 
-/// Whom the URL asks to watch.
-fn watch(call: &Call) -> Result<Option<Reader>, Refusal> {
-    known_origin(&call.headers, &call.gateway.config().allow_origins)?;
-    let query = Query::strict(&call.query, &["room", "since"])?;
-    let Some(room) = query.get("room") else {
+/// Which room the URL asks to watch, and whom to hold there.
+fn wish(call: &Call) -> Result<(Option<Name>, Wish), Refusal> {
+    // A page of another site could join by a message as well as by the URL, so it gets neither.
+    may_change(&call.headers, &call.gateway.config().allow_origins)?;
+    let query = Query::strict(&call.query, &["room", "since", "as", "meta", "client", "alive"])?;
+    let room = query.get("room").map(|room| Name::new("room", room)).transpose()?;
+    let wish = Wish::of(&query)?;
+    if room.is_none() && (wish.holds.is_some() || query.get("since").is_some()) {
         return Err(Refusal::new(Code::BadParameter, "parameter \"room\" is missing").of("room"));
-    };
-    let following = call.gateway.rooms().follow(&Name::new("room", room)?)?;
-    let cursor = query.get("since").and_then(|text| text.parse().ok());
-    Ok(Some(Reader::resume(following, cursor)))
+    }
+    Ok((room, wish))
 }
 
 /// Checks all that RFC 6455, 4.2.1 asks of a client, and gives the head that accepts (4.2.2).
@@ -123,70 +131,169 @@ fn bad(message: &str, field: &str) -> Refusal {
     Refusal::new(Code::BadHandshake, message).of(field)
 }
 
+/// Whether a close code says that the client has left for good; any other, and none at all, may be a
+/// reload or a network that failed.
+fn is_clean(code: u16) -> bool {
+    matches!(code, 1000 | 1005 | 3000..=4999) && code != GOING_AWAY
+}
+
 /// The client's side of the conversation.
 struct WsClient {
     websocket: WebSocket,
-    /// What came along with the handshake.
-    read: Bytes,
-    refusal: Option<Box<Refusal>>,
+    /// What came along with the handshake, until it is heard.
+    begin: Option<Box<Begin>>,
+    speaker: Speaker,
 }
 
+type Begin = (Bytes, Result<(Option<Name>, Wish), Refusal>);
+
 impl Peer for WsClient {
-    fn begin(&mut self, output: &mut Vec<u8>) -> bool {
-        if let Some(refusal) = self.refusal.take() {
-            let row = refusal.code.row();
-            self.websocket.close(row.close, row.name, output);
-            return true;
-        }
-        let read = std::mem::take(&mut self.read);
-        self.hear(&read, output)
-    }
-
-    fn hear(&mut self, input: &[u8], output: &mut Vec<u8>) -> bool {
-        let on_text = |text: &str, output: &mut Vec<u8>| {
-            let refused = to_json(&refused(text));
-            let frame = FRAMING.frame([Frame::Object(&refused, None, "refused")].into_iter());
-            output.extend_from_slice(&frame);
+    fn begin(&mut self, talk: &mut Talk<'_>) -> bool {
+        let Some((read, wish)) = self.begin.take().map(|begin| *begin) else {
+            return false;
         };
-        self.websocket.hear(input, output, on_text) == State::Closed
+        match wish.and_then(|(room, wish)| self.speaker.grant(room, wish, talk)) {
+            Ok(()) => self.hear(&read, talk),
+            Err(refusal) => {
+                talk.close(self.farewell(refusal.code, FRAMING));
+                true
+            }
+        }
     }
 
-    fn farewell(&mut self, code: u16, reason: &str, _: Framing) -> Bytes {
+    fn hear(&mut self, input: &[u8], talk: &mut Talk<'_>) -> bool {
         let mut output = Vec::new();
-        self.websocket.close(code, reason, &mut output);
+        let state = self.websocket.hear(input, &mut output, |text, output| {
+            // Pongs keep their place among the answers.
+            talk.say(std::mem::take(output));
+            self.speaker.answer(text, talk);
+        });
+        let State::Closed(code) = state else {
+            talk.say(output);
+            return false;
+        };
+        if let Some(holding) = &mut self.speaker.holding {
+            holding.end(code.is_some_and(is_clean));
+        }
+        talk.close(output);
+        true
+    }
+
+    fn gone(&mut self) {
+        self.speaker.holding = None;
+    }
+
+    fn farewell(&mut self, code: Code, _: Framing) -> Bytes {
+        let mut output = Vec::new();
+        self.websocket.close(code.row().close, code.row().name, &mut output);
         output.into()
     }
 }
 
-#[derive(Serialize)]
-struct Refused {
-    action: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    r#ref: Option<Value>,
-    code: &'static str,
-    message: String,
-    retry: bool,
+/// Does what a client asks for.
+struct Speaker {
+    gateway: Arc<Gateway>,
+    client: Option<Uuid>,
+    /// What the connection holds, once it held anybody.
+    holding: Option<Box<Holding>>,
 }
 
-/// What to say to a message: nothing is understood yet.
-fn refused(text: &str) -> Refused {
-    let (code, message, reference) = match serde_json::from_str::<Value>(text) {
-        Ok(Value::Object(mut object)) => {
-            let reference = object.remove("ref").filter(|r| r.is_number() || r.is_string());
-            let reference = reference.filter(|r| r.to_string().len() <= 128);
-            let (code, message) = match object.get("action").and_then(Value::as_str) {
-                Some(action) => (Code::UnknownAction, format!("action {:?} is not known", shortened(action))),
-                None => (Code::BadJson, "the message has no action".into()),
-            };
-            (code, message, reference)
+impl Speaker {
+    /// Does what the URL asked for. The hold comes first, so that the snapshot has it.
+    fn grant(&mut self, room: Option<Name>, wish: Wish, talk: &mut Talk<'_>) -> Result<(), Refusal> {
+        self.client = wish.client;
+        let Some(room) = room else {
+            return Ok(());
+        };
+        let following = self.gateway.rooms().follow(&room)?;
+        let mut least = 0;
+        if let Some((user, meta)) = wish.holds {
+            match self.join(room, user, meta, None, talk) {
+                Ok(cursor) => least = cursor.offset,
+                Err(refusal) if refusal.only_watches() => talk.say(Reference::default().refused(&refusal)),
+                Err(refusal) => return Err(refusal),
+            }
         }
-        Ok(_) => (Code::BadJson, "the message is not a JSON object".into(), None),
-        Err(error) => (Code::BadJson, format!("the message is not JSON: {error}"), None),
-    };
-    let row = code.row();
-    Refused { action: "refused", r#ref: reference, code: row.name, message, retry: row.retry }
+        talk.begin(Reader::resume(following, wish.since, least));
+        Ok(())
+    }
+
+    /// Answers a text.
+    fn answer(&mut self, text: &str, talk: &mut Talk<'_>) {
+        let (reference, message) = message::read(text);
+        if let Err(refusal) = message.and_then(|message| self.act(message, &reference, talk)) {
+            talk.say(reference.refused(&refusal));
+        }
+    }
+
+    fn act(&mut self, message: Message, reference: &Reference, talk: &mut Talk<'_>) -> Result<(), Refusal> {
+        match message {
+            Message::Join { room, user, meta, client } => {
+                let cursor = self.join(room, user, meta, client, talk)?;
+                talk.say(reference.ok(Some(cursor)));
+            }
+            Message::Update { room, user, meta } => {
+                let holding = self.holding.as_ref().ok_or_else(|| not_joined(&room, &user))?;
+                talk.say(reference.ok(Some(holding.update(&room, user, meta)?.cursor)));
+            }
+            Message::Leave { room, user } => {
+                let holding = self.holding.as_mut().ok_or_else(|| not_joined(&room, &user))?;
+                let cursor = holding.leave(&room, user)?.cursor;
+                let ok = reference.ok(Some(cursor));
+                match self.gateway.rooms().key(&room) {
+                    // The member's `del` comes first, if the room is watched here.
+                    Some(room) => talk.say_behind(room, cursor.offset, ok),
+                    None => talk.say(ok),
+                }
+            }
+            Message::Subscribe { room, since } => self.subscribe(&room, since, reference, talk)?,
+            Message::Unsubscribe { room } => {
+                let stopped = self.gateway.rooms().key(&room).and_then(|key| talk.stop(key));
+                let cursor = stopped.ok_or_else(|| {
+                    Refusal::new(Code::NotSubscribed, format!("this connection does not watch {room}")).of("room")
+                })?;
+                talk.say(reference.ok(cursor));
+            }
+        }
+        Ok(())
+    }
+
+    fn subscribe(
+        &self,
+        room: &Name,
+        since: Option<Cursor>,
+        reference: &Reference,
+        talk: &mut Talk<'_>,
+    ) -> Result<(), Refusal> {
+        let following = self.gateway.rooms().follow(room)?;
+        let most = self.gateway.config().max_per_connection;
+        // Asked for again, the room is read anew.
+        if talk.stop(following.room().key()).is_none() && talk.rooms() >= most {
+            let message = format!("this connection watches {most} rooms, and no more than that may be");
+            return Err(Refusal::new(Code::TooManySubscribed, message));
+        }
+        talk.say(reference.ok(Some(following.room().look(|presence| presence.head()))));
+        talk.begin(Reader::resume(following, since, 0));
+        Ok(())
+    }
+
+    fn join(
+        &mut self,
+        room: Name,
+        user: Name,
+        meta: Option<Meta>,
+        client: Option<Uuid>,
+        talk: &Talk<'_>,
+    ) -> Result<Cursor, Refusal> {
+        let holding = self.holding.get_or_insert_with(|| {
+            let holding = self.gateway.holding(talk.connection().id(), Transport::WebSocket);
+            holding.arrived(talk.connection());
+            Box::new(holding)
+        });
+        Ok(holding.join(room, user, meta, client.or(self.client))?.cursor)
+    }
 }
 
-fn shortened(text: &str) -> String {
-    text.chars().take(64).collect()
+fn not_joined(room: &Name, user: &Name) -> Refusal {
+    Refusal::new(Code::NotJoined, format!("this connection does not hold {user} in {room}"))
 }

@@ -45,7 +45,7 @@ fn the_core_knows_no_executor_clock_or_socket() {
             "std::net",
             "std::fs",
             "::now()",
-            "Uuid",
+            "new_v4",
             "fastrand",
         ] {
             assert!(!source.contains(foreign), "{module} knows {foreign}");

@@ -7,6 +7,7 @@ mod mirror;
 mod reader;
 mod server;
 mod sse;
+mod talker;
 mod websocket;
 
 use std::time::Duration;
@@ -18,6 +19,7 @@ pub use mirror::{Member, Mirror, Set, offset};
 pub use reader::{Reader, Transport};
 pub use server::TestServer;
 pub use sse::{Sse, SseEvent};
+pub use talker::{Parting, Talker};
 pub use websocket::{BINARY, CLOSE, CONTINUATION, FIN, PING, PONG, RawWs, TEXT, frame, unmasked, upgrade};
 
 /// Longer than anything here takes: a hang becomes a failure that says what was awaited.

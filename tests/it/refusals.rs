@@ -6,6 +6,7 @@ use crate::harness::{Answer, Conn, Held, RawWs, Sse, TestServer, raw, upgrade};
 
 const JSON: &str = "Content-Type: application/json\r\n";
 const FORM: &str = "Content-Type: application/x-www-form-urlencoded\r\n";
+const CLIENT: &str = "0192f0c1-2d3e-7a4b-8c5d-6e7f8091a2b3";
 const MEMBER: &str = "/api/rooms/lobby/users/bob";
 const USERS: &str = "/api/rooms/lobby/users";
 
@@ -176,7 +177,7 @@ async fn bodies_that_are_not_the_json_asked_for_are_refused() {
         b"{\"meta\":{\"a\":\"\xff\"}}",
         b"{\"meta\":{},\"meta\":{}}",
         b"{\"mata\":{}}",
-        b"{\"ttl\":30}",
+        b"{\"tll\":30}",
         b"[{\"a\":1}]",
         b"{'meta':{}}",
         b"{\"meta\":{\"a\":NaN}}",
@@ -203,6 +204,17 @@ async fn metas_that_are_no_object_or_too_large_are_refused() {
 }
 
 #[tokio::test]
+async fn ttls_that_are_no_whole_seconds_within_bounds_are_refused() {
+    let room = Untouched::new().await;
+    for ttl in ["0", "86401", "1.5", "-1", "\"30\"", "null", "1e99"] {
+        let body = format!(r#"{{"ttl":{ttl}}}"#);
+        room.refuses((&format!("PUT {MEMBER}"), JSON, body.as_bytes(), 400, "bad_ttl", Some("ttl"))).await;
+    }
+    let body = br#"{"meta":{},"ttl":30}"#;
+    room.refuses(("PATCH /api/rooms/lobby/users/ann", JSON, body, 400, "bad_ttl", Some("ttl"))).await;
+}
+
+#[tokio::test]
 async fn a_patch_must_bring_a_meta() {
     let room = Untouched::new().await;
     for body in ["", "{}"] {
@@ -218,10 +230,11 @@ async fn batches_with_one_fault_are_refused_as_a_whole() {
         (&target, JSON, br#"{"add":[{"user":"bob"},{"user":""}]}"#, 400, "bad_name", Some("add[1].user")),
         (&target, JSON, br#"{"add":[{"user":"bob"}],"del":["\u0000"]}"#, 400, "bad_name", Some("del[0]")),
         (&target, JSON, br#"{"add":[{"user":"bob"},{"user":"cyd","meta":3}]}"#, 400, "bad_meta", Some("add[1].meta")),
+        (&target, JSON, br#"{"add":[{"user":"bob"},{"user":"cyd","ttl":0}]}"#, 400, "bad_ttl", Some("add[1].ttl")),
     ])
     .await;
     for (body, code) in [
-        (r#"{"add":[{"user":"bob"},{"user":"cyd","ttl":3}]}"#, "bad_json"),
+        (r#"{"add":[{"user":"bob"},{"user":"cyd","tll":3}]}"#, "bad_json"),
         (r#"{"add":[{"user":"bob"},{"meta":{}}]}"#, "bad_json"),
         (r#"{"add":[{"user":"bob"},"cyd"]}"#, "bad_json"),
         (r#"{"add":[{"user":"bob"}],"del":[{"user":"ann"}]}"#, "bad_json"),
@@ -304,9 +317,17 @@ async fn query_parameters_that_are_unknown_doubled_or_out_of_range_are_refused()
         (&format!("PUT {MEMBER}?ttl=3"), "", b"", 400, "bad_parameter", Some("ttl")),
         (&format!("DELETE {USERS}/ann?client=x"), "", b"", 400, "bad_parameter", Some("client")),
         (&format!("POST {USERS}?x=1"), JSON, br#"{"add":[{"user":"bob"}]}"#, 400, "bad_parameter", Some("x")),
-        ("GET /api/rooms/lobby/stream?as=bob", "", b"", 400, "bad_parameter", Some("as")),
+        (&format!("DELETE {USERS}/ann?reason=gone"), "", b"", 400, "bad_parameter", Some("reason")),
+        (&format!("DELETE {USERS}/ann?reason=kicked&client={CLIENT}"), "", b"", 400, "bad_parameter", Some("reason")),
+        ("GET /api/rooms/lobby/stream?as=..", "", b"", 400, "bad_name", Some("as")),
+        ("GET /api/rooms/lobby/stream?as=bob&as=cyd", "", b"", 400, "bad_parameter", Some("as")),
+        ("GET /api/rooms/lobby/stream?as=bob&meta=x", "", b"", 400, "bad_meta", Some("meta")),
+        ("GET /api/rooms/lobby/stream?as=bob&meta=[]", "", b"", 400, "bad_meta", Some("meta")),
+        ("GET /api/rooms/lobby/stream?meta={}", "", b"", 400, "bad_parameter", Some("meta")),
+        ("GET /api/rooms/lobby/stream?as=bob&client=x", "", b"", 400, "bad_parameter", Some("client")),
+        ("GET /api/rooms/lobby/stream?only=users", "", b"", 400, "bad_parameter", Some("only")),
         ("GET /api/rooms/lobby/stream?since=a&since=b", "", b"", 400, "bad_parameter", Some("since")),
-        ("GET /api/rooms/lobby/stream?alive=1", "", b"", 400, "bad_parameter", Some("alive")),
+        ("GET /api/rooms/lobby/stream?alive=2", "", b"", 400, "bad_parameter", Some("alive")),
     ])
     .await;
 }
@@ -532,13 +553,16 @@ async fn a_websocket_is_refused_with_a_code_that_browsers_see() {
         ("/ws?room=%00", 4400, "bad_name"),
         ("/ws?room=%ff", 4400, "bad_parameter"),
         ("/ws?room=%zz", 4400, "bad_parameter"),
-        ("/ws", 4400, "bad_parameter"),
-        ("/ws?room=", 4400, "bad_parameter"),
+        ("/ws?as=bob", 4400, "bad_parameter"),
+        ("/ws?room=&since=k3f.1", 4400, "bad_parameter"),
         ("/ws?room=..", 4400, "bad_name"),
         ("/ws?room=lobby&room=lobby", 4400, "bad_parameter"),
         ("/ws?room=lobby&since=&since=", 4400, "bad_parameter"),
-        ("/ws?room=lobby&as=bob", 4400, "bad_parameter"),
-        ("/ws?room=lobby&alive=1", 4400, "bad_parameter"),
+        ("/ws?room=lobby&as=..", 4400, "bad_name"),
+        ("/ws?room=lobby&as=bob&meta=3", 4400, "bad_meta"),
+        ("/ws?room=lobby&as=bob&client=x", 4400, "bad_parameter"),
+        ("/ws?room=lobby&alive=2", 4400, "bad_parameter"),
+        ("/ws?room=lobby&only=count", 4400, "bad_parameter"),
     ] {
         let socket = RawWs::request(room.server.addr, upgrade(path)).await;
         let (closed, why) = socket.closed().await;

@@ -58,6 +58,11 @@ impl Binary {
         Finished { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
     }
 
+    /// Someone else who asks it.
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
     /// Asks it to stop, as `docker stop` (`TERM`) and Ctrl-C (`INT`) do.
     pub async fn signal(&self, name: &str) {
         let pid = self.child.id().expect("it runs").to_string();

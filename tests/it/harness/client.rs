@@ -116,6 +116,23 @@ impl Client {
         (Held { cursor, users }, usize::try_from(count).expect("a count"))
     }
 
+    /// What holds a member, each as `kind`, with the transport of a connection and whether it is lost.
+    pub async fn holds(&self, room: &str, user: &str) -> Vec<String> {
+        let member = self.get(&member_path(room, user)).await.expect(200).json();
+        let told = |hold: &Value| {
+            let transport = hold["transport"].as_str().map(|transport| format!(" {transport}"));
+            let lost = if hold["lost"] == true { " lost" } else { "" };
+            format!("{}{}{lost}", hold["kind"].as_str().expect("a kind"), transport.unwrap_or_default())
+        };
+        let mut holds: Vec<_> = member["holds"].as_array().expect("holds").iter().map(told).collect();
+        holds.sort();
+        holds
+    }
+
+    pub async fn is_present(&self, room: &str, user: &str) -> bool {
+        self.get(&member_path(room, user)).await.status == 200
+    }
+
     pub async fn restarts(&self) -> u64 {
         self.get("/healthz").await.expect(200).json()["restarts"].as_u64().expect("a number")
     }

@@ -5,6 +5,9 @@ use std::mem;
 
 use serde_json::Value;
 
+/// Why a member may be gone.
+const REASONS: [&str; 5] = ["signed_out", "closed", "timeout", "expired", "kicked"];
+
 /// What is known of one member.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Member {
@@ -136,7 +139,7 @@ impl Mirror {
 
     fn change(&mut self, part: &Value) {
         for gone in part["gone"].as_array().expect("gone") {
-            assert_eq!(gone["reason"], "signed_out", "{part}");
+            assert!(REASONS.contains(&text(gone, "reason")), "{part}");
             assert!(self.users.remove(text(gone, "user")).is_some(), "gone only who was there: {part}");
         }
         for put in part["set"].as_array().expect("set") {
@@ -178,7 +181,7 @@ impl Mirror {
             }
             "update" => self.users.get_mut(user).expect("present").meta = event["meta"].clone(),
             _ => {
-                assert_eq!(event["reason"], "signed_out", "{event}");
+                assert!(REASONS.contains(&text(event, "reason")), "{event}");
                 self.users.remove(user);
             }
         }

@@ -29,6 +29,8 @@ enum Wire {
 pub struct Reader {
     wire: Wire,
     pub mirror: Mirror,
+    /// The frame that was applied last.
+    pub last: Value,
     /// What the gateway said when it closed; only a WebSocket has it.
     pub closed: Option<CloseFrame>,
 }
@@ -69,7 +71,7 @@ impl Reader {
                 Wire::Ws(Box::new(stream))
             }
         };
-        Self { wire, mirror: mirror.reconnected(), closed: None }
+        Self { wire, mirror: mirror.reconnected(), last: Value::Null, closed: None }
     }
 
     /// Applies what comes next; `false` when nothing more will come. Cancelling it loses nothing.
@@ -78,10 +80,12 @@ impl Reader {
             Wire::Sse(stream) => stream.next().await.map(|event| told(&event)),
             Wire::Ws(stream) => next_text(stream, &mut self.closed).await,
         };
-        if let Some(frame) = &frame {
-            self.mirror.apply(frame);
+        let more = frame.is_some();
+        if let Some(frame) = frame {
+            self.mirror.apply(&frame);
+            self.last = frame;
         }
-        frame.is_some()
+        more
     }
 
     pub async fn until(&mut self, what: &str, condition: impl Fn(&Mirror) -> bool) {

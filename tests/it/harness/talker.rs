@@ -1,0 +1,138 @@
+//! Someone who talks with the gateway over a WebSocket: asks, is answered by `ref`, and hears what else comes.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use socket2::SockRef;
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::{WebSocketStream, client_async};
+
+use super::{Conn, within};
+
+/// How a client parts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Parting {
+    /// A close frame with this code, or with none.
+    Close(Option<u16>),
+    /// The connection ends without a word.
+    Fin,
+    /// It breaks.
+    Reset,
+}
+
+pub struct Talker {
+    stream: WebSocketStream<TcpStream>,
+    asked: u64,
+    /// What came between answers.
+    heard: VecDeque<Value>,
+}
+
+impl Talker {
+    /// With what stands behind the `?` of the URL.
+    pub async fn open(addr: SocketAddr, query: &str) -> Self {
+        Self::over(Conn::open(addr).await.stream, query).await
+    }
+
+    pub async fn over(stream: TcpStream, query: &str) -> Self {
+        let url = format!("ws://localhost/ws?{query}");
+        let (stream, _) = within("a WebSocket", client_async(url, stream)).await.expect("a WebSocket");
+        Self { stream, asked: 0, heard: VecDeque::new() }
+    }
+
+    /// Sends a message with a `ref` of its own and waits for the answer.
+    pub async fn ask(&mut self, mut message: Value) -> Value {
+        self.asked += 1;
+        message["ref"] = json!(self.asked);
+        self.send(&message).await;
+        loop {
+            let frame = self.read().await.expect("an answer");
+            if frame["ref"] == self.asked {
+                return frame;
+            }
+            self.heard.push_back(frame);
+        }
+    }
+
+    /// The same, where the answer must be yes; the cursor that it tells.
+    pub async fn does(&mut self, message: Value) -> String {
+        let answer = self.ask(message.clone()).await;
+        assert_eq!(answer["action"], "ok", "{message}: {answer}");
+        answer["cursor"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// The same, where it must be no; the code.
+    pub async fn is_refused(&mut self, message: Value) -> String {
+        let answer = self.ask(message.clone()).await;
+        assert_eq!(answer["action"], "refused", "{message}: {answer}");
+        answer["code"].as_str().expect("a code").to_owned()
+    }
+
+    pub async fn join(&mut self, room: &str, user: &str) -> String {
+        self.does(json!({"action": "join", "room": room, "user": user})).await
+    }
+
+    pub async fn leave(&mut self, room: &str, user: &str) -> String {
+        self.does(json!({"action": "leave", "room": room, "user": user})).await
+    }
+
+    pub async fn subscribe(&mut self, room: &str) -> String {
+        self.does(json!({"action": "subscribe", "room": room})).await
+    }
+
+    pub async fn send(&mut self, message: &Value) {
+        within("a message", self.stream.send(Message::text(message.to_string()))).await.expect("an open connection");
+    }
+
+    /// What comes next, and is no answer to what was asked.
+    pub async fn hear(&mut self) -> Value {
+        match self.heard.pop_front() {
+            Some(frame) => frame,
+            None => self.read().await.expect("a frame"),
+        }
+    }
+
+    /// What has come between answers so far, without waiting for more.
+    pub fn heard(&mut self) -> Vec<Value> {
+        self.heard.drain(..).collect()
+    }
+
+    /// Parts, and sees that the gateway has answered a close with a close.
+    pub async fn part(mut self, how: Parting) {
+        match how {
+            Parting::Close(code) => {
+                let frame = code.map(|code| CloseFrame { code: code.into(), reason: "".into() });
+                within("a close", self.stream.close(frame)).await.expect("an open connection");
+                while within("the end", self.stream.next()).await.is_some_and(|frame| frame.is_ok()) {}
+            }
+            Parting::Fin => {}
+            Parting::Reset => {
+                SockRef::from(self.stream.get_ref()).set_linger(Some(std::time::Duration::ZERO)).expect("a linger");
+            }
+        }
+    }
+
+    /// Sees the gateway close; the code and the reason.
+    pub async fn closed(mut self) -> (u16, String) {
+        loop {
+            match within("a close", self.stream.next()).await {
+                Some(Ok(Message::Close(Some(frame)))) => return (frame.code.into(), frame.reason.to_string()),
+                Some(Ok(_)) => {}
+                other => panic!("no close: {other:?}"),
+            }
+        }
+    }
+
+    async fn read(&mut self) -> Option<Value> {
+        loop {
+            match within("a frame", self.stream.next()).await? {
+                Ok(Message::Text(text)) => return Some(serde_json::from_str(&text).expect("a JSON text")),
+                Ok(Message::Ping(_) | Message::Pong(_)) => {}
+                other => panic!("no text: {other:?}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,384 @@
+//! What holds a member, and that all of it together is one member.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Client, Mirror, Parting, Reader, Sse, Talker, TestServer, Transport, member_path, within};
+
+const CLIENT: &str = "0192f0c1-2d3e-7a4b-8c5d-6e7f8091a2b3";
+const OTHER: &str = "0192f0c1-2d3e-7a4b-8c5d-6e7f8091a2b4";
+const THIRD: &str = "0192f0c1-2d3e-7a4b-8c5d-6e7f8091a2b5";
+const FOURTH: &str = "0192f0c1-2d3e-7a4b-8c5d-6e7f8091a2b6";
+
+/// Waits until the member is held by just these.
+pub async fn held_by(client: &Client, room: &str, user: &str, holds: &[&str]) {
+    within(&format!("{user} to be held by {holds:?}"), async { while client.holds(room, user).await != holds {} })
+        .await;
+}
+
+/// A stream that holds somebody, read up to its first frame.
+async fn holding(server: &TestServer, query: &str) -> (Sse, Value) {
+    let mut stream = Sse::open(server.addr, &format!("/api/rooms/lobby/stream?{query}"), &[]).await;
+    let frame = frame(&mut stream).await;
+    (stream, frame)
+}
+
+async fn frame(stream: &mut Sse) -> Value {
+    let event = within("a frame", stream.next()).await.expect("a frame");
+    serde_json::from_str(&event.data).expect("a JSON text")
+}
+
+/// Centrifugo #131, Reverb #213.
+#[tokio::test]
+async fn tabs_a_phone_and_a_lease_are_one_member_one_add_and_one_del() {
+    let server = TestServer::start().await;
+    let mut watcher = Reader::open(server.addr, Transport::Sse, "lobby").await.begun().await;
+    let mut first = Talker::open(server.addr, "room=lobby&as=ann").await;
+    let second = Talker::open(server.addr, "room=lobby&as=ann").await;
+    let (phone, _) = holding(&server, "as=ann").await;
+    server.send_json("PUT", &member_path("lobby", "ann"), &json!({"ttl": 60})).await.expect(200);
+    held_by(&server, "lobby", "ann", &["connection sse", "connection websocket", "connection websocket", "lease"])
+        .await;
+    first.leave("lobby", "ann").await;
+    second.part(Parting::Close(None)).await;
+    drop(phone);
+    held_by(&server, "lobby", "ann", &["connection sse lost", "lease"]).await;
+    let cursor = server.sign_out("lobby", "ann").await;
+    watcher.caught_up(&cursor).await;
+    assert_eq!((watcher.mirror.seen("add"), watcher.mirror.seen("del"), watcher.mirror.seen("update")), (1, 1, 0));
+}
+
+/// Supabase realtime #1167.
+#[tokio::test]
+async fn a_changed_meta_is_one_update_and_never_a_leave_and_a_join() {
+    let server = TestServer::start().await;
+    let mut watcher = Reader::open(server.addr, Transport::Ws, "lobby").await.begun().await;
+    let mut ann = Talker::open(server.addr, "room=lobby&as=ann&meta=%7B%22n%22%3A1%7D").await;
+    let update = |meta: Value| json!({"action": "update", "room": "lobby", "user": "ann", "meta": meta});
+    ann.does(update(json!({"n": 2}))).await;
+    ann.does(update(json!({"n": 2}))).await;
+    let (_tab, _) = holding(&server, "as=ann").await;
+    let cursor = ann.does(update(json!({}))).await;
+    watcher.caught_up(&cursor).await;
+    assert_eq!((watcher.mirror.seen("add"), watcher.mirror.seen("del"), watcher.mirror.seen("update")), (1, 0, 2));
+    assert_eq!(watcher.mirror.users["ann"].meta, json!({}));
+}
+
+#[tokio::test]
+async fn update_holds_nobody_and_needs_a_hold_of_its_own() {
+    let server = TestServer::start().await;
+    server.sign_in("lobby", "ann").await;
+    let mut other = Talker::open(server.addr, "room=lobby&as=bob").await;
+    for action in ["update", "leave"] {
+        let mut message = json!({"action": action, "room": "lobby", "user": "ann"});
+        if action == "update" {
+            message["meta"] = json!({});
+        }
+        assert_eq!(other.is_refused(message).await, "not_joined");
+    }
+    assert_eq!(server.holds("lobby", "ann").await, ["sign_in"]);
+}
+
+#[tokio::test]
+async fn a_connection_holds_in_several_rooms_and_watches_others() {
+    let server = TestServer::start().await;
+    let mut talker = Talker::open(server.addr, "").await;
+    for room in ["a", "b", "c"] {
+        talker.join(room, "ann").await;
+        assert_eq!(server.holds(room, "ann").await, ["connection websocket"]);
+    }
+    assert!(talker.heard().is_empty(), "to join is not to watch");
+    talker.subscribe("b").await;
+    talker.subscribe("d").await;
+    let firsts = [talker.hear().await, talker.hear().await];
+    let told = firsts.map(|frame| (frame["action"].clone(), frame["room"].clone(), frame["count"].clone()));
+    assert_eq!(told[0], (json!("snapshot"), json!("b"), json!(1)));
+    assert_eq!(told[1], (json!("snapshot"), json!("d"), json!(0)), "to watch is not to join");
+    server.sign_in("a", "bob").await;
+    server.sign_in("d", "bob").await;
+    let next = talker.hear().await;
+    assert_eq!((&next["action"], &next["room"]), (&json!("add"), &json!("d")), "a is not watched");
+    let cursor = talker.does(json!({"action": "unsubscribe", "room": "d"})).await;
+    assert_eq!(cursor, server.cursor("d").await);
+    assert_eq!(talker.is_refused(json!({"action": "unsubscribe", "room": "d"})).await, "not_subscribed");
+    server.sign_in("d", "cyd").await;
+    server.sign_in("b", "cyd").await;
+    assert_eq!(talker.hear().await["room"], "b");
+    talker.part(Parting::Close(Some(1000))).await;
+    for room in ["a", "b", "c"] {
+        within(room, async { while server.is_present(room, "ann").await {} }).await;
+    }
+}
+
+#[tokio::test]
+async fn a_room_subscribed_to_again_begins_anew_from_its_cursor() {
+    let server = TestServer::start().await;
+    let cursor = server.sign_in("lobby", "ann").await;
+    server.sign_in("lobby", "bob").await;
+    let mut talker = Talker::open(server.addr, "room=lobby").await;
+    assert_eq!(talker.hear().await["count"], 2);
+    talker.does(json!({"action": "subscribe", "room": "lobby", "since": cursor})).await;
+    assert_eq!(talker.hear().await["action"], "resumed");
+    assert_eq!(talker.hear().await["user"], "bob");
+    server.sign_in("lobby", "cyd").await;
+    assert_eq!(talker.hear().await["user"], "cyd", "and each event comes once");
+}
+
+#[tokio::test]
+async fn answers_stand_before_what_they_cause_and_behind_what_they_end() {
+    let server = TestServer::start().await;
+    let mut talker = Talker::open(server.addr, "").await;
+    talker.subscribe("lobby").await;
+    assert!(talker.heard().is_empty(), "ok comes before the snapshot");
+    assert_eq!(talker.hear().await["action"], "snapshot");
+    for round in 0..50 {
+        let joined = talker.join("lobby", "ann").await;
+        let left = talker.leave("lobby", "ann").await;
+        let heard = talker.heard();
+        let told: Vec<_> = heard.iter().map(|frame| (frame["action"].as_str(), frame["cursor"].as_str())).collect();
+        let expected = [(Some("add"), Some(&*joined)), (Some("del"), Some(&*left))];
+        assert_eq!(told, expected, "round {round}: all of it comes before the ok to leave");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_snapshot_has_ones_own_hold() {
+    let server = TestServer::start().await;
+    let names: Vec<String> = (0..200).map(|n| format!("u{n}")).collect();
+    let add: Vec<Value> = names.iter().map(|user| json!({"user": format!("other {user}")})).collect();
+    server.batch("lobby", &json!({ "add": add })).await;
+    let tasks = names.into_iter().enumerate().map(|(n, name)| {
+        let addr = server.addr;
+        tokio::spawn(async move {
+            let query = format!("as={name}");
+            let users = if n % 2 == 0 {
+                let mut talker = Talker::open(addr, &format!("room=lobby&{query}")).await;
+                talker.hear().await["users"].clone()
+            } else {
+                let mut stream = Sse::open(addr, &format!("/api/rooms/lobby/stream?{query}"), &[]).await;
+                frame(&mut stream).await["users"].clone()
+            };
+            assert!(users.as_array().expect("users").iter().any(|member| member["user"] == *name), "{name}: {users}");
+        })
+    });
+    for task in tasks.collect::<Vec<_>>() {
+        within("a snapshot", task).await.expect("no panic");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_comes_again_takes_its_older_holds_place() {
+    let server = TestServer::with(|config| config.grace = std::time::Duration::from_secs(3_600)).await;
+    let mut watcher = Reader::open(server.addr, Transport::Ws, "lobby").await.begun().await;
+    let query = format!("room=lobby&as=ann&client={CLIENT}");
+    let first = Talker::open(server.addr, &query).await;
+    held_by(&server, "lobby", "ann", &["connection websocket"]).await;
+    let second = Talker::open(server.addr, &query).await;
+    assert_eq!(first.closed().await, (4409, "replaced".into()));
+    held_by(&server, "lobby", "ann", &["connection websocket"]).await;
+    let (mut third, _) = holding(&server, &format!("as=ann&client={CLIENT}")).await;
+    assert_eq!(second.closed().await, (4409, "replaced".into()));
+    held_by(&server, "lobby", "ann", &["connection sse"]).await;
+    let fourth = Talker::open(server.addr, &query).await;
+    let told = within("the end", third.next()).await.expect("a refusal");
+    assert_eq!(told.event.as_deref(), Some("refused"));
+    assert!(told.data.contains(r#""code":"replaced""#), "{}", told.data);
+    assert!(within("the end", third.next()).await.is_none() && third.ended_cleanly());
+    fourth.part(Parting::Reset).await;
+    held_by(&server, "lobby", "ann", &["connection websocket lost"]).await;
+    let mut fifth = Talker::open(server.addr, "").await;
+    let join = json!({"action": "join", "room": "lobby", "user": "ann", "client": CLIENT});
+    let cursor = fifth.does(join.clone()).await;
+    assert_eq!(fifth.does(join).await, cursor, "one's own hold is no other's");
+    held_by(&server, "lobby", "ann", &["connection websocket"]).await;
+    let mut tab = Talker::open(server.addr, &format!("client={OTHER}")).await;
+    tab.join("lobby", "ann").await;
+    held_by(&server, "lobby", "ann", &["connection websocket", "connection websocket"]).await;
+    let marker = server.sign_in("lobby", "end").await;
+    watcher.caught_up(&marker).await;
+    assert_eq!((watcher.mirror.seen("add"), watcher.mirror.seen("del")), (2, 0));
+}
+
+#[tokio::test]
+async fn clients_ids_are_shown_to_nobody() {
+    let server = TestServer::start().await;
+    let mut talker = Talker::open(server.addr, &format!("room=lobby&as=ann&client={CLIENT}")).await;
+    let snapshot = talker.hear().await.to_string();
+    let member = server.get(&member_path("lobby", "ann")).await.expect(200);
+    assert!(!snapshot.contains(CLIENT) && !member.text().contains(CLIENT), "{snapshot} {}", member.text());
+}
+
+#[tokio::test]
+async fn a_sign_out_ends_every_hold_and_tells_each_connection_once() {
+    let server = TestServer::start().await;
+    let mut watches = Talker::open(server.addr, "room=lobby&as=ann").await;
+    assert_eq!(watches.hear().await["action"], "snapshot");
+    let mut only_holds = Talker::open(server.addr, "").await;
+    only_holds.join("lobby", "ann").await;
+    let (mut counts, first) = holding(&server, "as=ann&only=count").await;
+    assert_eq!(first["action"], "count");
+    server.sign_in("lobby", "ann").await;
+    let cursor = server.sign_out("lobby", "ann").await;
+    assert!(!server.is_present("lobby", "ann").await);
+    for talker in [&mut watches, &mut only_holds] {
+        let del = talker.hear().await;
+        assert_eq!(
+            (&del["action"], &del["user"], &del["reason"]),
+            (&json!("del"), &json!("ann"), &json!("signed_out"))
+        );
+        assert_eq!(del["cursor"], cursor);
+    }
+    // Whichever comes first of the two.
+    let heard = [frame(&mut counts).await["action"].clone(), frame(&mut counts).await["action"].clone()];
+    assert!(heard.contains(&json!("del")) && heard.contains(&json!("count")), "{heard:?}");
+    assert_eq!(only_holds.is_refused(json!({"action": "leave", "room": "lobby", "user": "ann"})).await, "not_joined");
+    assert!(only_holds.heard().is_empty(), "one del, and it stays open");
+    only_holds.join("lobby", "ann").await;
+}
+
+#[tokio::test]
+async fn a_client_that_was_signed_out_only_watches_until_its_id_is_another() {
+    let server = TestServer::start().await;
+    for (query, code, client, new) in [("", "signed_out", CLIENT, THIRD), ("?reason=kicked", "kicked", OTHER, FOURTH)] {
+        let holds = format!("as=ann&client={client}");
+        let mut stays = Talker::open(server.addr, &format!("room=lobby&{holds}")).await;
+        assert_eq!(stays.hear().await["action"], "snapshot");
+        server.send("DELETE", &format!("{}{query}", member_path("lobby", "ann")), &[], "").await.expect(204);
+        assert_eq!(stays.hear().await["reason"], code);
+        // As an EventSource does, whose URL stays what it was.
+        let (mut again, refused) = holding(&server, &holds).await;
+        assert_eq!(
+            (&refused["action"], &refused["code"], &refused["retry"]),
+            (&json!("refused"), &json!(code), &json!(false))
+        );
+        assert_eq!(frame(&mut again).await["action"], "snapshot");
+        let mut talker = Talker::open(server.addr, &format!("room=lobby&{holds}")).await;
+        assert_eq!(talker.hear().await["code"], code);
+        assert_eq!(talker.hear().await["action"], "snapshot");
+        let join = json!({"action": "join", "room": "lobby", "user": "ann"});
+        assert_eq!(talker.is_refused(join.clone()).await, code, "the URL's client is the join's");
+        assert!(!server.is_present("lobby", "ann").await);
+        let (_new, _) = holding(&server, &format!("as=ann&client={new}")).await;
+        assert!(server.is_present("lobby", "ann").await);
+        server.sign_out("lobby", "ann").await;
+        assert_eq!(talker.is_refused(join).await, code);
+    }
+}
+
+#[tokio::test]
+async fn a_kicked_user_loses_the_connection_that_held_them() {
+    let server = TestServer::start().await;
+    let mut watcher = Reader::open(server.addr, Transport::Ws, "lobby").await.begun().await;
+    let mut ann = Talker::open(server.addr, "").await;
+    ann.join("lobby", "ann").await;
+    ann.join("other", "ann").await;
+    server.send("DELETE", &format!("{}?reason=kicked", member_path("lobby", "ann")), &[], "").await.expect(204);
+    let del = ann.hear().await;
+    assert_eq!((&del["action"], &del["reason"]), (&json!("del"), &json!("kicked")));
+    assert_eq!(ann.closed().await, (4403, "kicked".into()));
+    held_by(&server, "other", "ann", &["connection websocket lost"]).await;
+    let cursor = server.cursor("lobby").await;
+    watcher.caught_up(&cursor).await;
+}
+
+#[tokio::test]
+async fn a_connection_holds_and_watches_so_many_and_no_more() {
+    let server = TestServer::with(|config| config.max_per_connection = 2).await;
+    let mut talker = Talker::open(server.addr, "room=a&as=ann").await;
+    talker.join("b", "ann").await;
+    talker.join("b", "ann").await;
+    assert_eq!(talker.is_refused(json!({"action": "join", "room": "c", "user": "ann"})).await, "too_many_joined");
+    talker.leave("a", "ann").await;
+    talker.join("c", "ann").await;
+    talker.subscribe("b").await;
+    talker.subscribe("b").await;
+    assert_eq!(talker.is_refused(json!({"action": "subscribe", "room": "c"})).await, "too_many_subscribed");
+    talker.does(json!({"action": "unsubscribe", "room": "a"})).await;
+    talker.subscribe("c").await;
+}
+
+#[tokio::test]
+async fn a_lease_runs_out_unless_it_is_renewed_and_says_when() {
+    let server = TestServer::start().await;
+    let mut watcher = Reader::open(server.addr, Transport::Sse, "lobby").await.begun().await;
+    let put = async |body: Value| server.send_json("PUT", "/api/rooms/lobby/users/ann", &body).await.json();
+    let lease = put(json!({"ttl": 86_400})).await;
+    assert!(lease["expires"].as_str().is_some_and(|at| at.len() == 20 && at.ends_with('Z')), "{lease}");
+    assert_eq!(server.holds("lobby", "ann").await, ["lease"]);
+    assert_eq!(put(json!({})).await["expires"], Value::Null, "a sign-in without a term takes its place");
+    assert_eq!(server.holds("lobby", "ann").await, ["sign_in"]);
+    put(json!({"ttl": 1})).await;
+    watcher.until("the lease's end", |mirror| mirror.seen("del") == 1).await;
+    assert_eq!(watcher.last["reason"], "expired");
+    assert!(!server.is_present("lobby", "ann").await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_leases_that_end_in_one_second_end_for_every_reader() {
+    let server = TestServer::start().await;
+    let mut watcher = Reader::open(server.addr, Transport::Ws, "lobby").await.begun().await;
+    for tenth in 0..10 {
+        let add: Vec<Value> = (0..5_000).map(|n| json!({"user": format!("{tenth} {n}"), "ttl": 2})).collect();
+        server.batch("lobby", &json!({ "add": add })).await;
+    }
+    watcher.until("all of them", |mirror| mirror.users.len() > 20_000).await;
+    watcher.until("nobody", |mirror| mirror.users.is_empty()).await;
+    assert_eq!(server.held("lobby").await.users, watcher.mirror.users);
+}
+
+/// A client asks for signs of life that its script can see.
+#[tokio::test]
+async fn alive_is_told_on_both_transports_to_those_who_ask() {
+    let server = TestServer::with(|config| config.keep_alive = std::time::Duration::from_millis(50)).await;
+    let mut talker = Talker::open(server.addr, "room=lobby&alive=1").await;
+    assert_eq!(talker.hear().await["action"], "snapshot");
+    assert_eq!(talker.hear().await, json!({"action": "alive"}));
+    let (mut stream, _) = holding(&server, "alive=1").await;
+    assert_eq!(frame(&mut stream).await, json!({"action": "alive"}));
+    let cursor = server.sign_in("lobby", "ann").await;
+    while frame(&mut stream).await["cursor"] != *cursor {}
+}
+
+/// phoenix_pubsub #65, Nchan #379.
+#[tokio::test]
+async fn who_shows_a_number_is_told_numbers_and_not_every_one() {
+    let server = TestServer::start().await;
+    server.sign_in("lobby", "ann").await;
+    let (mut stream, first) = holding(&server, "only=count").await;
+    assert_eq!(first, json!({"action": "count", "room": "lobby", "count": 1}));
+    for n in 0..300 {
+        server.sign_in("lobby", &n.to_string()).await;
+    }
+    let mut told = 0;
+    while frame(&mut stream).await["count"] != 301 {
+        told += 1;
+    }
+    assert!(told < 100, "{told} counts for 300 changes");
+    server.sign_in_as("lobby", "ann", &json!({"n": 1})).await;
+    server.sign_out("lobby", "ann").await;
+    assert_eq!(frame(&mut stream).await["count"], 300, "an update changes no count");
+}
+
+/// Centrifugo has no resume over SSE; Phoenix #2255.
+#[tokio::test]
+async fn a_client_leaves_one_transport_and_goes_on_over_the_other() {
+    let server = TestServer::start().await;
+    let mut reader = Reader::open(server.addr, Transport::Sse, "lobby").await.begun().await;
+    for n in 0..20 {
+        let cursor = server.sign_in("lobby", &n.to_string()).await;
+        let mirror: Mirror = reader.mirror;
+        reader = Reader::resume(server.addr, Transport::BOTH[n % 2], mirror).await;
+        reader.caught_up(&cursor).await;
+    }
+    assert_eq!((reader.mirror.seen("snapshot"), reader.mirror.seen("add")), (1, 20));
+}
+
+#[tokio::test]
+async fn heads_prefetches_and_other_sites_hold_nobody() {
+    let server = TestServer::start().await;
+    let path = "/api/rooms/lobby/stream?as=ann";
+    server.send("HEAD", path, &[], "").await.expect(200);
+    for header in [("Sec-Purpose", "prefetch"), ("Sec-Fetch-Site", "cross-site"), ("Origin", "https://evil.example")] {
+        server.send("GET", path, &[header], "").await.expect(403);
+    }
+    assert!(!server.is_present("lobby", "ann").await);
+}
