@@ -195,9 +195,9 @@ impl Connection {
             // Fails when an earlier one has no answer yet: that one counts.
             let _ = self.asked.compare_exchange(0, now, Relaxed, Relaxed);
         }
-        let bytes = self.framing.keep_alive(self.alive);
-        let written = self.guarded(&mut output, |this, output| this.write(output, bytes));
-        self.go_on(output, written);
+        // In line: the response's head may still be in it.
+        output.line.say(self.framing.keep_alive(self.alive));
+        self.drive(output);
     }
 
     /// Puts something into the line, to be written with what is there. Nothing follows the last word.
@@ -505,4 +505,32 @@ pub trait Peer: Send {
     fn gone(&mut self);
     /// The last word when we end the stream.
     fn farewell(&mut self, code: Code, framing: Framing) -> Bytes;
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::admission::Admissions;
+
+    /// Seen as handshakes that began with a ping: one was due before the connection's own task had begun.
+    #[tokio::test]
+    async fn a_ping_that_is_due_at_once_comes_behind_the_head() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, peer) = listener.accept().await.unwrap();
+        let admission = Admissions::new(1, 0).admit(peer.ip()).unwrap();
+        let framing = Framing { form: Form::WebSocket, chunked: false };
+        let manner = Manner { id: Uuid::nil(), framing, alive: true, head: Bytes::from_static(b"HEAD") };
+        let send_within = Duration::from_secs(15);
+        let writing = Writing { tasks: Tasks::default(), clock: Arc::default(), send_within };
+        let socket = Socket { stream, read: Bytes::new(), admission };
+        let connection = Arc::new(Connection::new(socket, manner, Arc::new(writing)));
+        connection.keep_alive();
+        let mut first = [0; 6];
+        client.read_exact(&mut first).await.unwrap();
+        assert_eq!(&first, b"HEAD\x89\0");
+    }
 }

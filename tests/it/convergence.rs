@@ -21,16 +21,16 @@ const READERS: usize = 16;
 const COMMANDS: usize = 500;
 
 /// Says how to repeat the run, if it fails.
-struct Seed(u64);
+pub struct Seed(u64);
 
 impl Seed {
-    fn choose() -> Self {
+    pub fn choose() -> Self {
         let given = std::env::var("PRESENTLY_SEED").ok();
         Self(given.map_or_else(|| fastrand::u64(..), |seed| seed.parse().expect("PRESENTLY_SEED is a number")))
     }
 
     /// Choices of its own for each task.
-    fn rng(&self, task: usize) -> Rng {
+    pub fn rng(&self, task: usize) -> Rng {
         Rng::with_seed(self.0.wrapping_add(task as u64))
     }
 }
@@ -234,7 +234,7 @@ impl Follower {
     }
 }
 
-async fn join<T>(tasks: Vec<JoinHandle<T>>) -> Vec<T> {
+pub async fn join<T>(tasks: Vec<JoinHandle<T>>) -> Vec<T> {
     let mut results = Vec::new();
     for task in tasks {
         results.push(within("a task of the run", task).await.expect("no panic"));

@@ -2,14 +2,14 @@
 
 use std::net::SocketAddr;
 
-use futures_util::StreamExt;
+use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-use super::{Conn, Mirror, Sse, SseEvent, quoted, within};
+use super::{Conn, Mirror, Parting, Sse, SseEvent, Talker, quoted, within};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Transport {
@@ -31,6 +31,8 @@ pub struct Reader {
     pub mirror: Mirror,
     /// The frame that was applied last.
     pub last: Value,
+    /// Whether what was asked for is granted.
+    granted: bool,
     /// What the gateway said when it closed; only a WebSocket has it.
     pub closed: Option<CloseFrame>,
 }
@@ -44,34 +46,40 @@ impl Reader {
     /// Goes on where the mirror stands.
     pub async fn resume(addr: SocketAddr, transport: Transport, mirror: Mirror) -> Self {
         let since = mirror.cursor.clone().unwrap_or_default();
-        Self::over(Conn::open(addr).await, transport, mirror, &since).await
+        Self::over(Conn::open(addr).await, transport, mirror, &since, "").await
+    }
+
+    /// Goes on where the mirror stands, over `conn`, with more in the URL: such as whom to hold.
+    pub async fn with(conn: Conn, transport: Transport, mirror: Mirror, query: &str) -> Self {
+        let since = mirror.cursor.clone().unwrap_or_default();
+        Self::over(conn, transport, mirror, &since, query).await
     }
 
     /// The same, with so small a window that the gateway soon can't write while nothing is read.
     pub async fn narrow(addr: SocketAddr, transport: Transport, mirror: Mirror) -> Self {
         let since = mirror.cursor.clone().unwrap_or_default();
-        Self::over(Conn::narrow(addr).await, transport, mirror, &since).await
+        Self::over(Conn::narrow(addr).await, transport, mirror, &since, "").await
     }
 
     /// Knows nothing of the room, and brings a cursor all the same.
     pub async fn bringing(addr: SocketAddr, transport: Transport, room: &str, since: &str) -> Self {
-        Self::over(Conn::open(addr).await, transport, Mirror::of(room), since).await
+        Self::over(Conn::open(addr).await, transport, Mirror::of(room), since, "").await
     }
 
-    async fn over(conn: Conn, transport: Transport, mirror: Mirror, since: &str) -> Self {
+    async fn over(conn: Conn, transport: Transport, mirror: Mirror, since: &str, query: &str) -> Self {
         let room = quoted(&mirror.room);
         let wire = match transport {
             Transport::Sse => {
-                let path = format!("/api/rooms/{room}/stream");
+                let path = format!("/api/rooms/{room}/stream?{query}");
                 Wire::Sse(Box::new(Sse::over(conn, &path, &[("Last-Event-ID", since)]).await))
             }
             Transport::Ws => {
-                let url = format!("ws://localhost/ws?room={room}&since={}", quoted(since));
+                let url = format!("ws://localhost/ws?room={room}&since={}&{query}", quoted(since));
                 let (stream, _) = within("a WebSocket", client_async(url, conn.stream)).await.expect("a WebSocket");
                 Wire::Ws(Box::new(stream))
             }
         };
-        Self { wire, mirror: mirror.reconnected(), last: Value::Null, closed: None }
+        Self { wire, mirror: mirror.reconnected(), last: Value::Null, granted: false, closed: None }
     }
 
     /// Applies what comes next; `false` when nothing more will come. Cancelling it loses nothing.
@@ -82,6 +90,11 @@ impl Reader {
         };
         let more = frame.is_some();
         if let Some(frame) = frame {
+            if frame.get("ref").is_some() {
+                assert_eq!(frame["action"], "ok", "{frame}");
+                self.granted = true;
+                return true;
+            }
             self.mirror.apply(&frame);
             self.last = frame;
         }
@@ -95,6 +108,31 @@ impl Reader {
             }
         };
         within(what, reading).await;
+    }
+
+    /// Asks for something over a WebSocket, and reads until it is granted.
+    pub async fn does(&mut self, mut message: Value) {
+        let Wire::Ws(stream) = &mut self.wire else {
+            panic!("an event stream says nothing");
+        };
+        message["ref"] = "asked".into();
+        within("a message", stream.send(Message::text(message.to_string()))).await.expect("an open connection");
+        self.granted = false;
+        let reading = async {
+            while !self.granted {
+                assert!(self.step().await, "the stream ended before {message} was answered");
+            }
+        };
+        within("an answer", reading).await;
+    }
+
+    /// Parts; over SSE a close is the end of the connection.
+    pub async fn part(self, how: Parting) -> Mirror {
+        match self.wire {
+            Wire::Ws(stream) => Talker::of(*stream).part(how).await,
+            Wire::Sse(stream) => stream.part(how),
+        }
+        self.mirror
     }
 
     /// Reads until the set is what it was at the cursor, or later.

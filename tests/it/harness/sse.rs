@@ -2,7 +2,8 @@
 
 use std::net::SocketAddr;
 
-use super::{Answer, Body, Conn};
+use super::talker::reset;
+use super::{Answer, Body, Conn, Parting};
 
 /// One dispatched event.
 #[derive(Debug, Default, PartialEq)]
@@ -69,6 +70,13 @@ impl Sse {
                 return;
             }
             assert!(self.body.read(&mut self.conn, &mut self.pending).await, "the stream ended after {:?}", self.text);
+        }
+    }
+
+    /// Ends the connection, or breaks it.
+    pub fn part(self, how: Parting) {
+        if how == Parting::Reset {
+            reset(&self.conn.stream);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
@@ -24,6 +25,11 @@ pub enum Parting {
     Reset,
 }
 
+/// Has a connection break when it is dropped.
+pub fn reset(stream: &TcpStream) {
+    SockRef::from(stream).set_linger(Some(Duration::ZERO)).expect("a linger");
+}
+
 pub struct Talker {
     stream: WebSocketStream<TcpStream>,
     asked: u64,
@@ -40,6 +46,10 @@ impl Talker {
     pub async fn over(stream: TcpStream, query: &str) -> Self {
         let url = format!("ws://localhost/ws?{query}");
         let (stream, _) = within("a WebSocket", client_async(url, stream)).await.expect("a WebSocket");
+        Self::of(stream)
+    }
+
+    pub fn of(stream: WebSocketStream<TcpStream>) -> Self {
         Self { stream, asked: 0, heard: VecDeque::new() }
     }
 
@@ -109,9 +119,7 @@ impl Talker {
                 while within("the end", self.stream.next()).await.is_some_and(|frame| frame.is_ok()) {}
             }
             Parting::Fin => {}
-            Parting::Reset => {
-                SockRef::from(self.stream.get_ref()).set_linger(Some(std::time::Duration::ZERO)).expect("a linger");
-            }
+            Parting::Reset => reset(self.stream.get_ref()),
         }
     }
 
