@@ -12,6 +12,7 @@ mod handshake;
 mod holds;
 mod leaving;
 mod model;
+mod modules;
 mod program;
 mod refusals;
 mod rooms;
