@@ -25,6 +25,8 @@ const CLEAN = 1000;
 /** "Going away, hold on for the grace": scripts can't send 1001. */
 const AWAY = 4001;
 const ENDED = ['signed_out', 'kicked'];
+/** Frames that say where a reader stands. */
+const WHOLE = ['resumed', 'snapshot', 'changes'];
 
 /** Full jitter: after a restart everybody comes back, but not all at once. */
 export const delay = (failures, random = Math.random) => random() * Math.min(CAP_MS, BASE_MS * 2 ** failures);
@@ -147,9 +149,9 @@ export class Wants {
 
   /** Whether the room was not watched before. */
   watch(tab, room) {
-    const tabs = this.rooms.get(room) ?? new Set();
-    this.rooms.set(room, tabs.add(tab));
-    return tabs.size === 1;
+    const tabs = this.rooms.get(room);
+    this.rooms.set(room, (tabs ?? new Set()).add(tab));
+    return !tabs;
   }
 
   /** Whether nobody watches the room any more. */
@@ -163,7 +165,7 @@ export class Wants {
   join({ tab, id, room, user, client, meta }) {
     const at = key(room, user);
     const there = this.holds.get(at);
-    const hold = there ?? { room, user, client, by: new Map(), failures: 0 };
+    const hold = there ?? { room, user, client, by: new Map(), failures: 0, asking: 0, held: false, since: '' };
     this.holds.set(at, hold);
     hold.by.set(id, tab);
     hold.until = Infinity;
@@ -215,7 +217,13 @@ function websocket(base, to) {
   url.protocol = url.protocol.replace('http', 'ws');
   const socket = new WebSocket(url);
   socket.onopen = () => to.open();
-  socket.onmessage = ({ data }) => to.frame(data);
+  socket.onmessage = ({ data }) => {
+    try {
+      to.frame(JSON.parse(data));
+    } catch (error) {
+      to.distrust(error);
+    }
+  };
   socket.onclose = ({ code, reason }) => to.lost(code, reason);
   return {
     send: (message) => socket.send(JSON.stringify(message)),
@@ -227,8 +235,8 @@ function websocket(base, to) {
 }
 
 /**
- * SSE streams and requests as a link that takes the same messages: one stream for each room, or for
- * each user held there, of which the first is read. By fetch, as an EventSource can't say why it was refused.
+ * SSE streams and requests as a link that takes the same messages: a stream for each user held in a room, or one that
+ * only watches; the first of a room is read. By fetch, since an EventSource can't say why it was refused.
  */
 class Streams {
   #base;
@@ -238,115 +246,120 @@ class Streams {
   constructor(base, to) {
     this.#base = base;
     this.#to = to;
-    queueMicrotask(() => this.#rooms && to.open());
+    queueMicrotask(() => to.open());
   }
 
   send(message) {
     const { action, room: name, user } = message;
-    const room = this.#rooms.get(name) ?? { watched: false, holds: new Map(), streams: new Map() };
+    const room = this.#rooms.get(name) ?? { name, watched: false, holds: new Map(), streams: new Map() };
     this.#rooms.set(name, room);
     const hold = room.holds.get(user);
     if (action === 'subscribe' || action === 'unsubscribe') {
       room.watched = action === 'subscribe';
-      for (const stream of room.streams.values()) if (stream.read) stream.stale = true;
+      for (const stream of room.streams.values()) stream.stale ||= stream.read;
     } else if (action === 'join') {
       room.holds.set(user, message);
-      const stream = room.streams.get(user);
-      if (stream) stream.stale = true;
-    } else if (action === 'leave') {
+      this.#drop(room, user);
+    } else if (action === 'leave' && hold) {
       room.holds.delete(user);
-      if (hold) this.#ask('DELETE', `${this.#member(name, user)}?client=${hold.client}`);
+      this.#ask('DELETE', `${this.#path(name, user)}?client=${hold.client}`);
     } else if (action === 'update' && hold) {
-      hold.meta = message.meta;
-      if (room.streams.get(user)?.open) this.#patch(message);
+      Object.assign(hold, { meta: message.meta });
+      if (room.streams.get(user)?.began) this.#patch(message);
     }
-    // Messages come together: one stream for all of them.
-    room.due ??= Promise.resolve().then(() => this.#settle(name, room));
+    this.#settleSoon(room);
   }
 
   close() {
-    for (const { streams } of this.#rooms?.values() ?? []) for (const { end } of streams.values()) end.abort();
-    this.#rooms = null;
+    for (const room of this.#rooms.values()) for (const user of room.streams.keys()) this.#drop(room, user);
+    this.#rooms.clear();
   }
 
-  #settle(name, room) {
-    room.due = null;
-    if (!this.#rooms) return;
-    const users = room.holds.size ? [...room.holds.keys()] : room.watched ? [''] : [];
-    for (const [user, { end, stale, read }] of room.streams) {
-      const as = users.indexOf(user);
-      if (as >= 0 && !stale && read === (room.watched && as === 0)) continue;
-      end.abort();
-      room.streams.delete(user);
+  /** Messages come together: one stream for all of them. */
+  #settleSoon(room) {
+    room.due ??= Promise.resolve().then(() => {
+      room.due = null;
+      if (this.#rooms.get(room.name) === room) this.#settle(room);
+    });
+  }
+
+  #settle(room) {
+    const { name, watched, holds, streams } = room;
+    const users = holds.size ? [...holds.keys()] : [''].filter(() => watched);
+    const reads = (user) => watched && user === users[0];
+    for (const [user, { stale, read }] of streams) {
+      if (stale || read !== reads(user) || !users.includes(user)) this.#drop(room, user);
     }
-    for (const user of users) if (!room.streams.has(user)) this.#open(name, room, user, room.watched && user === users[0]);
+    for (const user of users) if (!streams.has(user)) this.#open(room, user, reads(user));
     if (!users.length) this.#rooms.delete(name);
   }
 
-  async #open(name, room, user, read) {
-    const stream = { end: new AbortController(), read, stale: false, open: false };
-    room.streams.set(user, stream);
-    const { meta, client, ref } = room.holds.get(user) ?? {};
-    const url = new URL(`api/rooms/${encodeURIComponent(name)}/stream`, this.#base);
-    const since = read && this.#to.cursor(name);
-    const query = { as: user, meta: meta && JSON.stringify(meta), client, since };
-    for (const [parameter, value] of Object.entries(query)) if (value) url.searchParams.set(parameter, value);
-    const about = user ? { room: name, user, ref } : { room: name };
-    const refuse = (problem) => {
-      room.holds.delete(user);
-      room.streams.delete(user);
-      this.#to.frame({ ...about, ...problem, action: 'refused' });
-      if (user) room.due ??= Promise.resolve().then(() => this.#settle(name, room));
-    };
-    const began = () => {
-      if (stream.open) return;
-      stream.open = true;
-      if (!user) return;
-      this.#to.frame({ action: 'ok', ref });
-      const now = room.holds.get(user);
-      if (now && now.meta !== meta) this.#patch(now);
-    };
-    const take = (frame) => {
-      if (frame.action === 'refused') {
-        if (!ENDED.includes(frame.code)) return refuse(frame);
-        stream.open = true; // it goes on, and only watches
-        return this.#to.frame({ ...about, ...frame });
-      }
-      began();
-      if (read) this.#to.frame(frame);
-      return null;
-    };
-    try {
-      const answer = await fetch(url, { signal: stream.end.signal, headers: { Accept: 'text/event-stream' } });
-      if (answer.ok) await follow(answer.body, take, this.#to.alive);
-      else if (answer.status < 500) return refuse(await problem(answer));
-    } catch (error) {
-      if (stream.end.signal.aborted) return null;
-    }
-    if (room.streams.get(user) === stream) this.#to.lost(1006, '');
-    return null;
+  #drop({ streams }, user) {
+    streams.get(user)?.end.abort();
+    streams.delete(user);
   }
 
-  #member(room, user) {
-    return new URL(`api/rooms/${encodeURIComponent(room)}/users/${encodeURIComponent(user)}`, this.#base).href;
+  async #open(room, user, read) {
+    const stream = { user, read, hold: room.holds.get(user), end: new AbortController() };
+    stream.meta = stream.hold?.meta;
+    room.streams.set(user, stream);
+    const { signal } = stream.end;
+    try {
+      const answer = await fetch(this.#url(room.name, stream), { signal });
+      const take = (frame) => signal.aborted || this.#take(room, stream, frame);
+      if (answer.ok) await follow(answer.body, take, this.#to.alive);
+      else if (answer.status < 500) take(await problem(answer));
+    } catch {
+      // It broke off, or what it said can't be read: both are the end of it.
+    }
+    if (room.streams.get(user) === stream) this.#to.lost(1006, '');
+  }
+
+  #url(name, { user, read, hold, meta }) {
+    const url = new URL(`api/rooms/${encodeURIComponent(name)}/stream`, this.#base);
+    const since = read && this.#to.cursor(name);
+    const query = { as: user, meta: meta && JSON.stringify(meta), client: hold?.client, since };
+    for (const [parameter, value] of Object.entries(query)) if (value) url.searchParams.set(parameter, value);
+    return url;
+  }
+
+  #take(room, stream, frame) {
+    const { user, read, hold, meta } = stream;
+    const about = user ? { room: room.name, user, ref: hold.ref } : { room: room.name };
+    const refused = frame.action === 'refused';
+    if (refused && !ENDED.includes(frame.code)) {
+      room.holds.delete(user);
+      this.#drop(room, user);
+      if (user) this.#settleSoon(room); // it may still be watched
+    } else if (!stream.began) {
+      stream.began = true;
+      if (user && !refused) this.#to.frame({ action: 'ok', ...about });
+      if (user && hold.meta !== meta) this.#patch(hold);
+    }
+    if (refused) this.#to.frame({ ...frame, ...about });
+    else if (read) this.#to.frame(frame);
+  }
+
+  #path(room, user) {
+    return `api/rooms/${encodeURIComponent(room)}/users/${encodeURIComponent(user)}`;
   }
 
   async #patch({ room, user, meta, ref }) {
-    const answer = await this.#ask('PATCH', this.#member(room, user), JSON.stringify({ meta }));
-    if (answer && !answer.ok) this.#to.frame({ ...(await problem(answer)), action: 'refused', ref });
+    const answer = await this.#ask('PATCH', this.#path(room, user), JSON.stringify({ meta }));
+    if (answer) this.#to.frame({ ...(answer.ok ? { action: 'ok' } : await problem(answer)), ref });
   }
 
   /** Also while the page goes away. */
-  #ask(method, url, body) {
+  #ask(method, path, body) {
     const headers = body ? { 'Content-Type': 'application/json' } : {};
-    return fetch(url, { method, body, headers, keepalive: true }).catch(() => null);
+    return fetch(new URL(path, this.#base), { method, body, headers, keepalive: true }).catch(() => null);
   }
 }
 
-/** Why a request was refused. */
+/** A request's refusal as a frame. */
 async function problem(answer) {
-  const { code, detail, retry } = await answer.json().catch(() => ({}));
-  return { code: code ?? `http_${answer.status}`, message: detail ?? answer.statusText, retry: retry ?? false };
+  const { code = `http_${answer.status}`, detail = answer.statusText, retry = false } = await answer.json().catch(() => ({}));
+  return { action: 'refused', code, message: detail, retry };
 }
 
 /** Reads the events of a stream (WHATWG HTML, 9.2) as far as Presently uses them: `data:` of one line. */
@@ -363,9 +376,11 @@ async function follow(body, take, alive) {
   }
 }
 
-/** One connection, kept open for as long as it is wanted. Timers only choose when to try again. */
+const status = (state, more) => ({ state, transport: '', retryAt: 0, refusal: null, ...more });
+
+/** One connection, kept for as long as it is wanted. Timers only choose when to try again. */
 class Line {
-  status = { state: 'connecting', transport: '', retryAt: 0, refusal: null };
+  status = status('connecting');
   #base;
   #mode;
   #to;
@@ -410,7 +425,6 @@ class Line {
   /** The network that comes back may be another one, on which the old connection hangs unnoticed. */
   renew() {
     if (this.status.state === 'refused') return;
-    this.#proven = false;
     this.#failures = 0;
     this.#again();
   }
@@ -422,76 +436,67 @@ class Line {
   }
 
   look() {
-    const heard = this.#heard;
+    const [link, heard] = [this.#link, this.#heard];
     if (!this.#open || Date.now() - heard < SILENCE_MS) return;
-    const link = this.#link;
     setTimeout(() => this.#link === link && this.#heard === heard && this.#again(), CHANCE_MS);
   }
 
-  /** Starts over with what can be read or follows no more; `cursor()` then asks for snapshots. */
+  /** Starts over, since what came can't be read or doesn't follow. */
   distrust(error) {
-    console.error('Presently: starting over from a snapshot:', error);
-    this.#lost(1006, '');
+    console.error('Presently: starting over:', error);
+    this.#again();
   }
 
   #connect(kind = this.#mode === 'sse' || !globalThis.WebSocket ? 'sse' : 'websocket') {
-    this.#tell({ state: 'connecting', transport: '', retryAt: 0, refusal: null });
+    this.#tell(status('connecting'));
     this.#begun = this.#heard = Date.now();
-    let mine = true;
+    this.#timer = setTimeout(() => this.#lost(1006, '', kind), OPEN_MS[kind]);
+    let link;
+    const mine = (work) => (...args) => this.#link === link && work(...args);
     const to = {
       cursor: this.#to.cursor,
-      alive: () => (this.#heard = Date.now()),
-      open: () => {
-        this.#open = true;
-        this.#to.open();
-      },
-      frame: (data) => this.#link && this.#frame(data, kind),
-      lost: (code, reason) => mine && this.#lost(code, reason, kind),
+      alive: mine(() => (this.#heard = Date.now())),
+      open: mine(() => this.#opened()),
+      frame: mine((frame) => this.#frame(frame, kind)),
+      lost: mine((code, reason) => this.#lost(code, reason, kind)),
+      distrust: mine((error) => this.distrust(error)),
     };
-    this.#timer = setTimeout(() => this.#lost(1006, '', kind), OPEN_MS[kind]);
     try {
-      const link = kind === 'sse' ? new Streams(this.#base, to) : websocket(this.#base, to);
-      this.#link = {
-        send: (message) => link.send(message),
-        close(code) {
-          mine = false;
-          link.close(code);
-        },
-      };
+      link = kind === 'sse' ? new Streams(this.#base, to) : websocket(this.#base, to);
+      this.#link = link;
     } catch {
       this.#lost(1006, '', kind); // a WebSocket that the page's policy forbids
     }
   }
 
-  #frame(data, kind) {
-    let frame = data;
-    try {
-      if (typeof data === 'string') frame = JSON.parse(data);
-    } catch (error) {
-      return this.distrust(error);
-    }
+  #opened() {
+    this.#open = true;
+    this.#to.open();
+  }
+
+  #frame(frame, kind) {
     this.#heard = Date.now();
     if (this.status.state === 'connecting') {
       clearTimeout(this.#timer);
       this.#proven ||= kind === 'websocket';
-      this.#tell({ state: 'live', transport: kind, retryAt: 0, refusal: null });
+      this.#tell(status('live', { transport: kind }));
     }
-    return this.#to.frame(frame);
+    this.#to.frame(frame);
   }
 
   #lost(code, reason, kind) {
-    const silent = this.status.state === 'connecting';
+    const silent = this.status.state === 'connecting' && code === 1006;
     this.#drop(AWAY);
     if (code >= 4400 && code < 4500 && !ENDED.includes(reason)) {
-      this.#tell({ state: 'refused', transport: '', retryAt: 0, refusal: { code: reason, message: `closed with ${code}` } });
-    } else if (silent && kind === 'websocket' && code === 1006 && this.#mode === 'auto' && this.#blocked()) {
+      this.#tell(status('refused', { refusal: { code: reason, message: `The gateway closed with ${code}.` } }));
+    } else if (silent && kind === 'websocket' && this.#mode === 'auto' && this.#blocked()) {
       this.#connect('sse');
     } else {
       this.#again();
     }
   }
 
-  /** Whether it may be a proxy that breaks upgrades. */
+  /** Whether a proxy that breaks upgrades may be why; where they worked, many failures say the gateway is down. */
   #blocked() {
     return !this.#proven || this.#failures >= TRUST;
   }
@@ -501,104 +506,102 @@ class Line {
     if (Date.now() - this.#begun > GOOD_MS) this.#failures = 0;
     const wait = delay(this.#failures);
     this.#failures += 1;
-    this.#tell({ state: 'waiting', transport: '', retryAt: Date.now() + wait, refusal: null });
     this.#timer = setTimeout(() => this.#connect(), wait);
+    this.#tell(status('waiting', { retryAt: Date.now() + wait }));
   }
 
   #drop(code) {
     clearTimeout(this.#timer);
-    this.#link?.close(code);
+    const link = this.#link;
     this.#link = null;
     this.#open = false;
+    link?.close(code);
   }
 
-  #tell(status) {
-    this.status = status;
-    this.#to.status(status);
+  #tell(now) {
+    this.status = now;
+    this.#to.status(now);
   }
 }
 
 const { locks } = globalThis.navigator ?? {};
+
+/** Those that have rooms, by what they share. */
 const hubs = new Map();
 
 /**
  * All rooms of this page, and the one line of all its origin's pages: one of them leads, and has it.
  *
- * Tabs ask the leader (`{ ask, tab, … }`); it tells all of them (`{ leader }`, `{ line }`, `{ room, frame, from }`,
- * `{ hold }`, `{ refused }`) or one (`to`). Who missed something sees by `from` that a frame does not follow.
+ * Tabs ask the leader (`{ ask, tab, … }`). It tells one of them (`to`) or all: who leads, how the `line` is, frames,
+ * and what became of a `hold` or was `refused`. A frame says the cursor it is `from`, so that who missed one notices.
  */
 class Hub {
   #id = uuid();
   #base;
   #mode;
-  #share;
+  #name;
+  #shared;
   #feeds = new Map();
-  #running = false;
-  #stopping;
+  #stopping = null;
   #channel = null;
+  #ready = false;
   #line = null;
   #wants = null;
   #tabs;
-  #refs = 0;
   #asked;
-  #status;
+  #refs = 0;
+  #status = status('connecting');
 
   static of(base, mode, share) {
-    const shared = share && locks && globalThis.BroadcastChannel && globalThis.location;
-    const name = `presently ${mode} ${base}`;
-    const hub = (shared && hubs.get(name)) || new Hub(base, mode, shared && name);
-    if (shared) hubs.set(name, hub);
+    const shared = Boolean(share && locks && globalThis.BroadcastChannel && globalThis.location);
+    const name = `presently ${shared ? mode : uuid()} ${base}`;
+    const hub = hubs.get(name) ?? new Hub(base, mode, name, shared);
+    hubs.set(name, hub);
     return hub;
   }
 
-  constructor(base, mode, share) {
+  constructor(base, mode, name, shared) {
     this.#base = base;
     this.#mode = mode;
-    this.#share = share;
-    const on = (target, type, work) => target?.addEventListener?.(type, work);
-    const { document } = globalThis;
-    on(globalThis, 'pagehide', () => this.#stop(AWAY));
-    on(globalThis, 'pageshow', ({ persisted }) => persisted && this.#start());
-    // A frozen page can't lead, nor tell that it is there.
-    on(document, 'freeze', () => this.#stop(AWAY));
-    on(document, 'resume', () => this.#start());
-    on(document, 'visibilitychange', () => document.hidden || this.#line?.hurry());
-    on(globalThis, 'online', () => this.#line?.renew());
+    this.#name = name;
+    this.#shared = shared;
   }
 
-  status() {
-    return this.#status ?? { state: 'connecting', transport: '', retryAt: 0, refusal: null };
+  get status() {
+    return this.#status;
   }
 
-  /** Takes a seat for a room: `{ name, hold, tell(type, detail) }`. */
-  add(seat, since, members) {
-    let feed = this.#feeds.get(seat.name);
-    if (!feed) {
-      feed = this.#feed(seat.name);
-      if (since) feed.members.start(since, members ?? []);
-    }
+  get line() {
+    return this.#line;
+  }
+
+  /** Takes a seat for a room: `{ id, name, hold, tell(type, detail) }`. */
+  add(seat, since, members = []) {
+    const feed = this.#feed(seat.name);
+    if (since && !feed.members.cursor) feed.members.start(since, members);
     feed.seats.add(seat);
-    if (!this.#running) this.#start();
-    else this.#watch(seat.name, feed);
+    if (!this.#stopping) this.start();
+    else this.#sit(feed, [seat]);
     if (feed.live) queueMicrotask(() => seat.tell('snapshot', { count: feed.members.map.size }));
-    if (seat.hold) this.join(seat);
     return feed;
   }
 
   remove(seat) {
     const feed = this.#feeds.get(seat.name);
-    if (!feed?.seats.delete(seat)) return;
+    feed.seats.delete(seat);
     this.leave(seat);
     if (!feed.seats.size) this.#ask({ ask: 'unwatch', room: seat.name });
     if (!feed.seats.size && !this.#wants?.rooms.has(seat.name)) this.#feeds.delete(seat.name);
-    if (![...this.#feeds.values()].some(({ seats }) => seats.size)) this.#stop(CLEAN);
+    if ([...this.#feeds.values()].some(({ seats }) => seats.size)) return;
+    hubs.delete(this.#name);
+    this.stop(CLEAN);
   }
 
-  join({ name, id, hold }) {
-    this.#ask({ ask: 'join', room: name, id, ...hold });
+  join({ id, name, hold }) {
+    if (hold) this.#ask({ ask: 'join', room: name, id, ...hold });
   }
 
-  leave({ name, id, hold }) {
+  leave({ id, name, hold }) {
     if (hold) this.#ask({ ask: 'leave', room: name, id, user: hold.user });
   }
 
@@ -606,51 +609,77 @@ class Hub {
     this.#ask({ ask: 'retry' });
   }
 
-  #feed(room) {
-    const feed = { room, members: new Members(), live: false, asked: false, refusal: null, seats: new Set() };
-    this.#feeds.set(room, feed);
-    return feed;
+  async start() {
+    if (this.#stopping) return;
+    this.#stopping = new AbortController();
+    const { signal } = this.#stopping;
+    if (this.#shared) {
+      this.#channel = new BroadcastChannel(this.#name);
+      this.#channel.onmessage = ({ data }) => this.#hear(data);
+      // Its end will tell the leader that this tab is gone, so it comes before anything is asked.
+      await this.#lock(`${this.#name} ${this.#id}`, signal);
+      if (signal.aborted) return;
+      this.#ready = true;
+      this.#askAll();
+      await this.#lock(this.#name, signal);
+    }
+    if (!signal.aborted) this.#lead();
   }
 
-  async #start() {
-    if (this.#running) return;
-    this.#running = true;
-    this.#stopping = new AbortController();
-    if (!this.#share) return this.#lead();
-    const { signal } = this.#stopping;
-    this.#channel = new BroadcastChannel(this.#share);
-    this.#channel.onmessage = ({ data }) => this.#hear(data);
-    // That it ends tells the leader that this tab is gone.
-    await this.#lock(`${this.#share} ${this.#id}`, signal);
-    if (signal.aborted) return null;
-    this.#askAll();
-    await this.#lock(this.#share, signal);
-    return signal.aborted ? null : this.#lead();
+  /** The tabs that stay go on without this one; it keeps its cursors for when it comes back. */
+  stop(code) {
+    if (!this.#stopping) return;
+    this.#line?.close(this.#wants.empty ? code : AWAY);
+    this.#line = this.#wants = null;
+    this.#ready = false;
+    this.#stopping.abort();
+    this.#stopping = null;
+    this.#channel?.close();
+    this.#told(status('connecting'));
   }
 
   /** Resolves once this tab has the lock, which it keeps until it stops. */
   #lock(name, signal) {
     return new Promise((resolve) => {
       const stopped = new Promise((release) => signal.addEventListener('abort', release));
-      const hold = () => {
+      const granted = () => {
         resolve();
         return stopped;
       };
-      locks.request(name, { signal }, hold).catch(resolve);
+      locks.request(name, { signal }, granted).catch(resolve);
     });
   }
 
-  /** The pages that stay go on without this one; its cursors are kept for when it comes back. */
-  #stop(code) {
-    if (!this.#running) return;
-    this.#running = false;
-    this.#line?.close(this.#wants.empty ? code : AWAY);
-    this.#line = this.#wants = null;
-    this.#channel?.close();
-    this.#channel = null;
-    this.#stopping.abort();
-    this.#told({ state: 'connecting', transport: '', retryAt: 0, refusal: null });
+  #feed(room) {
+    const feed = this.#feeds.get(room) ?? { room, members: new Members(), live: false, asked: false, refusal: null, seats: new Set() };
+    this.#feeds.set(room, feed);
+    return feed;
   }
+
+  /* What this tab asks. */
+
+  #ask(message) {
+    const ask = { tab: this.#id, ...message };
+    if (this.#wants) this.#serve(ask);
+    else if (this.#ready) this.#channel.postMessage(ask);
+  }
+
+  #askAll() {
+    for (const feed of this.#feeds.values()) if (feed.seats.size) this.#sit(feed, feed.seats);
+  }
+
+  /** Holds come first, so that the snapshot has them. */
+  #sit(feed, seats) {
+    for (const seat of seats) this.join(seat);
+    this.#watch(feed);
+  }
+
+  #watch(feed) {
+    feed.asked = true;
+    this.#ask({ ask: 'watch', room: feed.room, cursor: feed.members.cursor });
+  }
+
+  /* What the leader does about it. */
 
   #lead() {
     this.#wants = new Wants();
@@ -667,38 +696,12 @@ class Hub {
     this.#line.start();
   }
 
-  /* What a tab asks. */
-
-  #ask(message) {
-    const ask = { tab: this.#id, ...message };
-    if (this.#wants) this.#serve(ask);
-    else this.#channel?.postMessage(ask);
-  }
-
-  #askAll() {
-    for (const [room, feed] of this.#feeds) {
-      if (feed.seats.size) this.#watch(room, feed);
-      for (const seat of feed.seats) if (seat.hold) this.join(seat);
-    }
-  }
-
-  #watch(room, feed) {
-    feed.asked = true;
-    this.#ask({ ask: 'watch', room, cursor: feed.members.cursor });
-  }
-
-  /* What the leader does for it. */
-
   #serve(ask) {
     this.#meet(ask.tab);
-    const { room, user } = ask;
     if (ask.ask === 'watch') this.#serveWatch(ask);
-    if (ask.ask === 'unwatch' && this.#wants.unwatch(ask.tab, room)) this.#unwatched(room);
+    if (ask.ask === 'unwatch' && this.#wants.unwatch(ask.tab, ask.room)) this.#unwatched(ask.room);
     if (ask.ask === 'join') this.#serveJoin(ask);
-    if (ask.ask === 'leave') {
-      const hold = this.#wants.leave(ask.id, room, user);
-      if (hold) this.#say({ action: 'leave', room, user });
-    }
+    if (ask.ask === 'leave') this.#left(this.#wants.leave(ask.id, ask.room, ask.user));
     if (ask.ask === 'retry') this.#line.retry();
   }
 
@@ -706,8 +709,7 @@ class Hub {
     if (this.#tabs.has(tab)) return;
     this.#tabs.add(tab);
     const { signal } = this.#stopping;
-    const gone = () => signal.aborted || this.#gone(tab);
-    locks.request(`${this.#share} ${tab}`, { signal }, gone).catch(() => {});
+    locks.request(`${this.#name} ${tab}`, { signal }, () => signal.aborted || this.#gone(tab)).catch(() => {});
   }
 
   #gone(tab) {
@@ -718,24 +720,27 @@ class Hub {
 
   /** Also asked with every frame, as timers of hidden tabs come late. */
   #due() {
-    for (const { room, user } of this.#wants?.due(Date.now()) ?? []) this.#say({ action: 'leave', room, user });
+    this.#wants?.due(Date.now()).forEach((hold) => this.#left(hold));
+  }
+
+  #left(hold) {
+    if (hold) this.#say({ action: 'leave', room: hold.room, user: hold.user });
   }
 
   #serveWatch({ tab, room, cursor }) {
-    const feed = this.#feeds.get(room) ?? this.#feed(room);
+    const feed = this.#feed(room);
     const { members } = feed;
-    this.#tell({ line: this.#line.status, to: tab });
+    this.#tell({ to: tab, line: this.#line.status });
     if (this.#wants.watch(tab, room)) {
-      if (!members.cursor) members.cursor = cursor;
-      if (tab === this.#id && !members.complete) members.forget();
+      members.cursor ||= cursor; // the place is enough to pass events on
       this.#subscribe(feed);
-    } else if (!members.complete) {
+    } else if (feed.live && !members.complete) {
+      feed.live = false;
       members.forget();
       this.#subscribe(feed);
     } else if (feed.live && tab !== this.#id) {
-      const here = cursor === members.cursor;
-      const frame = here ? { action: 'resumed', room, cursor } : members.snapshot(room);
-      this.#tell({ to: tab, room, frame, from: cursor });
+      const here = cursor === members.cursor && { action: 'resumed', room, cursor };
+      this.#tell({ to: tab, room, frame: here || members.snapshot(room), from: cursor });
     }
   }
 
@@ -752,7 +757,7 @@ class Hub {
     const { hold, fresh, changed } = this.#wants.join(ask);
     if (fresh) this.#join(hold);
     else if (changed) this.#say({ action: 'update', room: hold.room, user: hold.user, meta: hold.meta }, { hold });
-    if (hold.held) this.#tell({ hold: { room: hold.room, user: hold.user, held: true } });
+    if (hold.held) this.#tellHold(hold, true);
   }
 
   #join(hold) {
@@ -761,19 +766,23 @@ class Hub {
   }
 
   #say(message, about) {
-    const ref = ++this.#refs;
-    if (this.#line.send({ ...message, ref }) && about) this.#asked.set(ref, about);
+    const ref = this.#refs + 1;
+    if (!this.#line.send({ ...message, ref })) return;
+    this.#refs = ref;
+    if (!about) return;
+    this.#asked.set(ref, about);
+    if (about.hold) about.hold.asking += 1;
   }
 
-  /* What the line brings. */
+  /* What the leader's line brings. */
 
   #opened() {
     this.#asked.clear();
     for (const hold of this.#wants.holds.values()) {
-      hold.held = false;
+      Object.assign(hold, { held: false, asking: 0 });
       this.#join(hold);
     }
-    for (const room of this.#wants.rooms.keys()) this.#subscribe(this.#feeds.get(room));
+    for (const room of this.#wants.rooms.keys()) this.#subscribe(this.#feed(room));
   }
 
   #frame(frame) {
@@ -782,61 +791,72 @@ class Hub {
     const feed = this.#feeds.get(frame.room);
     if (!feed) return null;
     const from = feed.members.cursor;
-    let done;
-    try {
-      done = feed.members.apply(frame);
-    } catch (error) {
-      feed.members.forget();
-      return this.#line.distrust(error);
-    }
+    const done = this.#apply(feed, frame, (error) => this.#line.distrust(error));
     if (!done) return null;
-    this.#post({ room: feed.room, frame: done.whole, from });
+    this.#channel?.postMessage({ room: feed.room, frame: done.whole, from });
     for (const event of done.events) this.#follow(feed.room, event, done.whole.cursor);
     return this.#applied(feed, done.events);
+  }
+
+  #apply({ members }, frame, distrust) {
+    try {
+      return members.apply(frame);
+    } catch (error) {
+      members.forget();
+      return distrust(error);
+    }
   }
 
   /** A hold brings with it what was last said of its user; one that others ended is not taken up again. */
   #follow(room, { type, detail }, cursor) {
     const hold = this.#wants.get(room, detail.user);
-    if (!hold) return;
-    if (type !== 'del') hold.meta = detail.meta;
-    else if (ENDED.includes(detail.reason) && hold.held && !reached(hold.since, cursor)) this.#end(hold);
+    if (type !== 'del' && hold && !hold.asking) hold.meta = detail.meta;
+    if (type === 'del' && ENDED.includes(detail.reason) && hold?.held && !reached(hold.since, cursor)) this.#end(hold);
   }
 
-  #end(hold, refusal = null) {
+  #end(hold, refusal) {
     this.#wants.end(hold);
-    this.#tell({ hold: { room: hold.room, user: hold.user, held: false, refusal } });
+    this.#tellHold(hold, false, refusal);
   }
 
-  #answer({ action, ref, room, user, cursor, code, message, retry }) {
-    const { hold = this.#wants.get(room, user), join = Boolean(user), ...about } = this.#asked.get(ref) ?? { room };
+  #tellHold({ room, user }, held, refusal = null) {
+    this.#tell({ hold: { room, user, held, refusal } });
+  }
+
+  #answer({ action, ref, room, user, cursor = '', code, message, retry }) {
+    const asked = this.#asked.get(ref) ?? { room, hold: this.#wants.get(room, user), join: true };
     this.#asked.delete(ref);
-    const refusal = { code, message };
-    if (action === 'ok') {
-      if (join && hold) Object.assign(hold, { held: true, since: cursor ?? '', failures: 0 });
-      if (join && hold) this.#tell({ hold: { room: hold.room, user: hold.user, held: true } });
-    } else if (hold && retry) {
-      setTimeout(() => this.#wants?.get(hold.room, hold.user) === hold && this.#join(hold), delay(++hold.failures));
-    } else if (hold && join) {
-      this.#end(hold, refusal);
-    } else if (hold) {
-      this.#tell({ hold: { room: hold.room, user: hold.user, held: true, refusal } });
-    } else if (about.room !== undefined) {
-      this.#tell({ refused: { room: about.room, refusal } });
-      const again = () => this.#wants?.rooms.has(about.room) && this.#subscribe(this.#feeds.get(about.room));
-      if (retry) setTimeout(again, delay(TRUST));
+    const { hold } = asked;
+    if (hold) hold.asking -= 1;
+    if (action === 'refused') this.#refused(asked, { code, message }, retry);
+    else if (asked.join && hold) {
+      Object.assign(hold, { held: true, since: cursor, failures: 0 });
+      this.#tellHold(hold, true);
     }
   }
 
-  /* What the leader tells. */
-
-  #post(message) {
-    this.#channel?.postMessage(message);
+  #refused({ room, hold, join }, refusal, retry) {
+    if (hold && join && retry) {
+      this.#later(++hold.failures, () => this.#wants.get(hold.room, hold.user) === hold && this.#join(hold));
+    } else if (hold && join) {
+      this.#end(hold, refusal);
+    } else if (hold) {
+      this.#tellHold(hold, true, refusal);
+    } else if (room) {
+      this.#tell({ refused: { room, refusal } });
+      if (retry) this.#later(TRUST, () => this.#wants.rooms.has(room) && this.#subscribe(this.#feed(room)));
+    }
   }
 
+  #later(failures, work) {
+    setTimeout(() => this.#wants && work(), delay(failures));
+  }
+
+  /* What tabs are told. */
+
   #tell(message) {
-    if (message.to !== this.#id) this.#post(message);
-    if (!message.to || message.to === this.#id) this.#hear(message);
+    if (message.to !== this.#id) this.#channel?.postMessage(message);
+    this.#hear(message);
   }
 
   #hear(message) {
@@ -845,29 +865,36 @@ class Hub {
     if (message.leader && message.leader !== this.#id) this.#askAll();
     if (message.line) this.#told(message.line);
     if (message.frame) this.#take(message);
-    if (message.hold) this.#held(message.hold);
-    if (message.refused) this.#refused(message.refused);
+    if (message.hold) this.#each(message.hold.room, (seat) => seat.tell('hold', message.hold));
+    if (message.refused) this.#each(message.refused.room, (seat) => seat.tell('state'), message.refused.refusal);
     return null;
   }
 
-  #told(status) {
-    this.#status = status;
+  #told(now) {
+    this.#status = now;
     for (const feed of this.#feeds.values()) {
-      if (status.state !== 'live') feed.live = false;
-      for (const seat of feed.seats) seat.tell('state');
+      feed.live &&= now.state === 'live';
+      feed.seats.forEach((seat) => seat.tell('state'));
     }
   }
 
-  /** Takes a frame of the leader's if it follows; if it is old that is fine, and if not the leader helps. */
+  #each(room, work, refusal) {
+    const feed = this.#feeds.get(room);
+    if (feed && refusal) feed.refusal = refusal;
+    feed?.seats.forEach(work);
+  }
+
+  /** Takes a leader's frame that follows, passes over one that is known, and asks where one is missing. */
   #take({ room, frame, from }) {
     const feed = this.#feeds.get(room);
     if (!feed) return;
     const { members } = feed;
-    if (['snapshot', 'changes', 'resumed'].includes(frame.action)) feed.asked = false;
+    if (WHOLE.includes(frame.action)) feed.asked = false;
     if (members.cursor && reached(members.cursor, frame.cursor)) this.#applied(feed, []);
-    else if (frame.action === 'snapshot' || from === members.cursor) {
-      this.#applied(feed, members.apply(frame)?.events ?? []);
-    } else if (!feed.asked) this.#watch(room, feed);
+    else if (frame.action === 'snapshot' || (members.cursor && from === members.cursor)) {
+      const done = this.#apply(feed, frame, () => this.#watch(feed));
+      if (done) this.#applied(feed, done.events);
+    } else if (!feed.asked) this.#watch(feed);
   }
 
   #applied(feed, events) {
@@ -879,20 +906,23 @@ class Hub {
       if (turned) seat.tell('state');
     }
   }
-
-  #held({ room, user, held, refusal }) {
-    for (const seat of this.#feeds.get(room)?.seats ?? []) {
-      if (seat.hold?.user === user) seat.tell('hold', { held, refusal });
-    }
-  }
-
-  #refused({ room, refusal }) {
-    const feed = this.#feeds.get(room);
-    if (!feed) return;
-    feed.refusal = refusal;
-    for (const seat of feed.seats) seat.tell('state');
-  }
 }
+
+/** A page in the back-forward cache has no connection, and a frozen one can't lead, nor tell that it is there. */
+function watchPage() {
+  const { document } = globalThis;
+  const on = (target, type, work) => {
+    target?.addEventListener?.(type, (event) => [...hubs.values()].forEach((hub) => work(hub, event)));
+  };
+  on(globalThis, 'pagehide', (hub) => hub.stop(AWAY));
+  on(globalThis, 'pageshow', (hub, { persisted }) => persisted && hub.start());
+  on(document, 'freeze', (hub) => hub.stop(AWAY));
+  on(document, 'resume', (hub) => hub.start());
+  on(document, 'visibilitychange', (hub) => document.hidden || hub.line?.hurry());
+  on(globalThis, 'online', (hub) => hub.line?.renew());
+}
+
+watchPage();
 
 /** Runs `work` once for many calls, with the next frame; a hidden tab has none, so a timer stands in. */
 function batched(work) {
@@ -927,9 +957,10 @@ export class Room extends EventTarget {
 
   constructor(name, options = {}) {
     super();
-    const { as, meta, url, since, members, transport = 'sse', share = true } = options;
-    const base = new URL(url ?? '/', url ? globalThis.location?.href ?? import.meta.url : import.meta.url);
+    const { as, meta, url, since, members, transport = 'auto', share = true } = options;
+    const base = url ? new URL(url, globalThis.location?.href) : new URL('/', import.meta.url);
     if (!base.pathname.endsWith('/')) base.pathname += '/';
+    if (!base.protocol.startsWith('http')) throw new TypeError('Room needs the url of a gateway');
     const hold = as ? { user: as, client: options.client ?? client, meta } : null;
     this.#seat = { name, id: uuid(), hold, tell: (type, detail) => this.#told(type, detail) };
     this.#hub = Hub.of(base.href, transport, share);
@@ -959,20 +990,20 @@ export class Room extends EventTarget {
   get state() {
     if (this.#feed?.refusal) return 'refused';
     if (this.#feed?.live) return 'live';
-    const { state } = this.#hub.status();
+    const { state } = this.#hub.status;
     return state === 'live' ? 'connecting' : state;
   }
 
   get retryAt() {
-    return this.#hub.status().retryAt;
+    return this.#hub.status.retryAt;
   }
 
   get refusal() {
-    return this.#feed?.refusal ?? this.#hub.status().refusal ?? this.#refusal;
+    return this.#feed?.refusal ?? this.#hub.status.refusal ?? this.#refusal;
   }
 
   get transport() {
-    return this.#hub.status().transport;
+    return this.#hub.status.transport;
   }
 
   get holding() {
@@ -980,7 +1011,7 @@ export class Room extends EventTarget {
   }
 
   update(meta) {
-    if (!this.#seat.hold) throw new Error('this room holds nobody');
+    if (!this.#seat.hold) return;
     this.#seat.hold.meta = meta;
     this.#hub.join(this.#seat);
   }
@@ -1015,18 +1046,18 @@ export class Room extends EventTarget {
 
   async *[Symbol.asyncIterator]() {
     const snapshot = () => new CustomEvent('snapshot', { detail: { count: this.count } });
-    let queue = this.cursor ? [snapshot()] : [];
+    let queue = this.cursor ? [null] : [];
     let wake;
     const hear = (event) => {
       if (event.type !== 'close') queue.push(event);
-      if (queue.length > BEHIND) queue = [snapshot()];
+      if (queue.length > BEHIND) queue = [null];
       wake?.();
     };
     const types = ['add', 'update', 'del', 'snapshot', 'close'];
     types.forEach((type) => this.addEventListener(type, hear));
     try {
       while (!this.#closed) {
-        while (queue.length) yield queue.shift();
+        while (queue.length) yield queue.shift() ?? snapshot();
         if (!this.#closed && !queue.length) await new Promise((resolve) => (wake = resolve));
       }
     } finally {
@@ -1048,7 +1079,8 @@ export class Room extends EventTarget {
     this.#change();
   }
 
-  #held({ held, refusal }) {
+  #held({ user, held, refusal }) {
+    if (this.as !== user) return;
     this.#holding = held;
     this.#refusal = refusal ?? null;
     if (!held) this.#seat.hold = null;
