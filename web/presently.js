@@ -270,6 +270,11 @@ class Streams {
     this.#settleSoon(room);
   }
 
+  /** Nothing is open, after refusals: there is nothing to be heard. */
+  get quiet() {
+    return [...this.#rooms.values()].every(({ streams }) => !streams.size);
+  }
+
   close() {
     for (const room of this.#rooms.values()) for (const user of room.streams.keys()) this.#drop(room, user);
     this.#rooms.clear();
@@ -437,7 +442,7 @@ class Line {
 
   look() {
     const [link, heard] = [this.#link, this.#heard];
-    if (!this.#open || Date.now() - heard < SILENCE_MS) return;
+    if (!this.#open || link.quiet || Date.now() - heard < SILENCE_MS) return;
     setTimeout(() => this.#link === link && this.#heard === heard && this.#again(), CHANCE_MS);
   }
 
