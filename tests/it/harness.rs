@@ -1,6 +1,7 @@
 //! What the tests share: gateways to talk to, and clients that model the room they read.
 
 mod binary;
+mod browser;
 mod client;
 mod conn;
 mod mirror;
@@ -13,6 +14,7 @@ mod websocket;
 use std::time::Duration;
 
 pub use binary::{Binary, Finished};
+pub use browser::Page;
 pub use client::{Client, Held, member_path, quoted};
 pub use conn::{Answer, Body, Conn, raw};
 pub use mirror::{Member, Mirror, Set, offset};
