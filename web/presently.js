@@ -829,7 +829,8 @@ class Hub {
   }
 
   #answer({ action, ref, room, user, cursor = '', code, message, retry }) {
-    const asked = this.#asked.get(ref) ?? { room, hold: this.#wants.get(room, user), join: true };
+    // Over SSE the gateway says by itself that it holds a user no more: it may be known by then.
+    const asked = this.#asked.get(ref) ?? (user ? { hold: this.#wants.get(room, user), join: true } : { room });
     this.#asked.delete(ref);
     const { hold } = asked;
     if (hold) hold.asking -= 1;

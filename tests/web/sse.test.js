@@ -175,7 +175,10 @@ test('who was signed out meanwhile only watches', async (t) => {
   at.streams[0].send(snapshot('k3f.2'));
   await at.world.settle();
   assert.deepEqual([room.state, room.holding, room.refusal.code, at.streams.length], ['live', false, 'signed_out', 1]);
+  at.streams[0].send({ action: 'refused', code: 'signed_out', message: 'signed out', retry: false });
   at.streams[0].cut();
+  await at.world.settle();
+  assert.equal(room.state, 'waiting', 'said twice it is still no refusal of the room');
   await at.world.pass(1_000);
   assert.equal(at.asked.at(-1), 'GET /api/rooms/lobby/stream?since=k3f.2');
 });
