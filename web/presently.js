@@ -27,6 +27,9 @@ const AWAY = 4001;
 const ENDED = ['signed_out', 'kicked'];
 /** Frames that say where a reader stands. */
 const WHOLE = ['resumed', 'snapshot', 'changes'];
+const KNOWN = [...WHOLE, 'add', 'update', 'del'];
+/** Of what tabs say to each other. Those loaded from another version have a leader of their own. */
+const VERSION = 1;
 
 /** Full jitter: after a restart everybody comes back, but not all at once. */
 export const delay = (failures, random = Math.random) => random() * Math.min(CAP_MS, BASE_MS * 2 ** failures);
@@ -39,6 +42,9 @@ function uuid() {
   const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');
 }
+
+/** A copy that can go to another tab, whatever a framework made of it, and that nobody changes any more. */
+const plain = (json) => json && JSON.parse(JSON.stringify(json));
 
 /** Whether who stands at `here` has seen what happened up to `cursor`. */
 function reached(here, cursor) {
@@ -57,8 +63,7 @@ export class Members {
 
   start(cursor, members) {
     this.cursor = cursor;
-    this.complete = Boolean(cursor && members);
-    this.#replace(members ?? []);
+    this.#replace(members);
   }
 
   /** Forgets where it stood, so that a snapshot must come. The set stays. */
@@ -88,7 +93,7 @@ export class Members {
 
   /** The old set and the old cursor hold until the last part: half a snapshot is no set. */
   #join(frame) {
-    if (frame.action !== 'snapshot' && frame.action !== 'changes') return frame;
+    if (frame.part === undefined) return frame;
     if (frame.part === 0) this.#parts = { cursor: frame.cursor, next: 0, users: [], set: [], gone: [] };
     const parts = this.#parts;
     if (parts?.cursor !== frame.cursor || parts.next !== frame.part) {
@@ -103,9 +108,9 @@ export class Members {
   }
 
   #events(frame) {
-    const known = ['resumed', 'snapshot', 'changes', 'add', 'update', 'del'].includes(frame.action);
+    if (!KNOWN.includes(frame.action)) return null; // there will be more actions than these
     if (frame.action === 'snapshot') return this.#replace(frame.users);
-    if (!known || !this.complete) return known ? [] : null;
+    if (!this.complete) return [];
     switch (frame.action) {
       case 'changes':
         return [...frame.gone.flatMap((gone) => this.#del(gone)), ...frame.set.map((member) => this.#put(member))];
@@ -363,7 +368,8 @@ class Streams {
 
 /** A request's refusal as a frame. */
 async function problem(answer) {
-  const { code = `http_${answer.status}`, detail = answer.statusText, retry = false } = await answer.json().catch(() => ({}));
+  const { status: http, statusText } = answer;
+  const { code = `http_${http}`, detail = statusText, retry = http === 429 } = await answer.json().catch(() => ({}));
   return { action: 'refused', code, message: detail, retry };
 }
 
@@ -559,7 +565,7 @@ class Hub {
 
   static of(base, mode, share) {
     const shared = Boolean(share && locks && globalThis.BroadcastChannel && globalThis.location);
-    const name = `presently ${shared ? mode : uuid()} ${base}`;
+    const name = `presently ${VERSION} ${shared ? mode : uuid()} ${base}`;
     const hub = hubs.get(name) ?? new Hub(base, mode, name, shared);
     hubs.set(name, hub);
     return hub;
@@ -576,12 +582,8 @@ class Hub {
     return this.#status;
   }
 
-  get line() {
-    return this.#line;
-  }
-
   /** Takes a seat for a room: `{ id, name, hold, tell(type, detail) }`. */
-  add(seat, since, members = []) {
+  add(seat, since, members) {
     const feed = this.#feed(seat.name);
     if (since && !feed.members.cursor) feed.members.start(since, members);
     feed.seats.add(seat);
@@ -610,15 +612,24 @@ class Hub {
     if (hold) this.#ask({ ask: 'leave', room: name, id, user: hold.user });
   }
 
-  retry() {
-    this.#ask({ ask: 'retry' });
+  /** `retry` or `hurry`, whichever tab has the line. */
+  urge(how) {
+    this.#ask({ ask: how });
+  }
+
+  /** Every tab hears that it is online again, so that the one with the line need not be asked. */
+  online() {
+    this.#line?.renew();
   }
 
   async start() {
     if (this.#stopping) return;
     this.#stopping = new AbortController();
     const { signal } = this.#stopping;
-    if (this.#shared) {
+    const { document } = globalThis;
+    // Nobody is there by a page that is not shown yet.
+    if (document?.prerendering) await new Promise((shown) => document.addEventListener('prerenderingchange', shown));
+    if (this.#shared && !signal.aborted) {
       this.#channel = new BroadcastChannel(this.#name);
       this.#channel.onmessage = ({ data }) => this.#hear(data);
       // Its end will tell the leader that this tab is gone, so it comes before anything is asked.
@@ -656,7 +667,8 @@ class Hub {
   }
 
   #feed(room) {
-    const feed = this.#feeds.get(room) ?? { room, members: new Members(), live: false, asked: false, refusal: null, seats: new Set() };
+    const fresh = () => ({ room, members: new Members(), seats: new Set(), live: false, asked: false, refusal: null, failures: 0 });
+    const feed = this.#feeds.get(room) ?? fresh();
     this.#feeds.set(room, feed);
     return feed;
   }
@@ -707,7 +719,7 @@ class Hub {
     if (ask.ask === 'unwatch' && this.#wants.unwatch(ask.tab, ask.room)) this.#unwatched(ask.room);
     if (ask.ask === 'join') this.#serveJoin(ask);
     if (ask.ask === 'leave') this.#left(this.#wants.leave(ask.id, ask.room, ask.user));
-    if (ask.ask === 'retry') this.#line.retry();
+    if (ask.ask === 'retry' || ask.ask === 'hurry') this.#line[ask.ask]();
   }
 
   #meet(tab) {
@@ -831,9 +843,8 @@ class Hub {
   #answer({ action, ref, room, user, cursor = '', code, message, retry }) {
     // Over SSE the gateway says by itself that it holds a user no more: it may be known by then.
     const asked = this.#asked.get(ref) ?? (user ? { hold: this.#wants.get(room, user), join: true } : { room });
-    this.#asked.delete(ref);
     const { hold } = asked;
-    if (hold) hold.asking -= 1;
+    if (this.#asked.delete(ref) && hold) hold.asking -= 1;
     if (action === 'refused') this.#refused(asked, { code, message }, retry);
     else if (asked.join && hold) {
       Object.assign(hold, { held: true, since: cursor, failures: 0 });
@@ -850,7 +861,8 @@ class Hub {
       this.#tellHold(hold, true, refusal);
     } else if (room) {
       this.#tell({ refused: { room, refusal } });
-      if (retry) this.#later(TRUST, () => this.#wants.rooms.has(room) && this.#subscribe(this.#feed(room)));
+      const feed = this.#feeds.get(room);
+      if (feed && retry) this.#later(++feed.failures, () => this.#feeds.get(room) === feed && this.#subscribe(feed));
     }
   }
 
@@ -879,7 +891,7 @@ class Hub {
   #told(now) {
     this.#status = now;
     for (const feed of this.#feeds.values()) {
-      feed.live &&= now.state === 'live';
+      if (now.state !== 'live') Object.assign(feed, { live: false, refusal: null });
       feed.seats.forEach((seat) => seat.tell('state'));
     }
   }
@@ -905,8 +917,7 @@ class Hub {
 
   #applied(feed, events) {
     const turned = !feed.live;
-    feed.live = true;
-    feed.refusal = null;
+    Object.assign(feed, { live: true, refusal: null, failures: 0 });
     for (const seat of feed.seats) {
       for (const { type, detail } of events) seat.tell(type, detail);
       if (turned) seat.tell('state');
@@ -924,8 +935,8 @@ function watchPage() {
   on(globalThis, 'pageshow', (hub, { persisted }) => persisted && hub.start());
   on(document, 'freeze', (hub) => hub.stop(AWAY));
   on(document, 'resume', (hub) => hub.start());
-  on(document, 'visibilitychange', (hub) => document.hidden || hub.line?.hurry());
-  on(globalThis, 'online', (hub) => hub.line?.renew());
+  on(document, 'visibilitychange', (hub) => document.hidden || hub.urge('hurry'));
+  on(globalThis, 'online', (hub) => hub.online());
 }
 
 watchPage();
@@ -963,14 +974,14 @@ export class Room extends EventTarget {
 
   constructor(name, options = {}) {
     super();
-    const { as, meta, url, since, members, transport = 'auto', share = true } = options;
+    const { as, meta, url, since, members = [], transport = 'auto', share = true } = options;
     const base = url ? new URL(url, globalThis.location?.href) : new URL('/', import.meta.url);
     if (!base.pathname.endsWith('/')) base.pathname += '/';
     if (!base.protocol.startsWith('http')) throw new TypeError('Room needs the url of a gateway');
-    const hold = as ? { user: as, client: options.client ?? client, meta } : null;
+    const hold = as ? { user: as, client: options.client ?? client, meta: plain(meta) } : null;
     this.#seat = { name, id: uuid(), hold, tell: (type, detail) => this.#told(type, detail) };
     this.#hub = Hub.of(base.href, transport, share);
-    this.#feed = this.#hub.add(this.#seat, since, members);
+    this.#feed = this.#hub.add(this.#seat, since, plain([...members]));
   }
 
   get name() {
@@ -1018,7 +1029,7 @@ export class Room extends EventTarget {
 
   update(meta) {
     if (!this.#seat.hold) return;
-    this.#seat.hold.meta = meta;
+    this.#seat.hold.meta = plain(meta);
     this.#hub.join(this.#seat);
   }
 
@@ -1026,7 +1037,7 @@ export class Room extends EventTarget {
   join(user, meta) {
     this.leave();
     this.#refusal = null;
-    this.#seat.hold = { user, client: uuid(), meta };
+    this.#seat.hold = { user, client: uuid(), meta: plain(meta) };
     this.#hub.join(this.#seat);
   }
 
@@ -1038,7 +1049,7 @@ export class Room extends EventTarget {
   }
 
   retry() {
-    this.#hub.retry();
+    this.#hub.urge('retry');
   }
 
   close() {
@@ -1062,9 +1073,9 @@ export class Room extends EventTarget {
     const types = ['add', 'update', 'del', 'snapshot', 'close'];
     types.forEach((type) => this.addEventListener(type, hear));
     try {
-      while (!this.#closed) {
-        while (queue.length) yield queue.shift() ?? snapshot();
-        if (!this.#closed && !queue.length) await new Promise((resolve) => (wake = resolve));
+      while (queue.length || !this.#closed) {
+        if (queue.length) yield queue.shift() ?? snapshot();
+        else await new Promise((resolve) => (wake = resolve));
       }
     } finally {
       types.forEach((type) => this.removeEventListener(type, hear));

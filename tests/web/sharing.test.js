@@ -208,6 +208,13 @@ test('every tab knows how the line is, and any of them can hurry it', async (t) 
   rooms[1].retry();
   await world.settle();
   assert.deepEqual(rooms.map(({ state }) => state), ['live', 'live']);
+  world.up = false;
+  for (const socket of world.sockets) socket.cut(1006, '');
+  await world.pass(20_000);
+  world.up = true;
+  await two.show();
+  await world.pass(500);
+  assert.deepEqual(rooms.map(({ state }) => state), ['live', 'live'], 'also by being looked at');
 });
 
 test('where the browser has no locks, or sharing is not wanted, each has a connection', async (t) => {
@@ -218,4 +225,29 @@ test('where the browser has no locks, or sharing is not wanted, each has a conne
     for (const tab of tabs) assert.equal((await tab.room('lobby', { share })).state, 'live');
     assert.equal(world.sockets.size, before + 2);
   }
+});
+
+test('what a framework wraps goes to other tabs all the same', async (t) => {
+  const world = new World(t);
+  const [one, two] = [await world.tab(), await world.tab()];
+  const members = [{ user: 'ann', meta: new Proxy({ a: 1 }, {}), joined: '2026-11-22T05:53:00Z' }];
+  await world.signIn('lobby', 'ann', { a: 1 });
+  await one.room('lobby', { since: 'k3f.1', members });
+  const room = await two.room('lobby', { as: 'bob', meta: new Proxy({ b: 1 }, {}) });
+  assert.deepEqual(Array.from(room.members.values(), ({ meta }) => meta), [{ a: 1 }, { b: 1 }]);
+  room.update(new Proxy({ b: 2 }, {}));
+  await world.settle();
+  assert.deepEqual(room.members.get('bob').meta, { b: 2 });
+});
+
+test('by a page that is not shown yet nobody is there', async (t) => {
+  const world = new World(t);
+  const tab = await world.tab();
+  tab.document.prerendering = true;
+  const room = await tab.room('lobby', { as: 'ann' });
+  assert.deepEqual([room.state, world.sockets.size], ['connecting', 0]);
+  tab.document.prerendering = false;
+  tab.document.dispatchEvent(new Event('prerenderingchange'));
+  await world.settle();
+  assert.deepEqual([room.holding, world.users()], [true, ['ann']]);
 });
