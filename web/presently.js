@@ -232,10 +232,7 @@ function websocket(base, to) {
   socket.onclose = ({ code, reason }) => to.lost(code, reason);
   return {
     send: (message) => socket.send(JSON.stringify(message)),
-    close(code) {
-      socket.onopen = socket.onmessage = socket.onclose = null;
-      socket.close(code);
-    },
+    close: (code) => socket.close(code),
   };
 }
 
@@ -929,10 +926,10 @@ class Hub {
 function watchPage() {
   const { document } = globalThis;
   const on = (target, type, work) => {
-    target?.addEventListener?.(type, (event) => [...hubs.values()].forEach((hub) => work(hub, event)));
+    target?.addEventListener?.(type, () => [...hubs.values()].forEach(work));
   };
   on(globalThis, 'pagehide', (hub) => hub.stop(AWAY));
-  on(globalThis, 'pageshow', (hub, { persisted }) => persisted && hub.start());
+  on(globalThis, 'pageshow', (hub) => hub.start());
   on(document, 'freeze', (hub) => hub.stop(AWAY));
   on(document, 'resume', (hub) => hub.start());
   on(document, 'visibilitychange', (hub) => document.hidden || hub.urge('hurry'));

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { test } from 'node:test';
 
 import { delay } from '../../web/presently.js';
@@ -78,6 +80,7 @@ test('all rooms of a page share one connection, and the rooms of one name one su
   assert.equal(world.sockets.size, 1);
   assert.deepEqual(said(world, 'subscribe').map(({ room }) => room), ['lobby', 'hall']);
   assert.deepEqual([again.state, again.count, again.seen], ['live', 1, ['snapshot 1']]);
+  assert.deepEqual(world.heard.slice(-2).map(({ action, room }) => `${action} ${room}`), ['join hall', 'subscribe hall']);
   other.close();
   await world.settle();
   assert.equal(said(world, 'unsubscribe')[0].room, 'hall');
@@ -113,6 +116,35 @@ test('after a loss it comes back where it was, holding whom it held with what wa
   assert.equal(said(world, 'subscribe').at(-1).since, 'k3f.2');
   await world.pass(10_000);
   assert.deepEqual(other.seen, ['snapshot 1', 'update ann', 'add bob']);
+});
+
+test('what was said when the connection was lost is said again, and does not hide what others say later', async (t) => {
+  const world = new World(t);
+  const tab = await world.tab();
+  const room = await tab.room('lobby', { as: 'ann', meta: { status: 'here' } });
+  const cut = () => {
+    for (const socket of world.sockets) socket.cut(1006, '');
+  };
+  room.update({ status: 'away' });
+  cut();
+  await world.pass(1_000);
+  assert.deepEqual(said(world, 'join').at(-1).meta, { status: 'away' });
+  await world.signIn('lobby', 'ann', { status: 'back' });
+  cut();
+  await world.pass(1_000);
+  assert.deepEqual(said(world, 'join').at(-1).meta, { status: 'back' });
+});
+
+test('a state is told once', async (t) => {
+  const world = new World(t);
+  const tab = await world.tab();
+  const room = await tab.room('lobby', { as: 'ann' });
+  const states = [];
+  room.addEventListener('state', () => states.push(`${room.state} ${room.holding}`));
+  for (let i = 0; i < 2; i += 1) room.leave();
+  for (const socket of world.sockets) socket.cut(1006, '');
+  await world.pass(1_000);
+  assert.deepEqual(states, ['live false', 'waiting false', 'connecting false', 'connecting false', 'live false']);
 });
 
 test('it waits longer each time and starts over once a connection has lasted', async (t) => {
@@ -192,6 +224,8 @@ test('a room that is refused says so, the others of the connection go on', async
   const [room, other] = [await tab.room('full'), await tab.room('lobby')];
   assert.deepEqual([room.state, room.refusal.code], ['refused', 'too_many_subscribed']);
   assert.deepEqual([other.state, other.refusal], ['live', null]);
+  room.retry();
+  assert.deepEqual([room.state, room.refusal], ['connecting', null]);
 });
 
 for (const reason of ['signed_out', 'kicked']) {
@@ -320,4 +354,14 @@ test('without a gateway to go to there is nothing to make', async (t) => {
   const world = new World(t);
   const tab = await world.tab();
   await assert.rejects(tab.room('lobby', { url: undefined }), /url/);
+});
+
+test('a process ends when its rooms are closed', async () => {
+  const script = `
+    import { Room } from ${JSON.stringify(new URL('../../web/presently.js', import.meta.url))};
+    const room = new Room('lobby', { url: 'http://127.0.0.1:9/' });
+    room.addEventListener('state', () => room.state === 'waiting' && room.close());
+  `;
+  const process_ = spawn(process.execPath, ['--input-type=module', '-e', script], { timeout: 10_000 });
+  assert.deepEqual(await once(process_, 'exit'), [0, null]);
 });

@@ -95,6 +95,7 @@ test('a tab that comes after the take-over gets the set of a room that the leade
   const leaders = await tabs[1].room('hall');
   await world.signIn('hall', 'cyd');
   assert.deepEqual(hall.seen, ['snapshot 1', 'add bob', 'add cyd']);
+  for (const room of [late, leaders]) assert.deepEqual(room.seen, ['snapshot 2', 'add cyd']);
   for (const room of [hall, late, leaders]) assert.deepEqual([room.state, ...room.members.keys()], ['live', 'ann', 'bob', 'cyd']);
   assert.equal(world.sockets.size, 1);
 });
@@ -184,12 +185,48 @@ test('a follower that missed a frame, or stands elsewhere, is brought to the set
   assert.equal(said(world, 'subscribe').length, 1, 'the leader had it');
 });
 
+test('a follower that is behind where the leader resumes is brought to the set, one that is ahead waits', async (t) => {
+  const world = new World(t);
+  for (const user of ['ann', 'bob', 'cyd']) await world.signIn('lobby', user);
+  world.up = false;
+  const [leader, behind, ahead] = [await world.tab(), await world.tab(), await world.tab()];
+  const known = (...users) => ({ since: `k3f.${users.length}`, members: users.map((user) => ({ user, meta: {}, joined: '' })) });
+  const rooms = [
+    await leader.room('lobby', known('ann', 'bob')),
+    await behind.room('lobby', known('ann')),
+    await ahead.room('lobby', known('ann', 'bob', 'cyd')),
+  ];
+  world.up = true;
+  await world.pass(500);
+  await world.signIn('lobby', 'dee');
+  for (const room of rooms) assert.deepEqual([...room.members.keys()], ['ann', 'bob', 'cyd', 'dee']);
+  assert.deepEqual(rooms.map(({ seen }) => seen), [['add cyd', 'add dee'], ['snapshot 3', 'add dee'], ['add dee']]);
+});
+
+test('the grace of a vanished tab ends in time, though the leader is hidden and its timers are late', async (t) => {
+  const world = new World(t);
+  const [leader, tab] = [await world.tab(), await world.tab()];
+  await leader.room('lobby');
+  await tab.room('lobby', { as: 'ann' });
+  await tab.crash();
+  const [socket] = world.sockets;
+  t.mock.timers.setTime(Date.now() + GRACE_MS);
+  socket.tell({ action: 'alive' });
+  await world.settle();
+  assert.deepEqual(world.users(), []);
+});
+
 test('signed out, all tabs that held stop holding', async (t) => {
   const world = new World(t);
   const [one, two] = [await world.tab(), await world.tab()];
   const rooms = [await one.room('lobby', { as: 'ann' }), await two.room('lobby', { as: 'ann' })];
   await world.signOut('lobby', 'ann');
   assert.deepEqual(rooms.map(({ holding, state, as }) => [holding, state, as]), [[false, 'live', ''], [false, 'live', '']]);
+  const other = await two.room('lobby', { as: 'bob' });
+  rooms[0].join('ann');
+  await world.settle();
+  await world.signOut('lobby', 'ann');
+  assert.deepEqual([rooms[0].holding, other.holding], [false, true], 'but those of another user');
   await two.fire('pagehide');
   await world.pass(2 * GRACE_MS);
   assert.deepEqual(world.users(), []);

@@ -26,7 +26,7 @@ function behindProxy(t) {
 
 function stream(at, url, signal) {
   const open = { as: url.searchParams.get('as') };
-  const end = () => at.streams.splice(at.streams.indexOf(open), 1);
+  const end = () => (at.streams = at.streams.filter((other) => other !== open));
   const body = new ReadableStream({
     start(to) {
       open.raw = (text) => to.enqueue(new TextEncoder().encode(text));
@@ -155,6 +155,11 @@ test('several users of one room have a stream each, of which one is read', async
   await at.world.settle();
   assert.deepEqual(at.streams.map(({ as }) => as), ['bob']);
   assert.match(at.asked.at(-1), /as=bob.*since=k3f.2/);
+  at.streams[0].send({ action: 'update', room: 'lobby', cursor: 'k3f.3', user: 'bob', meta: { a: 1 } });
+  await at.world.settle();
+  at.streams[0].cut();
+  await at.world.pass(1_000);
+  assert.match(at.asked.at(-1), /as=bob&meta={"a":1}.*since=k3f.3/);
 });
 
 test('a hold that is refused leaves the room watched', async (t) => {
@@ -176,11 +181,44 @@ test('who was signed out meanwhile only watches', async (t) => {
   await at.world.settle();
   assert.deepEqual([room.state, room.holding, room.refusal.code, at.streams.length], ['live', false, 'signed_out', 1]);
   at.streams[0].send({ action: 'refused', code: 'signed_out', message: 'signed out', retry: false });
-  at.streams[0].cut();
   await at.world.settle();
-  assert.equal(room.state, 'waiting', 'said twice it is still no refusal of the room');
+  assert.equal(room.state, 'live', 'said twice it is still no refusal of the room');
+  at.streams[0].cut();
   await at.world.pass(1_000);
   assert.equal(at.asked.at(-1), 'GET /api/rooms/lobby/stream?since=k3f.2');
+});
+
+test('who was signed out joins again by a stream under another id', async (t) => {
+  const at = behindProxy(t);
+  const tab = await at.world.tab();
+  const room = await tab.room('lobby', { transport: 'sse', as: 'ann', client: 'c-1' });
+  at.streams[0].send(snapshot('k3f.1', 'ann'));
+  at.streams[0].send({ action: 'del', room: 'lobby', cursor: 'k3f.2', user: 'ann', reason: 'signed_out' });
+  await at.world.settle();
+  assert.equal(room.holding, false);
+  room.join('ann');
+  await at.world.settle();
+  assert.match(at.asked.at(-1), /as=ann&client=[0-9a-f-]{36}&since=k3f.2$/);
+  assert.equal(at.streams.length, 1);
+});
+
+test('a room that the new leader never had is asked for anew when somebody needs its set', async (t) => {
+  const at = behindProxy(t);
+  const tabs = [await at.world.tab(), await at.world.tab(), await at.world.tab(), await at.world.tab()];
+  await tabs[0].room('lobby', { transport: 'sse' });
+  await tabs[1].room('hall', { transport: 'sse' });
+  const room = await tabs[2].room('lobby', { transport: 'sse' });
+  at.streams[0].send(snapshot('k3f.1', 'ann'));
+  await at.world.settle();
+  await tabs[0].fire('pagehide');
+  assert.deepEqual(at.asked.slice(-2).sort(), ['GET /api/rooms/hall/stream', 'GET /api/rooms/lobby/stream?since=k3f.1']);
+  for (const stream of at.streams) stream.send({ action: 'resumed', room: 'lobby', cursor: 'k3f.1' });
+  await at.world.settle();
+  const late = await tabs[3].room('lobby', { transport: 'sse' });
+  assert.equal(at.asked.at(-1), 'GET /api/rooms/lobby/stream');
+  at.streams.at(-1).send(snapshot('k3f.1', 'ann'));
+  await at.world.settle();
+  assert.deepEqual([late.state, late.count, ...room.seen], ['live', 1, 'snapshot 1']);
 });
 
 test('a room that is refused for good is not asked for again, one refused for now is', async (t) => {

@@ -51,7 +51,8 @@ test('a part that does not follow is not taken, nor an update of who is not ther
   members.apply(part);
   assert.throws(() => members.apply({ ...part, part: 2 }));
   assert.throws(() => members.apply({ ...part, part: 1, cursor: 'k3f.10' }));
-  members.start('k3f.9', []);
+  members.apply({ ...part, part: 1, last: true });
+  assert.throws(() => members.apply({ ...part, part: 2, last: true }));
   assert.throws(() => members.apply({ action: 'update', room: 'lobby', cursor: 'k3f.10', user: 'ann', meta: {} }));
 });
 
