@@ -91,8 +91,8 @@ test('a tab that comes after the take-over gets the set of a room that the leade
   const hall = await tabs[2].room('hall');
   await tabs[0].fire('pagehide');
   await world.signIn('hall', 'bob');
-  const late = await tabs[3].room('hall');
   const leaders = await tabs[1].room('hall');
+  const late = await tabs[3].room('hall');
   await world.signIn('hall', 'cyd');
   assert.deepEqual(hall.seen, ['snapshot 1', 'add bob', 'add cyd']);
   for (const room of [late, leaders]) assert.deepEqual(room.seen, ['snapshot 2', 'add cyd']);
