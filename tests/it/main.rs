@@ -5,6 +5,7 @@ mod harness;
 mod architecture;
 mod bench;
 mod browser;
+mod browser_client;
 mod convergence;
 mod exercise;
 mod frames;

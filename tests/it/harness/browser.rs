@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use fantoccini::elements::Element;
-use fantoccini::wd::Capabilities;
+use fantoccini::wd::{Capabilities, WebDriverCompatibleCommand};
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
@@ -14,6 +14,8 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::sleep;
+use url::{ParseError, Url};
+use warp::http::Method;
 
 use super::{DEADLINE, within};
 
@@ -133,5 +135,27 @@ impl Page {
 
     pub async fn enter(&self, css: &str, text: &str) {
         within(css, self.find(css).await.send_keys(text)).await.expect("it takes keys");
+    }
+
+    /// Takes the browser off the network, or puts it back.
+    pub async fn network(&self, offline: bool) {
+        within("the network", self.client.issue_cmd(Network { offline })).await.expect("chromedriver does it");
+    }
+}
+
+/// chromedriver's own command.
+#[derive(Debug)]
+struct Network {
+    offline: bool,
+}
+
+impl WebDriverCompatibleCommand for Network {
+    fn endpoint(&self, base: &Url, session: Option<&str>) -> Result<Url, ParseError> {
+        base.join(&format!("session/{}/chromium/network_conditions", session.unwrap_or_default()))
+    }
+
+    fn method_and_body(&self, _: &Url) -> (Method, Option<String>) {
+        let conditions = json!({ "offline": self.offline, "latency": 0, "throughput": -1 });
+        (Method::POST, Some(json!({ "network_conditions": conditions }).to_string()))
     }
 }
