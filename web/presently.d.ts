@@ -17,7 +17,11 @@
  * after whatever cut it off, from where it stood. All tabs of an origin share one connection, where the browser has Web
  * Locks and BroadcastChannel (on HTTPS and localhost); elsewhere each has its own.
  *
- * It runs in browsers, in workers, and in Node 20, Deno and Bun, there with `url`.
+ * A tab that is closed or that the browser freezes is gone a few seconds later. One in the back-forward cache is gone,
+ * too, and live again when somebody comes back to it.
+ *
+ * It runs in browsers, in workers, and in Node 20, Deno and Bun, there with `url`. Over SSE, each room (and each user held
+ * in it) takes a connection of its own, of which browsers open six per host on HTTP/1.1.
  */
 
 /** What the application says of a member: a JSON object of at most 1 KiB. */
@@ -76,7 +80,10 @@ export interface RoomOptions {
   as?: string;
   /** What is said of `as`. Left out, what is known of them stays. */
   meta?: Meta;
-  /** The gateway's base, absolute or relative to the page. By default the origin that this module came from. */
+  /**
+   * The gateway's base, absolute or relative to the page. By default the origin that this module came from. Where that is
+   * not the page's own, the gateway has to allow the page's (`--allow-origin`), and only WebSockets get through.
+   */
   url?: string | URL;
   /** Names who holds, a UUID: who comes back with the same takes the older hold's place. By default one per page load. */
   client?: string;
@@ -90,7 +97,9 @@ export interface RoomOptions {
 }
 
 /** The events that iterating gives: those that lead from one set to the next. */
-export type Change = RoomEventMap['add' | 'update' | 'del' | 'snapshot'] & { readonly type: 'add' | 'update' | 'del' | 'snapshot' };
+export type Change = {
+  [K in 'add' | 'update' | 'del' | 'snapshot']: RoomEventMap[K] & { readonly type: K };
+}['add' | 'update' | 'del' | 'snapshot'];
 
 /**
  * A room, followed from when it is made until `close()`.
@@ -127,7 +136,10 @@ export class Room extends EventTarget implements AsyncIterable<Change> {
   leave(): void;
   /** Tries again now, also after a refusal. */
   retry(): void;
-  /** Leaves and stops watching. A page that goes away needs no call: see the README for what happens then. */
+  /**
+   * Leaves at once, and stops watching. A page that goes away needs no call, and shouldn't make one: it is held for a few
+   * seconds longer, so that a reload is seen by nobody.
+   */
   close(): void;
 
   [Symbol.asyncIterator](): AsyncIterator<Change>;
