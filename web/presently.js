@@ -166,6 +166,11 @@ export class Wants {
     return tabs?.size === 0 && this.rooms.delete(room);
   }
 
+  watchedByOthers(tab, room) {
+    const tabs = this.rooms.get(room);
+    return tabs?.size > Number(tabs?.has(tab));
+  }
+
   /** The hold, and whether it is new; who brings no meta leaves it as it is. */
   join({ tab, id, room, user, client, meta }) {
     const at = key(room, user);
@@ -544,7 +549,7 @@ const hubs = new Map();
  * and what became of a `hold` or was `refused`. A frame says the cursor it is `from`, so that who missed one notices.
  */
 class Hub {
-  #id = uuid();
+  #id;
   #base;
   #mode;
   #name;
@@ -553,6 +558,8 @@ class Hub {
   #stopping = null;
   #channel = null;
   #ready = false;
+  #heard;
+  #looking;
   #line = null;
   #wants = null;
   #tabs;
@@ -609,9 +616,8 @@ class Hub {
     if (hold) this.#ask({ ask: 'leave', room: name, id, user: hold.user });
   }
 
-  /** `retry` or `hurry`, whichever tab has the line. */
-  urge(how) {
-    this.#ask({ ask: how });
+  retry() {
+    this.#ask({ ask: 'retry' });
   }
 
   /** Every tab hears that it is online again, so that the one with the line need not be asked. */
@@ -619,8 +625,10 @@ class Hub {
     this.#line?.renew();
   }
 
-  async start() {
+  /** Under a new id each time: the leader may still wait for the end of the one before. */
+  async start(steal = false) {
     if (this.#stopping) return;
+    this.#id = uuid();
     this.#stopping = new AbortController();
     const { signal } = this.#stopping;
     const { document } = globalThis;
@@ -629,12 +637,15 @@ class Hub {
     if (this.#shared && !signal.aborted) {
       this.#channel = new BroadcastChannel(this.#name);
       this.#channel.onmessage = ({ data }) => this.#hear(data);
+      this.#heard = { at: Date.now() };
+      const silent = () => !this.#wants && Date.now() - this.#heard.at > SILENCE_MS;
+      this.#looking = setInterval(() => silent() && this.look(), LOOK_MS);
       // Its end will tell the leader that this tab is gone, so it comes before anything is asked.
       await this.#lock(`${this.#name} ${this.#id}`, signal);
       if (signal.aborted) return;
       this.#ready = true;
       this.#askAll();
-      await this.#lock(this.#name, signal);
+      await this.#lock(this.#name, signal, steal);
     }
     if (!signal.aborted) this.#lead();
   }
@@ -642,6 +653,7 @@ class Hub {
   /** The tabs that stay go on without this one; it keeps its cursors for when it comes back. */
   stop(code) {
     if (!this.#stopping) return;
+    clearInterval(this.#looking);
     this.#line?.close(this.#wants.empty ? code : AWAY);
     this.#line = this.#wants = null;
     this.#ready = false;
@@ -651,15 +663,35 @@ class Hub {
     this.#told(status('connecting'));
   }
 
-  /** Resolves once this tab has the lock, which it keeps until it stops. */
-  #lock(name, signal) {
+  /**
+   * Sees to it that the connection is there. A leader that doesn't answer, say because the system suspended its tab, loses
+   * the lead to a tab that is looked at.
+   */
+  look() {
+    if (this.#wants) return this.#line.hurry();
+    const [heard, { signal }] = [this.#heard, this.#stopping];
+    const missed = () => this.#ready && !this.#wants && this.#heard === heard && !globalThis.document?.hidden;
+    this.#ask({ ask: 'hurry' });
+    setTimeout(() => !signal.aborted && missed() && this.#restart(true), CHANCE_MS);
+    return null;
+  }
+
+  #restart(steal) {
+    this.stop(AWAY);
+    this.start(steal);
+  }
+
+  /** Resolves once this tab has the lock, which it keeps until it stops or another takes it. */
+  #lock(name, signal, steal = false) {
     return new Promise((resolve) => {
-      const stopped = new Promise((release) => signal.addEventListener('abort', release));
+      let had = false;
       const granted = () => {
+        had = true;
         resolve();
-        return stopped;
+        return new Promise((release) => signal.addEventListener('abort', release));
       };
-      locks.request(name, { signal }, granted).catch(resolve);
+      const lost = () => (had && !signal.aborted ? this.#restart(false) : resolve());
+      locks.request(name, steal ? { steal } : { signal }, granted).catch(lost);
     });
   }
 
@@ -716,7 +748,8 @@ class Hub {
     if (ask.ask === 'unwatch' && this.#wants.unwatch(ask.tab, ask.room)) this.#unwatched(ask.room);
     if (ask.ask === 'join') this.#serveJoin(ask);
     if (ask.ask === 'leave') this.#left(this.#wants.leave(ask.id, ask.room, ask.user));
-    if (ask.ask === 'retry' || ask.ask === 'hurry') this.#line[ask.ask]();
+    if (ask.ask === 'retry') this.#line.retry();
+    if (ask.ask === 'hurry') this.#serveHurry(ask.tab);
   }
 
   #meet(tab) {
@@ -739,6 +772,12 @@ class Hub {
 
   #left(hold) {
     if (hold) this.#say({ action: 'leave', room: hold.room, user: hold.user });
+  }
+
+  /** The answer says that somebody leads. */
+  #serveHurry(tab) {
+    this.#line.hurry();
+    this.#tell({ to: tab, line: this.#line.status });
   }
 
   #serveWatch({ tab, room, cursor }) {
@@ -807,7 +846,8 @@ class Hub {
     const from = feed.members.cursor;
     const done = this.#apply(feed, frame, (error) => this.#line.distrust(error));
     if (!done) return null;
-    this.#channel?.postMessage({ room: feed.room, frame: done.whole, from });
+    // Copying a large set costs, so that it is only done for somebody.
+    if (this.#wants.watchedByOthers(this.#id, feed.room)) this.#channel.postMessage({ room: feed.room, frame: done.whole, from });
     for (const event of done.events) this.#follow(feed.room, event, done.whole.cursor);
     return this.#applied(feed, done.events);
   }
@@ -876,6 +916,7 @@ class Hub {
 
   #hear(message) {
     if (message.ask) return this.#wants && this.#serve(message);
+    this.#heard = { at: Date.now() };
     if (message.to && message.to !== this.#id) return null;
     if (message.leader && message.leader !== this.#id) this.#askAll();
     if (message.line) this.#told(message.line);
@@ -932,7 +973,7 @@ function watchPage() {
   on(globalThis, 'pageshow', (hub) => hub.start());
   on(document, 'freeze', (hub) => hub.stop(AWAY));
   on(document, 'resume', (hub) => hub.start());
-  on(document, 'visibilitychange', (hub) => document.hidden || hub.urge('hurry'));
+  on(document, 'visibilitychange', (hub) => document.hidden || hub.look());
   on(globalThis, 'online', (hub) => hub.online());
 }
 
@@ -1046,7 +1087,7 @@ export class Room extends EventTarget {
   }
 
   retry() {
-    this.#hub.urge('retry');
+    this.#hub.retry();
   }
 
   close() {

@@ -288,3 +288,47 @@ test('by a page that is not shown yet nobody is there', async (t) => {
   await world.settle();
   assert.deepEqual([room.holding, world.users()], [true, ['ann']]);
 });
+
+test('a leader that is suspended loses the lead to a tab that is looked at, and follows when it runs again', async (t) => {
+  const world = new World(t);
+  const [leader, tab, hidden] = [await world.tab(), await world.tab(), await world.tab()];
+  const rooms = [];
+  for (const one of [leader, tab, hidden]) rooms.push(await one.room('lobby', { as: 'ann' }));
+  leader.suspend();
+  await world.signIn('lobby', 'bob');
+  assert.deepEqual(rooms[1].seen, ['snapshot 1']);
+  await tab.show();
+  await world.pass(2_500);
+  assert.deepEqual(rooms.slice(1).map(({ state, seen }) => [state, ...seen]), Array(2).fill(['live', 'snapshot 1', 'add bob']));
+  leader.resume();
+  await leader.show();
+  await world.pass(2 * GRACE_MS);
+  await world.signIn('lobby', 'cyd');
+  for (const room of rooms) assert.deepEqual([room.state, ...room.seen], ['live', 'snapshot 1', 'add bob', 'add cyd']);
+  assert.equal(world.sockets.size, 1);
+});
+
+test('a leader that answers keeps the lead, however quiet the room', async (t) => {
+  const world = new World(t);
+  const [leader, tab] = [await world.tab(), await world.tab()];
+  await leader.room('lobby');
+  await tab.room('lobby');
+  const [socket] = world.sockets;
+  for (let i = 0; i < 12; i += 1) {
+    socket.tell({ action: 'alive' });
+    await tab.show();
+    await world.pass(10_000);
+  }
+  assert.deepEqual([...world.sockets], [socket]);
+});
+
+test('a leader that is missed without anybody looking is found silent in time', async (t) => {
+  const world = new World(t);
+  const [leader, tab] = [await world.tab(), await world.tab()];
+  await leader.room('lobby');
+  const room = await tab.room('lobby');
+  leader.suspend();
+  await world.signIn('lobby', 'ann');
+  await world.pass(35_000);
+  assert.deepEqual([room.state, ...room.seen], ['live', 'snapshot 0', 'add ann']);
+});

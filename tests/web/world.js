@@ -21,6 +21,7 @@ export class World {
   answer = null;
   #locks = new Map();
   #channels = new Set();
+  #active;
 
   constructor(t) {
     this.test = t;
@@ -35,7 +36,7 @@ export class World {
       },
       BroadcastChannel: class extends Channel {
         constructor(name) {
-          super(world.#channels, name);
+          super(world.#channels, name, world.#active);
         }
       },
       location: { href: 'http://gateway.test/users' },
@@ -52,11 +53,13 @@ export class World {
     const page = new EventTarget();
     const document = Object.assign(new EventTarget(), { hidden: false });
     const held = new Set();
+    const tab = { suspended: false };
     replace(this.test, 'navigator', locks ? { locks: { request: (...rest) => this.#request(held, ...rest) } } : {});
     replace(this.test, 'addEventListener', page.addEventListener.bind(page));
     replace(this.test, 'document', document);
     const { Room } = await import(`../../web/presently.js?tab=${(tabs += 1)}`);
     const fire = async (target, type, more) => {
+      this.#active = tab;
       target.dispatchEvent(Object.assign(new Event(type), more));
       await this.settle();
     };
@@ -65,6 +68,7 @@ export class World {
       fire: (type, more) => fire(page, type, more),
       show: () => fire(document, 'visibilitychange'),
       room: async (name, options) => {
+        this.#active = tab;
         const room = new Room(name, { url: 'http://gateway.test/', ...options });
         const seen = [];
         for (const type of ['add', 'update', 'del', 'snapshot']) {
@@ -73,6 +77,9 @@ export class World {
         await this.settle();
         return Object.assign(room, { seen });
       },
+      /** The system lets it run no more: it keeps what it holds, and says and hears nothing. */
+      suspend: () => (tab.suspended = true),
+      resume: () => (tab.suspended = false),
       /** Its process ends: what it held is released, and it says nothing. */
       crash: async () => {
         for (const release of held) release();
@@ -159,27 +166,42 @@ export class World {
     for (const socket of this.sockets) if (socket.watched.has(room.name)) socket.tell(event);
   }
 
-  #request(held, name, { signal }, granted) {
-    const lock = this.#locks.get(name) ?? { queue: [] };
-    this.#locks.set(name, lock);
+  /** Web Locks: who waits gets a lock in turn, who steals it at once. */
+  #request(held, name, { signal, steal }, granted) {
+    const queue = this.#locks.get(name) ?? [];
+    this.#locks.set(name, queue);
     return new Promise((resolve, reject) => {
-      const entry = async () => {
-        let release;
-        const released = new Promise((free) => (release = free));
-        held.add(release);
-        await Promise.race([released, granted()]);
-        held.delete(release);
-        lock.queue.shift();
-        lock.queue[0]?.();
-        resolve();
+      const next = (entry) => {
+        const first = queue[0] === entry;
+        if (queue.includes(entry)) queue.splice(queue.indexOf(entry), 1);
+        if (first) queue[0]?.start();
+      };
+      const entry = {
+        async start() {
+          const released = new Promise((free) => (entry.release = free));
+          held.add(entry.release);
+          signal = null; // it is too late to give up
+          await Promise.race([released, granted()]);
+          held.delete(entry.release);
+          next(entry);
+          resolve();
+        },
+        steal() {
+          held.delete(entry.release);
+          queue.shift();
+          reject(new Error('stolen'));
+        },
       };
       signal?.addEventListener('abort', () => {
-        const at = lock.queue.indexOf(entry);
-        if (at > 0) lock.queue.splice(at, 1);
-        reject(signal.reason);
+        if (!signal) return;
+        next(entry);
+        reject(new Error('given up'));
       });
-      lock.queue.push(entry);
-      if (lock.queue.length === 1) queueMicrotask(entry);
+      if (steal) {
+        queue[0]?.steal();
+        queue.unshift(entry);
+      } else queue.push(entry);
+      if (queue[0] === entry) queueMicrotask(() => entry.start());
     });
   }
 }
@@ -194,15 +216,18 @@ class Channel {
   onmessage = null;
   #all;
   #name;
+  #tab;
 
-  constructor(all, name) {
+  constructor(all, name, tab) {
     this.#all = all;
     this.#name = name;
+    this.#tab = tab;
     all.add(this);
   }
 
   postMessage(message) {
-    const others = [...this.#all].filter((other) => other !== this && other.#name === this.#name);
+    if (this.#tab.suspended) return;
+    const others = [...this.#all].filter((other) => other !== this && other.#name === this.#name && !other.#tab.suspended);
     const data = structuredClone(message);
     for (const other of others) queueMicrotask(() => this.#all.has(other) && other.onmessage?.({ data }));
   }
