@@ -24,6 +24,7 @@ use crate::gateway::Gateway;
 use crate::refusal::{Code, Refusal};
 use answer::Answer;
 use call::{Call, Segment, call};
+use page::Module;
 
 /// All routes of the gateway. None rejects: what has no handler is refused by `nothing_here`.
 pub fn routes(gateway: Arc<Gateway>) -> BoxedFilter<(Response,)> {
@@ -40,6 +41,7 @@ pub fn routes(gateway: Arc<Gateway>) -> BoxedFilter<(Response,)> {
         path!("ws").and(call()).then(ws::upgrade).boxed(),
         path!("healthz").and(call()).then(api::health).boxed(),
         path!("users").and(call()).then(page::users).boxed(),
+        path!(Module).and(call()).then(page::module).boxed(),
         path!("assets" / String).and(call()).then(page::asset).boxed(),
         path!("api" / "rooms" / Segment).and(call()).then(api::room).boxed(),
         path!("api" / "rooms").and(call()).then(api::rooms).boxed(),

@@ -1,5 +1,7 @@
 //! The page, and what it is made of.
 
+use std::str::FromStr;
+
 use askama::Template;
 use bytes::Bytes;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -104,9 +106,57 @@ pub async fn asset(file: String, call: Call) -> Answer {
     Ok(tagged(response, etag))
 }
 
+/// A file of the client, as a path names it: always the latest, or by its hash, which is for ever.
+pub struct Module {
+    file: &'static str,
+    by_hash: bool,
+}
+
+/// What pages of any origin may import.
+const MODULES: [&str; 3] = ["presently.js", "presently.d.ts", "presently-room.js"];
+
+impl FromStr for Module {
+    type Err = ();
+
+    fn from_str(path: &str) -> Result<Self, ()> {
+        let named = |file: &&str| *file == path || path.starts_with("presently") && hashed(file) == path;
+        let file = MODULES.into_iter().find(named).ok_or(())?;
+        Ok(Module { file, by_hash: file != path })
+    }
+}
+
+/// The name of a module that says its content: `presently.0f3a….js`.
+fn hashed(file: &str) -> String {
+    let (stem, ending) = file.split_once('.').unwrap_or((file, ""));
+    let hash = Assets::get(file).map(|asset| hash(&asset)).unwrap_or_default();
+    format!("{stem}.{hash}.{ending}")
+}
+
+/// `GET /presently.js` and its like
+pub async fn module(module: Module, call: Call) -> Answer {
+    call.only("GET, HEAD")?;
+    let Module { file, by_hash } = module;
+    let mut response = asset(file.to_owned(), call).await?;
+    let headers = response.headers_mut();
+    // It is public, and importing a module from another origin asks for this.
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    if by_hash {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable"));
+    } else if let Ok(name) = HeaderValue::from_str(&format!("/{}", hashed(file))) {
+        headers.insert(header::CONTENT_LOCATION, name);
+    }
+    if file.ends_with(".ts") {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/typescript"));
+    }
+    Ok(response)
+}
+
+fn hash(asset: &EmbeddedFile) -> String {
+    asset.metadata.sha256_hash().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn etag(asset: &EmbeddedFile) -> HeaderValue {
-    let hash: String = asset.metadata.sha256_hash().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    HeaderValue::from_str(&format!("\"{hash}\"")).unwrap_or(HeaderValue::from_static("\"\""))
+    HeaderValue::from_str(&format!("\"{}\"", hash(asset))).unwrap_or(HeaderValue::from_static("\"\""))
 }
 
 fn tagged(mut response: Response<Bytes>, etag: HeaderValue) -> Response<Bytes> {

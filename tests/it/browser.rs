@@ -1,91 +1,16 @@
-//! The page in a real browser: Chromium, driven through chromedriver. Where one of them is missing, these fail.
+//! The page in a real browser.
 
-use std::{
-    env, fs,
-    path::{Path, PathBuf},
-    process::Stdio,
-    time::Instant,
-};
+use std::{env, fs, path::PathBuf};
 
-use fantoccini::{Client, ClientBuilder, Locator, key::Key, wd::Capabilities};
-use hyper_util::client::legacy::connect::HttpConnector;
-use serde_json::{Value, json};
-use tempfile::TempDir;
-use tokio::{
-    io::{AsyncBufReadExt, BufReader, Lines},
-    process::{Child, ChildStdout, Command},
-    sync::{Mutex, MutexGuard},
-    time::{Duration, sleep},
-};
+use fantoccini::key::Key;
+use serde_json::json;
 
-use crate::harness::{Binary, DEADLINE, within};
+use crate::harness::{Binary, Page, within};
 
-/// Headless, and talking to nobody but the gateway.
-const FLAGS: [&str; 11] = [
-    "--headless=new",
-    "--window-size=1280,900",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
-    "--hide-scrollbars",
-];
 const WITHOUT_SCRIPT: &str = "--blink-settings=scriptEnabled=false";
 
 const USERS: &str = "Array.from(document.querySelectorAll('#users > li'), (li) => li.dataset.user)";
 const STATE: &str = "document.getElementById('state').textContent";
-
-/// One browser at a time: more would take turns on a small machine anyway, and starve the tests beside them.
-static TURN: Mutex<()> = Mutex::const_new(());
-
-/// A chromedriver, and the browsers it starts: they stay in its process group and end with it.
-struct Driver {
-    child: Child,
-    url: String,
-    _stdout: Lines<BufReader<ChildStdout>>,
-}
-
-impl Driver {
-    /// All that it leaves behind on the disk, it leaves in `scratch`.
-    async fn start(scratch: &Path) -> Self {
-        let mut command = Command::new("chromedriver");
-        command.arg("--port=0").env("TMPDIR", scratch);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let spawned = command.process_group(0).kill_on_drop(true).spawn();
-        let mut child = spawned.expect("chromedriver and chromium are installed");
-        let mut stdout = BufReader::new(child.stdout.take().expect("piped")).lines();
-        let url = loop {
-            let line = within("chromedriver's port", stdout.next_line()).await.expect("text");
-            let line = line.expect("chromedriver runs");
-            if let Some((_, port)) = line.split_once("started successfully on port ") {
-                break format!("http://127.0.0.1:{}", port.trim_end_matches('.'));
-            }
-        };
-        Self { child, url, _stdout: stdout }
-    }
-}
-
-impl Drop for Driver {
-    fn drop(&mut self) {
-        let group = self.child.id().map(|id| format!("-{id}"));
-        let killed = group.map(|group| std::process::Command::new("kill").args(["-s", "KILL", "--", &group]).status());
-        if !matches!(killed, Some(Ok(status)) if status.success()) {
-            eprintln!("a browser may have been left behind");
-        }
-    }
-}
-
-/// A browser that shows the page. Its parts end in this order, also when a test panics.
-struct Page {
-    client: Client,
-    _driver: Driver,
-    _scratch: TempDir,
-    _turn: MutexGuard<'static, ()>,
-}
 
 impl Page {
     /// Opens the page and waits until it is live.
@@ -97,66 +22,12 @@ impl Page {
         page
     }
 
-    async fn blank(flags: &[&str]) -> Self {
-        let turn = TURN.lock().await;
-        let scratch = tempfile::tempdir().expect("a directory");
-        let driver = Driver::start(scratch.path()).await;
-        let profile = format!("--user-data-dir={}", scratch.path().join("profile").display());
-        let flags = [&FLAGS, flags, &[profile.as_str()]].concat();
-        let capabilities = Capabilities::from_iter([("goog:chromeOptions".to_owned(), json!({ "args": flags }))]);
-        let mut builder = ClientBuilder::new(HttpConnector::new());
-        let connecting = builder.capabilities(capabilities).connect(&driver.url);
-        let client = within("chromium", connecting).await.expect("chromium starts");
-        Self { client, _driver: driver, _scratch: scratch, _turn: turn }
-    }
-
-    async fn go(&self, url: &str) {
-        within(url, self.client.goto(url)).await.expect("it loads");
-    }
-
-    async fn run(&self, script: &str) -> Value {
-        within(script, self.client.execute(script, vec![])).await.expect("the script runs")
-    }
-
-    async fn get(&self, expression: &str) -> Value {
-        self.run(&format!("return {expression}")).await
-    }
-
-    /// Looks again and again, for as long as anything may take here. While a page is still loading its elements
-    /// are missing and the script fails: that is one more way of not yet.
-    async fn until(&self, what: &str, expression: &str) {
-        let begun = Instant::now();
-        let script = format!("return Boolean({expression})");
-        loop {
-            let seen = within(what, self.client.execute(&script, vec![])).await;
-            if matches!(seen, Ok(Value::Bool(true))) {
-                return;
-            }
-            if begun.elapsed() > DEADLINE {
-                panic!("never {what}: {seen:?}; the page says {}", self.get("document.body.innerText").await);
-            }
-            sleep(Duration::from_millis(20)).await;
-        }
-    }
-
     /// Waits until the list has these, in this order.
     async fn until_users(&self, users: &[&str]) {
         let expected = json!(users).to_string();
         self.until(&expected, &format!("JSON.stringify({USERS}) === {}", json!(expected))).await;
         let count = format!("{} member{}", users.len(), if users.len() == 1 { "" } else { "s" });
         self.until(&count, &format!("document.querySelector('h1').textContent.startsWith({})", json!(count))).await;
-    }
-
-    async fn find(&self, css: &str) -> fantoccini::elements::Element {
-        within(css, self.client.find(Locator::Css(css))).await.expect("it is in the page")
-    }
-
-    async fn click(&self, css: &str) {
-        within(css, self.find(css).await.click()).await.expect("it can be clicked");
-    }
-
-    async fn enter(&self, css: &str, text: &str) {
-        within(css, self.find(css).await.send_keys(text)).await.expect("it takes keys");
     }
 
     /// The page of this window was not loaded again, by whatever happened since [`Page::of`].

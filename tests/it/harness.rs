@@ -1,9 +1,11 @@
 //! What the tests share: gateways to talk to, and clients that model the room they read.
 
 mod binary;
+mod browser;
 mod client;
 mod conn;
 mod mirror;
+mod proxy;
 mod reader;
 mod server;
 mod sse;
@@ -13,9 +15,11 @@ mod websocket;
 use std::time::Duration;
 
 pub use binary::{Binary, Finished};
+pub use browser::Page;
 pub use client::{Client, Held, member_path, quoted};
 pub use conn::{Answer, Body, Conn, raw};
 pub use mirror::{Member, Mirror, Set, offset};
+pub use proxy::Proxy;
 pub use reader::{Reader, Transport};
 pub use server::TestServer;
 pub use sse::{Sse, SseEvent};

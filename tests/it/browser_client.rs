@@ -1,0 +1,351 @@
+//! The client in a real browser: what its tabs share, and how they come and go.
+
+use std::time::Duration;
+
+use fantoccini::wd::WindowHandle;
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use crate::harness::{Binary, Client, Page, Proxy, TestServer, member_path, offset, within};
+
+/// Long enough for a page to come back, short enough to wait for.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// What the events so far were about.
+const SEEN: &str = "JSON.stringify(seen)";
+
+async fn gateway() -> TestServer {
+    TestServer::with(|config| config.grace = GRACE).await
+}
+
+impl Page {
+    /// A browser with one tab, where nothing runs.
+    async fn idle(gateway: &Client) -> Self {
+        let page = Self::blank(&[]).await;
+        page.go(&idle(gateway)).await;
+        page
+    }
+
+    async fn tab(&self, gateway: &Client) -> WindowHandle {
+        let tab = within("a tab", self.client.new_window(true)).await.expect("a tab").handle;
+        self.to(&tab).await;
+        self.go(&idle(gateway)).await;
+        tab
+    }
+
+    async fn this(&self) -> WindowHandle {
+        within("the tab's handle", self.client.window()).await.expect("a tab")
+    }
+
+    async fn to(&self, tab: &WindowHandle) {
+        within("a tab", self.client.switch_to_window(tab.clone())).await.expect("it is there");
+    }
+
+    /// Makes a `room` in this tab, and waits until it is live.
+    async fn room(&self, name: &str, options: Value) {
+        self.make(name, options).await;
+        self.live().await;
+    }
+
+    async fn make(&self, name: &str, options: Value) {
+        let args = format!("{}, {options}", json!(name));
+        let script = "window.seen = []; for (const type of ['add', 'update', 'del', 'snapshot']) \
+             room.addEventListener(type, ({ detail }) => seen.push(`${type} ${detail.user ?? detail.count}`));";
+        let made = format!("window.room = new Room({args}); {script}");
+        self.run(&format!("return import('/presently.js').then(({{ Room }}) => {{ {made} }})")).await;
+    }
+
+    async fn live(&self) {
+        self.until("live", "room.state === 'live' && (!room.as || room.holding)").await;
+    }
+
+    async fn until_seen(&self, seen: &[&str]) {
+        self.until(&json!(seen).to_string(), &format!("{SEEN} === {}", json!(json!(seen).to_string()))).await;
+    }
+}
+
+/// Where a page of the gateway's origin does nothing by itself.
+fn idle(gateway: &Client) -> String {
+    format!("http://{}/healthz", gateway.addr)
+}
+
+/// The connections that hold a user in the lobby, those in their grace too.
+async fn holds(gateway: &Client, user: &str) -> Vec<Value> {
+    let member = gateway.get(&member_path("lobby", user)).await;
+    if member.status == 404 { vec![] } else { member.json()["holds"].as_array().expect("holds").clone() }
+}
+
+/// Waits until one connection holds the user, and none is in its grace any more; which one that is.
+async fn held_by(gateway: &Client, user: &str) -> String {
+    let settled = async {
+        loop {
+            let holds = holds(gateway, user).await;
+            if let [hold] = holds.as_slice()
+                && hold["lost"].is_null()
+            {
+                return hold["connection"].as_str().expect("a connection").to_owned();
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    within(&format!("one connection for {user}"), settled).await
+}
+
+#[tokio::test]
+async fn two_tabs_and_three_rooms_have_one_connection() {
+    let gateway = gateway().await;
+    let page = Page::idle(&gateway).await;
+    let first = page.this().await;
+    page.room("lobby", json!({ "as": "ann", "meta": { "status": "here" } })).await;
+    page.tab(&gateway).await;
+    page.room("hall", json!({})).await;
+    page.room("lobby", json!({ "as": "bob" })).await;
+    assert_eq!(held_by(&gateway, "ann").await, held_by(&gateway, "bob").await);
+    gateway.sign_in("lobby", "cyd").await;
+    page.until_seen(&["snapshot 1", "add bob", "add cyd"]).await;
+    page.to(&first).await;
+    page.until_seen(&["snapshot 1", "add bob", "add cyd"]).await;
+    page.run("room.update({ status: 'away' })").await;
+    page.until_seen(&["snapshot 1", "add bob", "add cyd", "update ann"]).await;
+    assert_eq!(page.get("room.transport").await, json!("websocket"));
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn when_the_leading_tab_is_closed_another_takes_over_without_an_event() {
+    let gateway = gateway().await;
+    let page = Page::idle(&gateway).await;
+    let leader = page.this().await;
+    page.room("lobby", json!({ "as": "ann" })).await;
+    let follower = page.tab(&gateway).await;
+    page.room("lobby", json!({ "as": "ann" })).await;
+    let (before, cursor) = (held_by(&gateway, "ann").await, gateway.cursor("lobby").await);
+    page.to(&leader).await;
+    within("the tab's end", page.client.close_window()).await.expect("it closes");
+    page.to(&follower).await;
+    page.live().await;
+    assert_ne!(held_by(&gateway, "ann").await, before);
+    assert_eq!(gateway.cursor("lobby").await, cursor, "there was no event");
+    gateway.sign_in("lobby", "bob").await;
+    page.until_seen(&["snapshot 1", "add bob"]).await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_tab_that_follows_and_is_closed_is_gone_after_the_grace() {
+    let gateway = gateway().await;
+    let page = Page::idle(&gateway).await;
+    let leader = page.this().await;
+    page.room("lobby", json!({})).await;
+    page.tab(&gateway).await;
+    page.room("lobby", json!({ "as": "ann" })).await;
+    within("the tab's end", page.client.close_window()).await.expect("it closes");
+    page.to(&leader).await;
+    page.until_seen(&["snapshot 0", "add ann", "del ann"]).await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_room_that_a_following_tab_closes_is_left_at_once() {
+    let gateway = TestServer::start().await;
+    let page = Page::idle(&gateway).await;
+    let leader = page.this().await;
+    page.room("lobby", json!({})).await;
+    page.tab(&gateway).await;
+    page.room("lobby", json!({ "as": "ann" })).await;
+    page.run("room.close()").await;
+    page.to(&leader).await;
+    page.until_seen(&["snapshot 0", "add ann", "del ann"]).await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_reload_within_the_grace_is_seen_by_nobody() {
+    let gateway = gateway().await;
+    let page = Page::idle(&gateway).await;
+    page.room("lobby", json!({ "as": "ann" })).await;
+    let (before, cursor) = (held_by(&gateway, "ann").await, gateway.cursor("lobby").await);
+    within("a reload", page.client.refresh()).await.expect("it reloads");
+    page.room("lobby", json!({ "as": "ann" })).await;
+    assert_ne!(held_by(&gateway, "ann").await, before);
+    assert_eq!(gateway.cursor("lobby").await, cursor, "there was no event");
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_page_from_the_back_forward_cache_holds_again_without_an_event() {
+    let gateway = gateway().await;
+    let page = Page::idle(&gateway).await;
+    page.room("lobby", json!({ "as": "ann" })).await;
+    page.run("addEventListener('pageshow', (event) => { window.persisted = event.persisted })").await;
+    let before = held_by(&gateway, "ann").await;
+    page.go(&format!("http://{}/api/rooms", gateway.addr)).await;
+    gateway.sign_in("lobby", "bob").await;
+    within("the way back", page.client.back()).await.expect("there was a page before");
+    page.until_seen(&["snapshot 1", "add bob"]).await;
+    page.live().await;
+    assert_eq!(page.get("window.persisted").await, json!(true), "it came from the cache");
+    assert_ne!(held_by(&gateway, "ann").await, before);
+    page.until_seen(&["snapshot 1", "add bob"]).await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn when_the_gateway_starts_anew_tabs_hold_and_watch_as_before() {
+    let mut gateway = Binary::start(&["--user", "zoe"]).await;
+    let page = Page::idle(&gateway).await;
+    let first = page.this().await;
+    page.room("lobby", json!({ "as": "ann", "meta": { "status": "here" } })).await;
+    let second = page.tab(&gateway).await;
+    page.room("lobby", json!({ "as": "bob" })).await;
+    gateway.signal("KILL").await;
+    gateway.exit().await;
+    page.until("told when it tries again", "room.state === 'waiting' && room.retryAt > 0").await;
+    let addr = gateway.addr.to_string();
+    let gateway = Binary::start_with(&["--listen", &addr], &[]).await;
+    for tab in [&first, &second] {
+        page.to(tab).await;
+        page.live().await;
+        page.until("both there", "[...room.members.keys()].sort().join() === 'ann,bob'").await;
+    }
+    assert_eq!(held_by(&gateway, "ann").await, held_by(&gateway, "bob").await);
+    assert_eq!(page.get("room.members.get('ann').meta").await, json!({ "status": "here" }));
+}
+
+#[tokio::test]
+async fn a_browser_that_is_online_again_connects_at_once_and_without_an_event() {
+    let gateway = gateway().await;
+    let page = Page::idle(&gateway).await;
+    page.room("lobby", json!({ "as": "ann" })).await;
+    let (before, cursor) = (held_by(&gateway, "ann").await, gateway.cursor("lobby").await);
+    page.run("window.online = 0; addEventListener('online', () => { window.online += 1 })").await;
+    page.network(true).await;
+    page.until("offline", "!navigator.onLine").await;
+    page.network(false).await;
+    page.until("online", "window.online === 1").await;
+    let renewed = async { while held_by(&gateway, "ann").await == before {} };
+    within("another connection", renewed).await;
+    page.live().await;
+    assert_eq!(gateway.cursor("lobby").await, cursor, "there was no event");
+    gateway.sign_in("lobby", "bob").await;
+    page.until_seen(&["snapshot 1", "add bob"]).await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn behind_a_proxy_that_breaks_upgrades_it_goes_on_over_sse() {
+    let gateway = gateway().await;
+    let proxy = Proxy::start(&gateway).await;
+    let page = Page::idle(&Client::of(proxy.addr)).await;
+    page.room("lobby", json!({ "as": "ann" })).await;
+    assert_eq!(page.get("room.transport").await, json!("websocket"));
+    let cursor = gateway.cursor("lobby").await;
+    proxy.break_upgrades();
+    page.until("sse", "room.transport === 'sse' && room.state === 'live'").await;
+    gateway.sign_in("lobby", "bob").await;
+    page.until("the event", "seen.at(-1) === 'add bob'").await;
+    assert_eq!(page.get("seen.filter((seen) => seen.startsWith('snapshot')).length").await, json!(1), "from {cursor}");
+    page.run("room.update({ status: 'away' })").await;
+    page.until("said", "room.members.get('ann').meta.status === 'away'").await;
+    page.run("room.leave()").await;
+    page.until("gone", "seen.at(-1) === 'del ann' && !room.holding").await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_hold_that_is_refused_leaves_the_room_live() {
+    let gateway = TestServer::start().await;
+    let page = Page::idle(&gateway).await;
+    page.make("lobby", json!({ "as": ".." })).await;
+    page.until("refused", "room.refusal?.code === 'bad_name'").await;
+    page.until("live", "room.state === 'live' && !room.holding").await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_page_of_an_origin_that_is_not_allowed_is_refused_for_good() {
+    let gateway = TestServer::start().await;
+    let page = Page::blank(&[]).await;
+    page.go(&format!("http://localhost:{}/healthz", gateway.addr.port())).await;
+    let url = format!("http://{}/", gateway.addr);
+    let import = format!("import('{url}presently.js')");
+    let made = "window.room = new Room('lobby', { as: 'ann' })";
+    page.run(&format!("return {import}.then(({{ Room }}) => {{ {made} }})")).await;
+    page.until("refused", "room.state === 'refused' && room.refusal.code === 'cross_site'").await;
+    assert_eq!(gateway.held("lobby").await.users.len(), 0);
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn signed_out_or_kicked_every_tab_stops_holding_and_watches_on() {
+    for query in ["", "?reason=kicked"] {
+        let gateway = gateway().await;
+        let page = Page::idle(&gateway).await;
+        let first = page.this().await;
+        page.room("lobby", json!({ "as": "ann" })).await;
+        let second = page.tab(&gateway).await;
+        page.room("lobby", json!({ "as": "ann" })).await;
+        gateway.send("DELETE", &(member_path("lobby", "ann") + query), &[], "").await.expect(204);
+        for tab in [&first, &second] {
+            page.to(tab).await;
+            page.until("told", "!room.holding && room.as === ''").await;
+            page.until("live", "room.state === 'live'").await;
+        }
+        gateway.sign_in("lobby", "bob").await;
+        page.until_seen(&["snapshot 1", "del ann", "add bob"]).await;
+        page.run("room.join('ann')").await;
+        page.until("back", "room.holding && room.members.has('ann')").await;
+        gateway.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn it_runs_in_a_worker() {
+    let gateway = TestServer::start().await;
+    let page = Page::idle(&gateway).await;
+    let worker = format!(
+        "import {{ Room }} from 'http://{}/presently.js'; \
+         const room = new Room('lobby', {{ as: 'ann' }}); \
+         room.addEventListener('change', () => postMessage([...room.members.keys()].join()));",
+        gateway.addr
+    );
+    let url = format!("URL.createObjectURL(new Blob([{}], {{ type: 'text/javascript' }}))", json!(worker));
+    let told = "onmessage = ({ data }) => { window.told = data }";
+    page.run(&format!("window.worker = new Worker({url}, {{ type: 'module' }}); worker.{told}")).await;
+    page.until("in the room", "window.told === 'ann'").await;
+    gateway.sign_in("lobby", "bob").await;
+    page.until("following", "window.told === 'ann,bob'").await;
+    gateway.stop().await;
+}
+
+/// On the page itself, whose policy forbids style and script in elements.
+#[tokio::test]
+async fn the_element_lists_who_is_there_and_takes_style_from_outside() {
+    let gateway = TestServer::start().await;
+    gateway.sign_in_as("lobby", "<b>ann</b>", &json!({ "status": "away" })).await;
+    let page = Page::blank(&[]).await;
+    page.go(&format!("http://{}/users", gateway.addr)).await;
+    page.run("addEventListener('securitypolicyviolation', (event) => { window.violated = event.violatedDirective })")
+        .await;
+    let element = "const element = document.createElement('presently-room'); window.element = element; \
+                   element.setAttribute('room', 'lobby'); element.setAttribute('as', 'bob'); document.body.prepend(element)";
+    page.run(&format!("return import('/presently-room.js').then(() => {{ {element} }})")).await;
+    let rows = "Array.from(element.shadowRoot.querySelectorAll('li'), (li) => li.textContent).join('|')";
+    page.until("listed", &format!("{rows} === '<b>ann</b>{{\"status\":\"away\"}}|bob'")).await;
+    page.until("live", "element.getAttribute('state') === 'live'").await;
+    assert_eq!(page.get("element.shadowRoot.querySelector('li:last-child').matches('[part~=me]')").await, json!(true));
+    assert_eq!(page.get("getComputedStyle(element.shadowRoot.querySelector('ul')).listStyleType").await, json!("none"));
+    let before = gateway.cursor("lobby").await;
+    page.run("document.querySelector('main').append(element)").await;
+    let after = gateway.sign_in("lobby", "cyd").await;
+    page.until("the third", &format!("{rows}.endsWith('|bob|cyd')")).await;
+    assert_eq!(offset(&after), offset(&before) + 1, "who is moved within the page stays");
+    page.run("element.setAttribute('limit', '1')").await;
+    page.until("the rest counted", "element.shadowRoot.querySelector('[part=more]').textContent === 'and 2 more'")
+        .await;
+    page.run("element.remove()").await;
+    let gone = async { while !holds(&gateway, "bob").await.is_empty() {} };
+    within("bob has left", gone).await;
+    assert_eq!(page.get("window.violated === undefined").await, json!(true));
+    gateway.stop().await;
+}

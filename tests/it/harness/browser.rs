@@ -1,0 +1,161 @@
+//! Chromium, driven through chromedriver. Where one of them is missing, the tests that need them fail.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use fantoccini::elements::Element;
+use fantoccini::wd::{Capabilities, WebDriverCompatibleCommand};
+use fantoccini::{Client, ClientBuilder, Locator};
+use hyper_util::client::legacy::connect::HttpConnector;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::sleep;
+use url::{ParseError, Url};
+use warp::http::Method;
+
+use super::{DEADLINE, within};
+
+/// Headless, and talking to nobody but the gateway.
+const FLAGS: [&str; 11] = [
+    "--headless=new",
+    "--window-size=1280,900",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--hide-scrollbars",
+];
+
+/// One browser at a time: more would take turns on a small machine anyway, and starve the tests beside them.
+static TURN: Mutex<()> = Mutex::const_new(());
+
+/// A chromedriver, and the browsers it starts: they stay in its process group and end with it.
+struct Driver {
+    child: Child,
+    url: String,
+    _stdout: Lines<BufReader<ChildStdout>>,
+}
+
+impl Driver {
+    /// All that it leaves behind on the disk, it leaves in `scratch`.
+    async fn start(scratch: &Path) -> Self {
+        let mut command = Command::new("chromedriver");
+        command.arg("--port=0").env("TMPDIR", scratch);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let spawned = command.process_group(0).kill_on_drop(true).spawn();
+        let mut child = spawned.expect("chromedriver and chromium are installed");
+        let mut stdout = BufReader::new(child.stdout.take().expect("piped")).lines();
+        let url = loop {
+            let line = within("chromedriver's port", stdout.next_line()).await.expect("text");
+            let line = line.expect("chromedriver runs");
+            if let Some((_, port)) = line.split_once("started successfully on port ") {
+                break format!("http://127.0.0.1:{}", port.trim_end_matches('.'));
+            }
+        };
+        Self { child, url, _stdout: stdout }
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        let group = self.child.id().map(|id| format!("-{id}"));
+        let killed = group.map(|group| std::process::Command::new("kill").args(["-s", "KILL", "--", &group]).status());
+        if !matches!(killed, Some(Ok(status)) if status.success()) {
+            eprintln!("a browser may have been left behind");
+        }
+    }
+}
+
+/// A browser with a page in it. Its parts end in this order, also when a test panics.
+pub struct Page {
+    pub client: Client,
+    _driver: Driver,
+    _scratch: TempDir,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Page {
+    pub async fn blank(flags: &[&str]) -> Self {
+        let turn = TURN.lock().await;
+        let scratch = tempfile::tempdir().expect("a directory");
+        let driver = Driver::start(scratch.path()).await;
+        let profile = format!("--user-data-dir={}", scratch.path().join("profile").display());
+        let flags = [&FLAGS, flags, &[profile.as_str()]].concat();
+        let capabilities = Capabilities::from_iter([("goog:chromeOptions".to_owned(), json!({ "args": flags }))]);
+        let mut builder = ClientBuilder::new(HttpConnector::new());
+        let connecting = builder.capabilities(capabilities).connect(&driver.url);
+        let client = within("chromium", connecting).await.expect("chromium starts");
+        Self { client, _driver: driver, _scratch: scratch, _turn: turn }
+    }
+
+    pub async fn go(&self, url: &str) {
+        within(url, self.client.goto(url)).await.expect("it loads");
+    }
+
+    pub async fn run(&self, script: &str) -> Value {
+        within(script, self.client.execute(script, vec![])).await.expect("the script runs")
+    }
+
+    pub async fn get(&self, expression: &str) -> Value {
+        self.run(&format!("return {expression}")).await
+    }
+
+    /// Looks again and again, for as long as anything may take here. While a page is still loading its elements
+    /// are missing and the script fails: that is one more way of not yet.
+    pub async fn until(&self, what: &str, expression: &str) {
+        let begun = Instant::now();
+        let script = format!("return Boolean({expression})");
+        loop {
+            let seen = within(what, self.client.execute(&script, vec![])).await;
+            if matches!(seen, Ok(Value::Bool(true))) {
+                return;
+            }
+            if begun.elapsed() > DEADLINE {
+                panic!("never {what}: {seen:?}; the page says {}", self.get("document.body.innerText").await);
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    pub async fn find(&self, css: &str) -> Element {
+        within(css, self.client.find(Locator::Css(css))).await.expect("it is in the page")
+    }
+
+    pub async fn click(&self, css: &str) {
+        within(css, self.find(css).await.click()).await.expect("it can be clicked");
+    }
+
+    pub async fn enter(&self, css: &str, text: &str) {
+        within(css, self.find(css).await.send_keys(text)).await.expect("it takes keys");
+    }
+
+    /// Takes the browser off the network, or puts it back.
+    pub async fn network(&self, offline: bool) {
+        within("the network", self.client.issue_cmd(Network { offline })).await.expect("chromedriver does it");
+    }
+}
+
+/// chromedriver's own command.
+#[derive(Debug)]
+struct Network {
+    offline: bool,
+}
+
+impl WebDriverCompatibleCommand for Network {
+    fn endpoint(&self, base: &Url, session: Option<&str>) -> Result<Url, ParseError> {
+        base.join(&format!("session/{}/chromium/network_conditions", session.unwrap_or_default()))
+    }
+
+    fn method_and_body(&self, _: &Url) -> (Method, Option<String>) {
+        let conditions = json!({ "offline": self.offline, "latency": 0, "throughput": -1 });
+        (Method::POST, Some(json!({ "network_conditions": conditions }).to_string()))
+    }
+}

@@ -1,0 +1,88 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { test } from 'node:test';
+
+import { Members } from '../../web/presently.js';
+import { World } from './world.js';
+
+const golden = (name) => JSON.parse(readFileSync(new URL(`../wire/${name}.json`, import.meta.url), 'utf8'));
+
+/** By entries: an object made here would take `__proto__` for its prototype. */
+const set = (members) => [...members].map(([user, { meta, joined }]) => [user, { meta, joined }]).sort();
+
+test('a reader comes to the set and the cursor of the story, frame by frame', () => {
+  const members = new Members();
+  for (const { about, frame, users, cursor } of golden('story')) {
+    members.apply(frame);
+    assert.deepEqual(set(members.map), set(Object.entries(users)), about);
+    assert.equal(members.cursor, cursor, about);
+    for (const [user, member] of members.map) assert.deepEqual(Object.keys(member), ['user', 'meta', 'joined'], user);
+  }
+});
+
+test('the frame that stands for several parts has all of them, and leads to the same set', () => {
+  const [members, other] = [new Members(), new Members()];
+  for (const { about, frame, users, cursor } of golden('story')) {
+    const done = members.apply(frame);
+    if (done) other.apply(done.whole);
+    assert.deepEqual(set(other.map), set(Object.entries(users)), about);
+    assert.equal(other.cursor, cursor, about);
+  }
+});
+
+test('events say what changed, those of changes too', () => {
+  const members = new Members();
+  const told = golden('story').map(({ frame }) => members.apply(frame)?.events ?? []);
+  const changes = told[golden('story').findIndex(({ frame }) => frame.cursor === 'k3f.40')];
+  assert.deepEqual(changes, [
+    { type: 'del', detail: { user: 'yay', reason: 'closed' } },
+    { type: 'update', detail: { user: 'ann', meta: { status: 'here' }, joined: '2026-11-22T05:53:00Z' } },
+    { type: 'add', detail: { user: 'bob', meta: {}, joined: '2026-11-22T05:53:08Z' } },
+  ]);
+  const [added, gone] = [told[2], told[7]];
+  assert.deepEqual(added, [{ type: 'add', detail: { user: 'ann', meta: {}, joined: '2026-11-22T05:53:00Z' } }]);
+  assert.deepEqual(gone, [{ type: 'del', detail: { user: 'yay', reason: 'signed_out' } }]);
+});
+
+test('a part that does not follow is not taken, nor an update of who is not there', () => {
+  const members = new Members();
+  const part = { action: 'snapshot', room: 'lobby', cursor: 'k3f.9', count: 0, part: 0, last: false, users: [] };
+  assert.throws(() => members.apply({ ...part, part: 1 }));
+  members.apply(part);
+  assert.throws(() => members.apply({ ...part, part: 2 }));
+  assert.throws(() => members.apply({ ...part, part: 1, cursor: 'k3f.10' }));
+  members.apply({ ...part, part: 1, last: true });
+  assert.throws(() => members.apply({ ...part, part: 2, last: true }));
+  assert.throws(() => members.apply({ action: 'update', room: 'lobby', cursor: 'k3f.10', user: 'ann', meta: {} }));
+});
+
+test('where only the place is known, events move it and a snapshot brings the set', () => {
+  const members = new Members();
+  const add = { action: 'add', room: 'lobby', cursor: 'k3f.5', user: 'ann', meta: {}, joined: '2026-11-22T05:53:00Z' };
+  assert.equal(members.apply(add), null, 'without a place there is nothing to add to');
+  members.cursor = 'k3f.4';
+  assert.deepEqual(members.apply(add).events, []);
+  assert.equal(members.cursor, 'k3f.5');
+  assert.equal(members.map.size, 0);
+  assert.equal(members.complete, false);
+  members.apply({ action: 'snapshot', room: 'lobby', cursor: 'k3f.5', count: 1, part: 0, last: true, users: [add] });
+  assert.equal(members.complete, true);
+  assert.equal(members.map.size, 1);
+});
+
+/** The fake stands for the gateway in what follows, so it has to keep to the same golden messages. */
+test('the gateway of these tests answers the golden messages, as far as it judges them', async (t) => {
+  const world = new World(t);
+  const socket = new WebSocket('ws://gateway.test/ws?alive=1');
+  const answers = [];
+  socket.onmessage = ({ data }) => answers.push(JSON.parse(data));
+  await world.settle();
+  for (const { about, says, answer } of golden('messages')) {
+    if (/^bad_/.test(answer.code)) continue;
+    answers.length = 0;
+    socket.send(JSON.stringify(says));
+    await world.settle();
+    const [{ message, ...given }] = answers.filter(({ action }) => action === 'ok' || action === 'refused');
+    assert.deepEqual(given, answer, `${about}: ${message}`);
+  }
+});

@@ -1,0 +1,167 @@
+/**
+ * Who is in a room right now, live.
+ *
+ * ```js
+ * import { Room } from '/presently.js';
+ *
+ * const room = new Room('lobby', { as: 'ann', meta: { status: 'here' } });
+ * room.addEventListener('change', () => render([...room.members.values()]));
+ * room.addEventListener('state', () => show(room.state, room.retryAt));
+ *
+ * for await (const { type, detail } of room) {
+ *   if (type === 'add') greet(detail.user);
+ * }
+ * ```
+ *
+ * The set follows the gateway's over a WebSocket, or over SSE where a proxy breaks WebSockets. It comes back by itself
+ * after whatever cut it off, from where it stood. All tabs of an origin share one connection, where the browser has Web
+ * Locks and BroadcastChannel (on HTTPS and localhost); elsewhere each has its own.
+ *
+ * A tab that is closed or that the browser freezes is gone a few seconds later. One in the back-forward cache is gone,
+ * too, and live again when somebody comes back to it.
+ *
+ * It runs in browsers, in workers, and in Node 20, Deno and Bun, there with `url`. Over SSE, each room (and each user held
+ * in it) takes a connection of its own, of which browsers open six per host on HTTP/1.1.
+ */
+
+/** What the application says of a member: a JSON object of at most 1 KiB. */
+export type Meta = Record<string, unknown>;
+
+/** A user as present in a room. Members are replaced by events and never changed: compare them by identity. */
+export interface Member {
+  readonly user: string;
+  readonly meta: Readonly<Meta>;
+  /** When they came: RFC 3339, UTC. */
+  readonly joined: string;
+}
+
+/** Why a member went. Others than these may come. */
+export type Reason = 'signed_out' | 'closed' | 'timeout' | 'expired' | 'kicked' | (string & {});
+
+/** Who went, and why. */
+export interface Gone {
+  readonly user: string;
+  readonly reason: Reason;
+}
+
+/**
+ * - `connecting`: on the way, from the start or after waiting
+ * - `live`: the set is the gateway's
+ * - `waiting`: lost; the next try is at `retryAt`
+ * - `refused`: `refusal` says why. It doesn't try again by itself, unless the refusal was of the kind that passes
+ */
+export type State = 'connecting' | 'live' | 'waiting' | 'refused';
+
+/** Why the gateway said no: `code` is one of PROTOCOL's, `message` is for people. */
+export interface Refusal {
+  readonly code: string;
+  readonly message: string;
+}
+
+export interface RoomEventMap {
+  /** Somebody came. */
+  add: CustomEvent<Member>;
+  /** A member's `meta` changed. */
+  update: CustomEvent<Member>;
+  /** Somebody went. */
+  del: CustomEvent<Gone>;
+  /** The set was replaced as a whole: whoever keeps something beside it starts over from `members`. */
+  snapshot: CustomEvent<{ readonly count: number }>;
+  /** Something changed in `members`: at most once a frame, for drawing. */
+  change: CustomEvent<null>;
+  /** Something changed in `state`, `retryAt`, `refusal`, `transport` or `holding`. */
+  state: CustomEvent<{ readonly state: State }>;
+  /** `close()` was called. */
+  close: CustomEvent<null>;
+}
+
+export interface RoomOptions {
+  /** Holds this user in the room while this page is there. Without it the room is only watched. */
+  as?: string;
+  /** What is said of `as`. Left out, what is known of them stays. */
+  meta?: Meta;
+  /**
+   * The gateway's base, absolute or relative to the page. By default the origin that this module came from. Where that is
+   * not the page's own, the gateway has to allow the page's (`--allow-origin`), and only WebSockets get through.
+   */
+  url?: string | URL;
+  /** Names who holds, a UUID: who comes back with the same takes the older hold's place. By default one per page load. */
+  client?: string;
+  /** A cursor to go on from, with the `members` at it: what a page was served with need not be sent again. */
+  since?: string;
+  members?: Iterable<Member>;
+  /** `auto` is a WebSocket, and SSE where WebSockets fail while HTTP works. */
+  transport?: 'auto' | 'websocket' | 'sse';
+  /** Whether tabs share a connection. Rooms of one page then share one, too. */
+  share?: boolean;
+}
+
+/** The events that iterating gives: those that lead from one set to the next. */
+export type Change = {
+  [K in 'add' | 'update' | 'del' | 'snapshot']: RoomEventMap[K] & { readonly type: K };
+}['add' | 'update' | 'del' | 'snapshot'];
+
+/**
+ * A room, followed from when it is made until `close()`.
+ *
+ * Iterating starts with a `snapshot` if the set is known already, and ends with `close()`. Who falls 10,000 events behind
+ * gets one `snapshot` in their place.
+ */
+export class Room extends EventTarget implements AsyncIterable<Change> {
+  constructor(name: string, options?: RoomOptions);
+
+  readonly name: string;
+  /** Whom this room holds, or wants to; '' when it only watches. */
+  readonly as: string;
+  /** The set, always whole: large snapshots and changes are applied at once. It is for reading, and stays the same Map. */
+  readonly members: ReadonlyMap<string, Member>;
+  readonly count: number;
+  /** Where the set stands in the room's order of events; '' while nothing is known. */
+  readonly cursor: string;
+  readonly state: State;
+  /** When `waiting`: the time of the next try, as `Date.now()` tells it. Otherwise 0. */
+  readonly retryAt: number;
+  /** Why the room, or the hold of `as`, was refused. A room whose hold was refused may well be `live`. */
+  readonly refusal: Refusal | null;
+  /** What the connection speaks, whichever tab has it; '' when there is none. */
+  readonly transport: 'websocket' | 'sse' | '';
+  /** Whether the gateway holds `as` for this page. False from when others sign `as` out or kick them. */
+  readonly holding: boolean;
+
+  /** Says something else of `as`. What was wrong with it, if anything, is in `refusal`. */
+  update(meta: Meta): void;
+  /** Holds a user, also after being signed out; whoever was held before leaves. */
+  join(user: string, meta?: Meta): void;
+  /** Ends the hold at once and goes on watching. */
+  leave(): void;
+  /** Tries again now, also after a refusal. */
+  retry(): void;
+  /**
+   * Leaves at once, and stops watching. A page that goes away needs no call, and shouldn't make one: it is held for a few
+   * seconds longer, so that a reload is seen by nobody.
+   */
+  close(): void;
+
+  [Symbol.asyncIterator](): AsyncIterator<Change>;
+
+  addEventListener<K extends keyof RoomEventMap>(
+    type: K,
+    listener: (this: Room, event: RoomEventMap[K]) => unknown,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
+  addEventListener(
+    type: string,
+    listener: EventListenerOrEventListenerObject | null,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
+  removeEventListener<K extends keyof RoomEventMap>(
+    type: K,
+    listener: (this: Room, event: RoomEventMap[K]) => unknown,
+    options?: boolean | EventListenerOptions,
+  ): void;
+  removeEventListener(
+    type: string,
+    listener: EventListenerOrEventListenerObject | null,
+    options?: boolean | EventListenerOptions,
+  ): void;
+}
