@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bench::board::Board;
 use crate::bench::options::Transport;
-use crate::bench::reader::{Reader, Visit};
+use crate::bench::reader::{Joins, Reader, Visit};
 use crate::bench::sight::Sight;
 use crate::bench::target::Target;
 use crate::bench::trouble::Trouble;
@@ -39,6 +39,9 @@ pub struct Crowd {
     tasks: Vec<JoinHandle<()>>,
     stop: CancellationToken,
     reads: watch::Sender<bool>,
+    joins: watch::Sender<Option<Instant>>,
+    /// From one reader's join to the next, if they join.
+    pause: Option<Duration>,
     _ends: oneshot::Sender<()>,
 }
 
@@ -60,6 +63,8 @@ impl Crowd {
             tasks: Vec::new(),
             stop,
             reads: watch::Sender::new(true),
+            joins: watch::Sender::new(None),
+            pause: None,
             _ends: ends,
         })
     }
@@ -116,7 +121,19 @@ impl Crowd {
             turn: None,
             start: start.clone(),
             reads: reader.is_slow().then(|| self.reads.subscribe()),
+            joins: self.pause.map(|pause| Joins { start: self.joins.subscribe(), pause }),
         }
+    }
+
+    /// Has all readers that connect from now on join within `time`, once they are told to.
+    pub fn will_join_within(&mut self, time: Duration) {
+        self.pause = Some(time / self.readers.len().max(1) as u32);
+    }
+
+    /// Has all readers join.
+    pub fn join(&mut self) {
+        self.pause = None;
+        self.joins.send_replace(Some(Instant::now()));
     }
 
     /// Cuts all connections at once, by resets.

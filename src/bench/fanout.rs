@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use crate::bench::board::Class;
-use crate::bench::publisher::{Plan, Turn, publish};
+use crate::bench::process::Usage;
+use crate::bench::publisher::{Plan, Published, Turn, publish};
 use crate::bench::stage::{Head, Stage};
 use crate::bench::trouble::Trouble;
 
@@ -27,6 +28,17 @@ pub async fn deliver(stage: &mut Stage, plan: Plan) -> Result<Head, Trouble> {
     stage.progress.arrivals("publishing", plan.events_expected() * readers);
     let (began, before) = (Instant::now(), stage.usage());
     let published = publish(stage, plan).await?;
+    report(stage, published, began, before).await
+}
+
+/// Waits until everybody has what was published since a moment, and reports; where the room then stands.
+pub async fn report(
+    stage: &mut Stage,
+    published: Published,
+    began: Instant,
+    before: Option<Usage>,
+) -> Result<Head, Trouble> {
+    let readers = stage.crowd.readers.len() as u64;
     let head = stage.caught_up().await?;
     let after = stage.usage();
     let took = stage.crowd.last().unwrap_or(began).saturating_duration_since(began);

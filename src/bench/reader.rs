@@ -1,16 +1,17 @@
 //! One reader: a connection over either transport, and what it sees.
 
 use std::cell::RefCell;
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::time::sleep_until;
 
 use crate::bench::board::{Board, Class, count};
 use crate::bench::caller::Head;
@@ -49,6 +50,28 @@ pub struct Visit {
     pub start: watch::Receiver<bool>,
     /// For a reader that is to be slow: it reads while it says `true`.
     pub reads: Option<watch::Receiver<bool>>,
+    /// For a reader that is to join: when.
+    pub joins: Option<Joins>,
+}
+
+/// When all readers of a crowd join the room that they watch, one after the other.
+#[derive(Clone, Debug)]
+pub struct Joins {
+    /// The first one's time, once it is known.
+    pub start: watch::Receiver<Option<Instant>>,
+    /// From one to the next.
+    pub pause: Duration,
+}
+
+/// Waits until it is reader number `index`'s turn to join, if it ever is.
+async fn turn_to_join(joins: &mut Option<Joins>, index: usize) {
+    let Some(Joins { start, pause }) = joins else {
+        return pending().await;
+    };
+    match start.wait_for(Option::is_some).await.ok().and_then(|start| *start) {
+        Some(start) => sleep_until((start + *pause * index as u32).into()).await,
+        None => pending().await,
+    }
 }
 
 /// What one read came to.
@@ -104,12 +127,29 @@ impl Reader {
             {
                 return Ok("it was told to stop".into());
             }
-            match poll_fn(|cx| self.poll_turn(cx, &mut stream, &mut frames)).await {
+            let turn = tokio::select! {
+                turn = poll_fn(|cx| self.poll_turn(cx, &mut stream, &mut frames)) => turn,
+                () = turn_to_join(&mut visit.joins, self.index) => {
+                    visit.joins = None;
+                    Turn::More(self.join(&visit.room))
+                }
+            };
+            match turn {
                 Turn::More(reply) if reply.is_empty() => {}
                 Turn::More(reply) => stream.write_all(&reply).await.map_err(|error| error.to_string())?,
                 Turn::Ended(why) => return Ok(why),
             }
         }
+    }
+
+    /// The message by which it joins the room, as a user of its own.
+    fn join(&self, room: &str) -> Vec<u8> {
+        let user = self.board.fresh(1).start;
+        let text = format!(r#"{{"action":"join","room":"{room}","user":"u{user}","ref":{user}}}"#);
+        self.board.sending(user, false);
+        let mut frame = vec![0x81, 0x80 | text.len() as u8, 0, 0, 0, 0];
+        frame.extend_from_slice(text.as_bytes());
+        frame
     }
 
     fn request(&self, visit: &Visit) -> String {

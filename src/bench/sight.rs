@@ -89,6 +89,8 @@ impl Sight {
                 self.stand_at(action);
                 self.whole = Some(now);
             }
+            // The answer to a join: what comes of it is an event.
+            [b'o', b'k', ..] => {}
             [b'r', b'e', b'f', ..] => self.ended = Some(format!("refused: {}", String::from_utf8_lossy(object))),
             _ => self.broken = Some(format!("an object without a place came: {}", String::from_utf8_lossy(object))),
         }

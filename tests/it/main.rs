@@ -22,3 +22,4 @@ mod shutdown;
 mod slow;
 mod streams;
 mod supervision;
+mod wire;

@@ -57,10 +57,16 @@ impl Talker {
     pub async fn ask(&mut self, mut message: Value) -> Value {
         self.asked += 1;
         message["ref"] = json!(self.asked);
-        self.send(&message).await;
+        self.ask_as_is(&message).await
+    }
+
+    /// Sends a message that has a `ref`, and waits for the answer.
+    pub async fn ask_as_is(&mut self, message: &Value) -> Value {
+        self.send(message).await;
         loop {
             let frame = self.read().await.expect("an answer");
-            if frame["ref"] == self.asked {
+            let answers = frame["action"] == "ok" || frame["action"] == "refused";
+            if answers && frame.get("ref") == message.get("ref") {
                 return frame;
             }
             self.heard.push_back(frame);

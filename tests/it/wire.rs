@@ -1,0 +1,108 @@
+//! The messages that both sides are held to, `tests/wire/`: the browser code's tests read the same files.
+
+use presently::event::{Change, Cursor, Event, Reason};
+use presently::hold::{Hold, Holds};
+use presently::meta::Meta;
+use presently::name::Name;
+use presently::roster::{Member, Roster};
+use presently::snapshot::{Next, Snapshot};
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::harness::{Talker, TestServer, offset};
+
+#[derive(Deserialize)]
+struct Told {
+    about: String,
+    frame: Box<RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Asked {
+    about: String,
+    says: Value,
+    answer: Value,
+}
+
+fn story() -> Vec<Told> {
+    serde_json::from_str(include_str!("../wire/story.json")).expect("a story")
+}
+
+fn name(told: &Value, key: &str) -> Name {
+    told[key].as_str().expect(key).parse().expect("a name")
+}
+
+fn member(told: &Value) -> Member {
+    let joined = humantime::parse_rfc3339(told["joined"].as_str().expect("joined")).expect("a time");
+    let joined = joined.duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs();
+    let meta = Meta::from_value(told["meta"].clone()).expect("an object");
+    Member { user: name(told, "user"), meta, joined }
+}
+
+fn reason(told: &Value) -> Reason {
+    match told["reason"].as_str().expect("a reason") {
+        "signed_out" => Reason::SignedOut,
+        "closed" => Reason::Closed,
+        "timeout" => Reason::Timeout,
+        "expired" => Reason::Expired,
+        "kicked" => Reason::Kicked,
+        other => panic!("no reason: {other}"),
+    }
+}
+
+/// What the gateway makes of it: the same bytes, or nothing where the story tells of what it never sends.
+fn encoded(told: &Value) -> Option<String> {
+    let cursor: Cursor = told["cursor"].as_str()?.parse().expect("a cursor");
+    let change = match told["action"].as_str().expect("an action") {
+        "add" => Change::Add(member(told)),
+        "update" => Change::Update(name(told, "user"), Meta::from_value(told["meta"].clone()).expect("an object")),
+        "del" => Change::Del(name(told, "user"), reason(told)),
+        "snapshot" if told["part"] == 0 && told["last"] == true => {
+            let mut roster = Roster::default();
+            for user in told["users"].as_array().expect("users") {
+                roster.put(member(user), Holds::of(Hold::SignIn(None)));
+            }
+            return Some(Snapshot::new(name(told, "room"), cursor, roster).part(Next::default()).json);
+        }
+        _ => return None,
+    };
+    Some(Event::new(&name(told, "room"), cursor, change).json().to_owned())
+}
+
+/// Fields that no gateway sends yet, by which the story shows that a reader ignores what it does not know.
+fn is_of_the_future(told: &Value) -> bool {
+    let known = ["action", "room", "cursor", "user", "meta", "joined", "reason", "count", "part", "last", "users"];
+    told.as_object().expect("an object").keys().any(|key| !known.contains(&key.as_str()))
+}
+
+#[test]
+fn the_story_is_told_as_the_gateway_tells_it() {
+    let mut checked = 0;
+    for Told { about, frame } in story() {
+        let told: Value = serde_json::from_str(frame.get()).expect("an object");
+        if let Some(encoded) = encoded(&told).filter(|_| !is_of_the_future(&told)) {
+            assert_eq!(frame.get(), encoded, "{about}");
+            checked += 1;
+        }
+    }
+    assert!(checked > 10, "{checked} frames are few");
+}
+
+#[tokio::test]
+async fn every_message_is_answered_as_written() {
+    let server = TestServer::start().await;
+    let mut talker = Talker::open(server.addr, "").await;
+    let asked: Vec<Asked> = serde_json::from_str(include_str!("../wire/messages.json")).expect("messages");
+    assert!(asked.len() > 10);
+    for Asked { about, says, answer: expected } in asked {
+        let mut answer = talker.ask_as_is(&says).await;
+        let text = answer.as_object_mut().expect("an object");
+        text.remove("message");
+        text.remove("field");
+        if let Some(cursor) = text.get_mut("cursor") {
+            *cursor = format!("k3f.{}", offset(cursor.as_str().expect("a cursor"))).into();
+        }
+        assert_eq!(answer, expected, "{about}: {says}");
+    }
+}
