@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Mirror, Parting, Reader, Sse, Talker, TestServer, Transport, member_path, within};
+use crate::harness::{Client, Conn, Mirror, Parting, Reader, Sse, Talker, TestServer, Transport, member_path, within};
 
 const CLIENT: &str = "0192f0c1-2d3e-7a4b-8c5d-6e7f8091a2b3";
 const OTHER: &str = "0192f0c1-2d3e-7a4b-8c5d-6e7f8091a2b4";
@@ -381,4 +381,43 @@ async fn heads_prefetches_and_other_sites_hold_nobody() {
         server.send("GET", path, &[header], "").await.expect(403);
     }
     assert!(!server.is_present("lobby", "ann").await);
+}
+
+/// centrifuge-dart #89: a room that all enter at once threw most of them out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_storm_of_joins_throws_nobody_out() {
+    const CROWD: usize = 200;
+    let server = TestServer::start().await;
+    let gathering = (0..CROWD).map(|n| {
+        let addr = server.addr;
+        tokio::spawn(async move {
+            let conn = Conn::open(addr).await;
+            Reader::with(
+                conn,
+                Transport::Ws,
+                Mirror::of("lobby"),
+                &format!("client={}", uuid::Uuid::from_u128(n as u128)),
+            )
+            .await
+            .begun()
+            .await
+        })
+    });
+    let mut crowd = Vec::new();
+    for reader in gathering.collect::<Vec<_>>() {
+        crowd.push(within("a reader", reader).await.expect("no panic"));
+    }
+    let joining = crowd.into_iter().enumerate().map(|(n, mut reader)| {
+        tokio::spawn(async move {
+            reader.does(json!({"action": "join", "room": "lobby", "user": format!("u{n}")})).await;
+            reader.until("everybody", |mirror| mirror.users.len() == CROWD).await;
+            reader
+        })
+    });
+    let mut all = Vec::new();
+    for reader in joining.collect::<Vec<_>>() {
+        all.push(within("everybody", reader).await.expect("no panic"));
+    }
+    let held = server.held("lobby").await;
+    assert!(all.iter().all(|reader| reader.mirror.users == held.users));
 }
