@@ -545,8 +545,9 @@ const hubs = new Map();
 /**
  * All rooms of this page, and the one line of all its origin's pages: one of them leads, and has it.
  *
- * Tabs ask the leader (`{ ask, tab, … }`). It tells one of them (`to`) or all: who leads, how the `line` is, frames,
- * and what became of a `hold` or was `refused`. A frame says the cursor it is `from`, so that who missed one notices.
+ * Tabs ask the leader (`{ ask, tab, … }`). It tells one of them (`to`) or all: that it leads, how the `line` is, frames,
+ * and what became of a `hold` or was `refused`. A frame says the cursor it is `from`, so that who missed one notices. All
+ * say who they are `by`: a leader that was suspended doesn't know yet that another took its place.
  */
 class Hub {
   #id;
@@ -560,6 +561,7 @@ class Hub {
   #ready = false;
   #heard;
   #looking;
+  #leader;
   #line = null;
   #wants = null;
   #tabs;
@@ -629,6 +631,7 @@ class Hub {
   async start(steal = false) {
     if (this.#stopping) return;
     this.#id = uuid();
+    this.#leader = null;
     this.#stopping = new AbortController();
     const { signal } = this.#stopping;
     const { document } = globalThis;
@@ -668,12 +671,11 @@ class Hub {
    * the lead to a tab that is looked at.
    */
   look() {
-    if (this.#wants) return this.#line.hurry();
+    if (!this.#stopping) return;
     const [heard, { signal }] = [this.#heard, this.#stopping];
     const missed = () => this.#ready && !this.#wants && this.#heard === heard && !globalThis.document?.hidden;
     this.#ask({ ask: 'hurry' });
     setTimeout(() => !signal.aborted && missed() && this.#restart(true), CHANCE_MS);
-    return null;
   }
 
   #restart(steal) {
@@ -728,6 +730,7 @@ class Hub {
   /* What the leader does about it. */
 
   #lead() {
+    this.#leader = this.#id;
     this.#wants = new Wants();
     this.#tabs = new Set([this.#id]);
     this.#asked = new Map();
@@ -737,7 +740,7 @@ class Hub {
       frame: (frame) => this.#frame(frame),
       status: (line) => this.#tell({ line }),
     });
-    this.#tell({ leader: this.#id });
+    this.#post({ leader: true });
     this.#askAll();
     this.#line.start();
   }
@@ -847,7 +850,7 @@ class Hub {
     const done = this.#apply(feed, frame, (error) => this.#line.distrust(error));
     if (!done) return null;
     // Copying a large set costs, so that it is only done for somebody.
-    if (this.#wants.watchedByOthers(this.#id, feed.room)) this.#channel.postMessage({ room: feed.room, frame: done.whole, from });
+    if (this.#wants.watchedByOthers(this.#id, feed.room)) this.#post({ room: feed.room, frame: done.whole, from });
     for (const event of done.events) this.#follow(feed.room, event, done.whole.cursor);
     return this.#applied(feed, done.events);
   }
@@ -909,16 +912,22 @@ class Hub {
 
   /* What tabs are told. */
 
+  #post(message) {
+    this.#channel?.postMessage({ ...message, by: this.#id });
+  }
+
   #tell(message) {
-    if (message.to !== this.#id) this.#channel?.postMessage(message);
-    this.#hear(message);
+    if (message.to !== this.#id) this.#post(message);
+    this.#hear({ ...message, by: this.#id });
   }
 
   #hear(message) {
     if (message.ask) return this.#wants && this.#serve(message);
+    if (message.leader || !this.#leader) this.#leader = message.by;
+    if (message.by !== this.#leader) return null;
     this.#heard = { at: Date.now() };
     if (message.to && message.to !== this.#id) return null;
-    if (message.leader && message.leader !== this.#id) this.#askAll();
+    if (message.leader) this.#askAll();
     if (message.line) this.#told(message.line);
     if (message.frame) this.#take(message);
     if (message.hold) this.#each(message.hold.room, (seat) => seat.tell('hold', message.hold));

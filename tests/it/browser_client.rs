@@ -131,6 +131,34 @@ async fn when_the_leading_tab_is_closed_another_takes_over_without_an_event() {
     gateway.stop().await;
 }
 
+/// As a system does that suspends tabs which nobody sees, while they hold their locks.
+#[tokio::test]
+async fn a_leading_tab_that_hangs_loses_the_lead_to_one_that_is_looked_at() {
+    let gateway = gateway().await;
+    let page = Page::idle(&gateway).await;
+    let leader = page.this().await;
+    page.room("lobby", json!({})).await;
+    let follower = page.tab(&gateway).await;
+    page.room("lobby", json!({ "as": "bob" })).await;
+    let before = held_by(&gateway, "bob").await;
+    page.to(&leader).await;
+    let hang = "const end = Date.now() + 6_000; while (Date.now() < end);";
+    page.run(&format!("window.hang = new BroadcastChannel('hang'); hang.onmessage = () => {{ {hang} }}")).await;
+    page.to(&follower).await;
+    page.run("new BroadcastChannel('hang').postMessage(null)").await;
+    page.run("document.dispatchEvent(new Event('visibilitychange'))").await;
+    let cursor = gateway.cursor("lobby").await;
+    let after = gateway.sign_in("lobby", "cyd").await;
+    page.until("the event", "seen.at(-1) === 'add cyd'").await;
+    page.to(&leader).await;
+    page.until_seen(&["snapshot 0", "add bob", "add cyd"]).await;
+    page.live().await;
+    assert_ne!(held_by(&gateway, "bob").await, before, "it is the other tab's connection");
+    assert_eq!(offset(&after), offset(&cursor) + 1);
+    assert_eq!(gateway.cursor("lobby").await, after, "there was no other event");
+    gateway.stop().await;
+}
+
 #[tokio::test]
 async fn a_tab_that_follows_and_is_closed_is_gone_after_the_grace() {
     let gateway = gateway().await;

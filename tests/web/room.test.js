@@ -104,8 +104,7 @@ test('after a loss it comes back where it was, holding whom it held with what wa
   const room = await tab.room('lobby', { as: 'ann', meta: { status: 'here' } });
   const other = await tab.room('lobby');
   await world.signIn('lobby', 'ann', { status: 'away' });
-  for (const socket of world.sockets) socket.cut(1006, '');
-  await world.settle();
+  await world.cut();
   assert.equal(room.state, 'waiting');
   assert.equal(room.retryAt, Date.now() + 500);
   await world.signIn('lobby', 'bob');
@@ -122,15 +121,12 @@ test('what was said when the connection was lost is said again, and does not hid
   const world = new World(t);
   const tab = await world.tab();
   const room = await tab.room('lobby', { as: 'ann', meta: { status: 'here' } });
-  const cut = () => {
-    for (const socket of world.sockets) socket.cut(1006, '');
-  };
   room.update({ status: 'away' });
-  cut();
+  await world.cut();
   await world.pass(1_000);
   assert.deepEqual(said(world, 'join').at(-1).meta, { status: 'away' });
   await world.signIn('lobby', 'ann', { status: 'back' });
-  cut();
+  await world.cut();
   await world.pass(1_000);
   assert.deepEqual(said(world, 'join').at(-1).meta, { status: 'back' });
 });
@@ -142,7 +138,7 @@ test('a state is told once', async (t) => {
   const states = [];
   room.addEventListener('state', () => states.push(`${room.state} ${room.holding}`));
   for (let i = 0; i < 2; i += 1) room.leave();
-  for (const socket of world.sockets) socket.cut(1006, '');
+  await world.cut();
   await world.pass(1_000);
   assert.deepEqual(states, ['live false', 'waiting false', 'connecting false', 'connecting false', 'live false']);
 });
@@ -161,11 +157,11 @@ test('it waits longer each time and starts over once a connection has lasted', a
   world.up = true;
   await world.pass(30_000);
   assert.equal(room.state, 'live');
-  for (const socket of world.sockets) socket.cut(1012, 'stopping');
+  await world.cut(1012, 'stopping');
   assert.ok(room.retryAt - Date.now() > 500, 'one that was cut at once proves nothing');
   await world.pass(30_000);
   await world.pass(11_000);
-  for (const socket of world.sockets) socket.cut(1012, 'stopping');
+  await world.cut(1012, 'stopping');
   assert.equal(room.retryAt - Date.now(), 500);
 });
 
@@ -185,8 +181,7 @@ test('a refusal for good is not asked again, unless somebody wants it', async (t
   const world = new World(t);
   const tab = await world.tab();
   const room = await tab.room('lobby');
-  for (const socket of world.sockets) socket.cut(4401, 'unauthorized');
-  await world.settle();
+  await world.cut(4401, 'unauthorized');
   assert.deepEqual([room.state, room.refusal.code], ['refused', 'unauthorized']);
   await world.pass(60_000);
   await tab.fire('online');
@@ -235,7 +230,7 @@ for (const reason of ['signed_out', 'kicked']) {
     const room = await tab.room('lobby', { as: 'ann' });
     await world.signOut('lobby', 'ann', reason);
     assert.deepEqual([room.holding, room.state, room.as], [false, 'live', '']);
-    if (reason === 'kicked') for (const socket of world.sockets) socket.cut(4403, 'kicked');
+    if (reason === 'kicked') await world.cut(4403, 'kicked');
     await world.pass(60_000);
     await world.signIn('lobby', 'bob');
     assert.deepEqual(room.seen, ['snapshot 1', `del ann ${reason}`, 'add bob']);
@@ -252,7 +247,7 @@ test('a sign-out of before the hold, heard late, does not end it', async (t) => 
   const tab = await world.tab();
   await world.signIn('lobby', 'ann');
   const room = await tab.room('lobby');
-  for (const socket of world.sockets) socket.cut(1006, '');
+  await world.cut();
   await world.signOut('lobby', 'ann');
   room.join('ann');
   await world.pass(500);
@@ -297,7 +292,7 @@ test('the browser that is online again, or looked at while it waits, does not wa
   assert.equal(room.state, 'live');
   assert.ok(!world.sockets.has(first), 'the old connection may be one of the old network');
   world.up = false;
-  for (const socket of world.sockets) socket.cut(1006, '');
+  await world.cut();
   await world.pass(20_000);
   assert.ok(room.retryAt - Date.now() > 500);
   world.up = true;

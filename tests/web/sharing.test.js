@@ -78,8 +78,24 @@ test('when the leader goes another takes over from where it stands, and nobody s
     assert.deepEqual(hall.seen, ['snapshot 0', 'add cyd', 'add dee'], go);
     assert.deepEqual(world.users(), ['ann', 'bob']);
     assert.ok(said(world, 'subscribe').slice(-2).every(({ since }) => /^k3f/.test(since)), 'it went on from cursors');
+    await world.cut();
+    assert.deepEqual(rooms.slice(1).map(({ state }) => state), ['waiting', 'waiting']);
     t.mock.timers.reset();
   }
+});
+
+test('a page that comes back from the cache follows whoever leads by then', async (t) => {
+  const world = new World(t);
+  const [leader, tab, other] = [await world.tab(), await world.tab(), await world.tab()];
+  await leader.room('lobby');
+  const room = await tab.room('lobby');
+  await other.room('lobby');
+  await tab.fire('pagehide');
+  await leader.fire('pagehide');
+  await tab.fire('pageshow');
+  await world.signIn('lobby', 'ann');
+  assert.deepEqual([room.state, room.transport, ...room.seen], ['live', 'websocket', 'snapshot 0', 'add ann']);
+  assert.equal(world.sockets.size, 1);
 });
 
 test('a tab that comes after the take-over gets the set of a room that the leader never had', async (t) => {
@@ -148,27 +164,33 @@ for (const leads of [true, false]) {
   });
 }
 
-test('a page that comes back from the cache is live again, with what happened meanwhile', async (t) => {
-  const world = new World(t);
-  const tab = await world.tab();
-  const room = await tab.room('lobby', { as: 'ann' });
-  await tab.fire('pagehide');
-  assert.equal(world.sockets.size, 0);
-  await world.signIn('lobby', 'bob');
-  await world.pass(1_000);
-  await tab.fire('pageshow', { persisted: true });
-  assert.deepEqual([room.state, room.holding, ...room.seen], ['live', true, 'snapshot 1', 'add bob']);
-  assert.equal(said(world, 'join')[0].client, said(world, 'join')[1].client);
-  await world.pass(2 * GRACE_MS);
-  assert.deepEqual(world.users(), ['ann', 'bob']);
-});
+for (const [go, back] of [['pagehide', 'pageshow'], ['freeze', 'resume']]) {
+  test(`a page that comes back after ${go} is live again, with what happened meanwhile`, async (t) => {
+    const world = new World(t);
+    const tab = await world.tab();
+    const room = await tab.room('lobby', { as: 'ann' });
+    await tab.fire(go);
+    assert.equal(world.sockets.size, 0);
+    await world.signIn('lobby', 'bob');
+    await world.pass(1_000);
+    await tab.fire(back);
+    assert.deepEqual([room.state, room.holding, ...room.seen], ['live', true, 'snapshot 1', 'add bob']);
+    assert.equal(said(world, 'join')[0].client, said(world, 'join')[1].client);
+    await world.pass(2 * GRACE_MS);
+    assert.deepEqual(world.users(), ['ann', 'bob']);
+    await tab.fire(go);
+    await world.pass(60_000);
+    await tab.show();
+    assert.equal(world.sockets.size, 0, 'away it does nothing');
+  });
+}
 
 test('a page that is shown for the first time does not start twice', async (t) => {
   const world = new World(t);
   const tab = await world.tab();
-  await tab.fire('pageshow', { persisted: false });
+  await tab.fire('pageshow');
   await tab.room('lobby');
-  await tab.fire('pageshow', { persisted: true });
+  await tab.fire('pageshow');
   assert.deepEqual([world.sockets.size, said(world, 'subscribe').length], [1, 1]);
 });
 
@@ -237,7 +259,7 @@ test('every tab knows how the line is, and any of them can hurry it', async (t) 
   const [one, two] = [await world.tab(), await world.tab()];
   const rooms = [await one.room('lobby'), await two.room('lobby')];
   world.up = false;
-  for (const socket of world.sockets) socket.cut(1006, '');
+  await world.cut();
   await world.pass(10_000);
   assert.deepEqual(rooms.map(({ state }) => state), ['waiting', 'waiting']);
   assert.equal(rooms[0].retryAt, rooms[1].retryAt);
@@ -246,7 +268,7 @@ test('every tab knows how the line is, and any of them can hurry it', async (t) 
   await world.settle();
   assert.deepEqual(rooms.map(({ state }) => state), ['live', 'live']);
   world.up = false;
-  for (const socket of world.sockets) socket.cut(1006, '');
+  await world.cut();
   await world.pass(20_000);
   world.up = true;
   await two.show();
@@ -303,6 +325,7 @@ test('a leader that is suspended loses the lead to a tab that is looked at, and 
   leader.resume();
   await leader.show();
   await world.pass(2 * GRACE_MS);
+  assert.deepEqual(rooms.map(({ state, transport }) => `${state} ${transport}`), Array(3).fill('live websocket'));
   await world.signIn('lobby', 'cyd');
   for (const room of rooms) assert.deepEqual([room.state, ...room.seen], ['live', 'snapshot 1', 'add bob', 'add cyd']);
   assert.equal(world.sockets.size, 1);
@@ -329,6 +352,10 @@ test('a leader that is missed without anybody looking is found silent in time', 
   const room = await tab.room('lobby');
   leader.suspend();
   await world.signIn('lobby', 'ann');
-  await world.pass(35_000);
+  tab.document.hidden = true;
+  await world.pass(60_000);
+  assert.deepEqual(room.seen, ['snapshot 0'], 'whoever is hidden does not mind');
+  tab.document.hidden = false;
+  await world.pass(10_000);
   assert.deepEqual([room.state, ...room.seen], ['live', 'snapshot 0', 'add ann']);
 });

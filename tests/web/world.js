@@ -21,7 +21,8 @@ export class World {
   answer = null;
   #locks = new Map();
   #channels = new Set();
-  #active;
+  /** The tab in which something happens: what it opens is its own. */
+  #active = { running: Promise.resolve() };
 
   constructor(t) {
     this.test = t;
@@ -31,7 +32,7 @@ export class World {
     const globals = {
       WebSocket: class extends Socket {
         constructor(url) {
-          super(world, url);
+          super(world, world.#active, url);
         }
       },
       BroadcastChannel: class extends Channel {
@@ -53,20 +54,20 @@ export class World {
     const page = new EventTarget();
     const document = Object.assign(new EventTarget(), { hidden: false });
     const held = new Set();
-    const tab = { suspended: false };
-    replace(this.test, 'navigator', locks ? { locks: { request: (...rest) => this.#request(held, ...rest) } } : {});
+    const tab = { held, running: Promise.resolve(), suspended: false };
+    replace(this.test, 'navigator', locks ? { locks: { request: (...rest) => this.#request(tab, ...rest) } } : {});
     replace(this.test, 'addEventListener', page.addEventListener.bind(page));
     replace(this.test, 'document', document);
     const { Room } = await import(`../../web/presently.js?tab=${(tabs += 1)}`);
-    const fire = async (target, type, more) => {
+    const fire = async (type) => {
       this.#active = tab;
-      target.dispatchEvent(Object.assign(new Event(type), more));
+      for (const target of [page, document]) target.dispatchEvent(new Event(type));
       await this.settle();
     };
     return {
       document,
-      fire: (type, more) => fire(page, type, more),
-      show: () => fire(document, 'visibilitychange'),
+      fire,
+      show: () => fire('visibilitychange'),
       room: async (name, options) => {
         this.#active = tab;
         const room = new Room(name, { url: 'http://gateway.test/', ...options });
@@ -78,8 +79,14 @@ export class World {
         return Object.assign(room, { seen });
       },
       /** The system lets it run no more: it keeps what it holds, and says and hears nothing. */
-      suspend: () => (tab.suspended = true),
-      resume: () => (tab.suspended = false),
+      suspend() {
+        tab.suspended = true;
+        tab.running = new Promise((run) => (tab.run = run));
+      },
+      resume() {
+        tab.suspended = false;
+        tab.run();
+      },
       /** Its process ends: what it held is released, and it says nothing. */
       crash: async () => {
         for (const release of held) release();
@@ -124,10 +131,15 @@ export class World {
     return this.settle();
   }
 
-  async restart() {
+  /** Every connection ends. */
+  cut(code = 1006, reason = '') {
+    for (const socket of this.sockets) socket.cut(code, reason);
+    return this.settle();
+  }
+
+  restart() {
     this.rooms.clear();
-    for (const socket of this.sockets) socket.cut(1012, 'stopping');
-    await this.settle();
+    return this.cut(1012, 'stopping');
   }
 
   hold(room, user, by, { meta, socket }) {
@@ -137,7 +149,9 @@ export class World {
       this.event(room, { action: 'add', user, meta: meta ?? {}, joined: JOINED });
       return;
     }
+    const before = member.holds.get(by)?.socket;
     member.holds.set(by, { socket });
+    if (before && before !== socket) before.cut(4409, 'replaced');
     if (meta) this.update(room, user, meta);
   }
 
@@ -167,7 +181,7 @@ export class World {
   }
 
   /** Web Locks: who waits gets a lock in turn, who steals it at once. */
-  #request(held, name, { signal, steal }, granted) {
+  #request(tab, name, { signal, steal }, granted) {
     const queue = this.#locks.get(name) ?? [];
     this.#locks.set(name, queue);
     return new Promise((resolve, reject) => {
@@ -179,17 +193,17 @@ export class World {
       const entry = {
         async start() {
           const released = new Promise((free) => (entry.release = free));
-          held.add(entry.release);
+          tab.held.add(entry.release);
           signal = null; // it is too late to give up
-          await Promise.race([released, granted()]);
-          held.delete(entry.release);
+          await Promise.race([released, tab.running.then(granted)]);
+          tab.held.delete(entry.release);
           next(entry);
           resolve();
         },
         steal() {
-          held.delete(entry.release);
+          tab.held.delete(entry.release);
           queue.shift();
-          reject(new Error('stolen'));
+          tab.running.then(() => turn()).then(() => reject(new Error('stolen'))); // told after what waited
         },
       };
       signal?.addEventListener('abort', () => {
@@ -244,10 +258,12 @@ class Socket {
   watched = new Set();
   held = new Map();
   #world;
+  #tab;
   #ended = false;
 
-  constructor(world, url) {
+  constructor(world, tab, url) {
     this.#world = world;
+    this.#tab = tab;
     this.url = String(url);
     queueMicrotask(() => (world.up && world.upgrades ? this.#open() : this.cut(1006, '')));
   }
@@ -272,12 +288,12 @@ class Socket {
   cut(code, reason) {
     if (this.#ended) return;
     this.#end('timeout');
-    this.onclose?.({ code, reason });
+    this.#tab.running.then(() => this.onclose?.({ code, reason }));
   }
 
   tell(frame) {
     const data = JSON.stringify(frame);
-    queueMicrotask(() => this.#ended || this.onmessage?.({ data }));
+    this.#tab.running.then(() => this.#ended || this.onmessage?.({ data }));
   }
 
   #end(reason) {
