@@ -368,10 +368,14 @@ async fn the_element_lists_who_is_there_and_takes_style_from_outside() {
     let after = gateway.sign_in("lobby", "cyd").await;
     page.until("the third", &format!("{rows}.endsWith('|bob|cyd')")).await;
     assert_eq!(offset(&after), offset(&before) + 1, "who is moved within the page stays");
-    page.run("element.setAttribute('limit', '1')").await;
+    gateway.sign_in("lobby", "aaron").await;
+    page.run("element.setAttribute('limit', '2')").await;
+    page.until("the first two", &format!("{rows} === '<b>ann</b>{{\"status\":\"away\"}}|aaron'")).await;
     page.until("the rest counted", "element.shadowRoot.querySelector('[part=more]').textContent === 'and 2 more'")
         .await;
-    page.run("element.remove()").await;
+    page.run("element.setAttribute('as', 'aaron')").await;
+    page.until("another me", "element.shadowRoot.querySelector('[part~=me]').textContent === 'aaron'").await;
+    page.run("element.setAttribute('as', 'bob'); element.remove()").await;
     let gone = async { while !holds(&gateway, "bob").await.is_empty() {} };
     within("bob has left", gone).await;
     assert_eq!(page.get("window.violated === undefined").await, json!(true));
