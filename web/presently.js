@@ -420,6 +420,7 @@ class Line {
 
   close(code) {
     clearInterval(this.#looking);
+    this.#looking = null;
     this.#drop(code);
   }
 
@@ -462,6 +463,7 @@ class Line {
 
   #connect(kind = this.#mode === 'sse' || !globalThis.WebSocket ? 'sse' : 'websocket') {
     this.#tell(status('connecting'));
+    if (!this.#looking) return; // closed by one who was told
     this.#begun = this.#heard = Date.now();
     this.#timer = setTimeout(() => this.#lost(1006, '', kind), OPEN_MS[kind]);
     let link;
@@ -642,7 +644,7 @@ class Hub {
       this.#channel.onmessage = ({ data }) => this.#hear(data);
       this.#heard = { at: Date.now() };
       const silent = () => !this.#wants && Date.now() - this.#heard.at > SILENCE_MS;
-      this.#looking = setInterval(() => silent() && this.look(), LOOK_MS);
+      this.#looking = setInterval(() => silent() && this.look('hail'), LOOK_MS);
       // Its end will tell the leader that this tab is gone, so it comes before anything is asked.
       await this.#lock(`${this.#name} ${this.#id}`, signal);
       if (signal.aborted) return;
@@ -667,14 +669,14 @@ class Hub {
   }
 
   /**
-   * Sees to it that the connection is there. A leader that doesn't answer, say because the system suspended its tab, loses
-   * the lead to a tab that is looked at.
+   * Sees to it that somebody leads; with `hurry`, that the connection is there, too. A leader that doesn't answer, say
+   * because the system suspended its tab, loses the lead to a tab that is looked at.
    */
-  look() {
+  look(ask) {
     if (!this.#stopping) return;
     const [heard, { signal }] = [this.#heard, this.#stopping];
     const missed = () => this.#ready && !this.#wants && this.#heard === heard && !globalThis.document?.hidden;
-    this.#ask({ ask: 'hurry' });
+    this.#ask({ ask });
     setTimeout(() => !signal.aborted && missed() && this.#restart(true), CHANCE_MS);
   }
 
@@ -690,7 +692,7 @@ class Hub {
       const granted = () => {
         had = true;
         resolve();
-        return new Promise((release) => signal.addEventListener('abort', release));
+        return signal.aborted ? null : new Promise((release) => signal.addEventListener('abort', release));
       };
       const lost = () => (had && !signal.aborted ? this.#restart(false) : resolve());
       locks.request(name, steal ? { steal } : { signal }, granted).catch(lost);
@@ -752,7 +754,8 @@ class Hub {
     if (ask.ask === 'join') this.#serveJoin(ask);
     if (ask.ask === 'leave') this.#left(this.#wants.leave(ask.id, ask.room, ask.user));
     if (ask.ask === 'retry') this.#line.retry();
-    if (ask.ask === 'hurry') this.#serveHurry(ask.tab);
+    if (ask.ask === 'hurry') this.#line.hurry();
+    if (ask.ask === 'hurry' || ask.ask === 'hail') this.#tell({ to: ask.tab, line: this.#line.status });
   }
 
   #meet(tab) {
@@ -775,12 +778,6 @@ class Hub {
 
   #left(hold) {
     if (hold) this.#say({ action: 'leave', room: hold.room, user: hold.user });
-  }
-
-  /** The answer says that somebody leads. */
-  #serveHurry(tab) {
-    this.#line.hurry();
-    this.#tell({ to: tab, line: this.#line.status });
   }
 
   #serveWatch({ tab, room, cursor }) {
@@ -982,7 +979,7 @@ function watchPage() {
   on(globalThis, 'pageshow', (hub) => hub.start());
   on(document, 'freeze', (hub) => hub.stop(AWAY));
   on(document, 'resume', (hub) => hub.start());
-  on(document, 'visibilitychange', (hub) => document.hidden || hub.look());
+  on(document, 'visibilitychange', (hub) => document.hidden || hub.look('hurry'));
   on(globalThis, 'online', (hub) => hub.online());
 }
 

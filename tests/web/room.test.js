@@ -143,6 +143,19 @@ test('a state is told once', async (t) => {
   assert.deepEqual(states, ['live false', 'waiting false', 'connecting false', 'connecting false', 'live false']);
 });
 
+test('a room may be closed by whoever hears of its state', async (t) => {
+  for (const at of ['waiting', 'connecting', 'live']) {
+    const world = new World(t);
+    const tab = await world.tab();
+    const room = await tab.room('lobby', { as: 'ann' });
+    room.addEventListener('state', () => room.state === at && room.close());
+    await world.cut();
+    await world.pass(10_000);
+    assert.deepEqual([world.sockets.size, world.users()], [0, []], at);
+    t.mock.timers.reset();
+  }
+});
+
 test('it waits longer each time and starts over once a connection has lasted', async (t) => {
   const world = new World(t);
   const tab = await world.tab();

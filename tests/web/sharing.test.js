@@ -340,10 +340,18 @@ test('a leader that answers keeps the lead, however quiet the room', async (t) =
   const [socket] = world.sockets;
   for (let i = 0; i < 12; i += 1) {
     socket.tell({ action: 'alive' });
-    await tab.show();
+    if (i < 6) await tab.show();
     await world.pass(10_000);
   }
   assert.deepEqual([...world.sockets], [socket]);
+});
+
+test('tabs that see to their leader do not make it try more often', async (t) => {
+  const world = new World(t);
+  world.up = false;
+  for (let i = 0; i < 3; i += 1) await (await world.tab()).room('lobby');
+  await world.pass(185_000);
+  assert.equal(world.tries, 12, 'at 0, 0.5, 1.5, 3.5, 7.5, 15.5, 31.5, 61.5 s and every 30 s from then on');
 });
 
 test('a leader that is missed without anybody looking is found silent in time', async (t) => {

@@ -16,6 +16,7 @@ export class World {
   heard = [];
   /** A proxy may break upgrades, and nothing may be there at all. */
   upgrades = true;
+  tries = 0;
   up = true;
   /** How `fetch` answers: a function of the URL, or null where nothing answers. */
   answer = null;
@@ -265,6 +266,7 @@ class Socket {
     this.#world = world;
     this.#tab = tab;
     this.url = String(url);
+    world.tries += 1;
     queueMicrotask(() => (world.up && world.upgrades ? this.#open() : this.cut(1006, '')));
   }
 
