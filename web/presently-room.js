@@ -117,7 +117,8 @@ class PresentlyRoom extends HTMLElement {
 
   #show() {
     const { state, refusal } = this.presence;
-    const texts = { connecting: 'Connecting …', live: '', waiting: 'Offline, trying again …', refused: refusal?.message ?? 'Refused' };
+    const refused = refusal?.message ?? 'Refused';
+    const texts = { connecting: 'Connecting …', live: '', waiting: 'Offline, trying again …', refused };
     this.setAttribute('state', state);
     this.#state.textContent = texts[state];
     this.#empty.hidden = this.presence.count > 0 || state !== 'live';

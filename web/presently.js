@@ -700,8 +700,8 @@ class Hub {
   }
 
   #feed(room) {
-    const fresh = () => ({ room, members: new Members(), seats: new Set(), live: false, asked: false, refusal: null, failures: 0 });
-    const feed = this.#feeds.get(room) ?? fresh();
+    const fresh = { room, members: new Members(), seats: new Set(), live: false, asked: false, refusal: null, failures: 0 };
+    const feed = this.#feeds.get(room) ?? fresh;
     this.#feeds.set(room, feed);
     return feed;
   }
