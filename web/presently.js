@@ -1079,6 +1079,11 @@ export class Room extends EventTarget {
 
   /** With a client id of its own, as one that was signed out only watches. */
   join(user, meta) {
+    if (this.#closed) return;
+    if (this.as === user) {
+      if (meta) this.update(meta);
+      return;
+    }
     this.leave();
     this.#refusal = null;
     this.#seat.hold = { user, client: uuid(), meta: plain(meta) };

@@ -72,6 +72,25 @@ test('closing leaves, stops watching and closes the connection that nobody needs
   assert.deepEqual(room.seen, ['snapshot 1'], 'and says nothing more');
 });
 
+test('joining changes who is held, not whether they are there, and a closed room holds nobody', async (t) => {
+  const world = new World(t);
+  const tab = await world.tab();
+  const watcher = await tab.room('lobby');
+  const room = await tab.room('lobby', { as: 'ann' });
+  room.join('ann');
+  room.join('ann', { status: 'here' });
+  await world.settle();
+  room.join('bob');
+  await world.settle();
+  assert.deepEqual(watcher.seen, ['snapshot 0', 'add ann', 'update ann', 'del ann closed', 'add bob']);
+  room.close();
+  room.join('cyd');
+  room.update({});
+  room.leave();
+  await world.settle();
+  assert.deepEqual(watcher.seen.slice(5), ['del bob closed']);
+});
+
 test('all rooms of a page share one connection, and the rooms of one name one subscription', async (t) => {
   const world = new World(t);
   await world.signIn('lobby', 'ann');
