@@ -52,6 +52,7 @@ class PresentlyRoom extends HTMLElement {
     this.presence = new Room(this.getAttribute('room'), options);
     this.presence.addEventListener('change', () => this.#draw());
     this.presence.addEventListener('state', () => this.#show());
+    for (const row of this.#rows.values()) row.member = null; // another may be `me`
     this.#draw();
     this.#show();
   }
@@ -83,7 +84,7 @@ class PresentlyRoom extends HTMLElement {
     const { presence } = this;
     if (!presence) return;
     const limit = Number(this.getAttribute('limit') ?? 100);
-    const members = [...presence.members.values()].sort((a, b) => (a.user < b.user ? -1 : 1)).slice(0, limit);
+    const members = first(presence.members.values(), limit);
     const shown = new Set(members.map(({ user }) => user));
     for (const [user, { li }] of this.#rows) {
       if (shown.has(user)) continue;
@@ -116,11 +117,25 @@ class PresentlyRoom extends HTMLElement {
 
   #show() {
     const { state, refusal } = this.presence;
-    const texts = { connecting: 'Connecting …', live: '', waiting: 'Offline, trying again …', refused: refusal?.message ?? 'Refused' };
+    const refused = refusal?.message ?? 'Refused';
+    const texts = { connecting: 'Connecting …', live: '', waiting: 'Offline, trying again …', refused };
     this.setAttribute('state', state);
     this.#state.textContent = texts[state];
     this.#empty.hidden = this.presence.count > 0 || state !== 'live';
   }
+}
+
+/** The first of them by name. Sorting a crowd, of which few are shown, would take longer than a frame. */
+function first(members, limit) {
+  const shown = [];
+  for (const member of members) {
+    if (shown.length === limit && member.user > shown[limit - 1]?.user) continue;
+    let at = shown.length;
+    while (at > 0 && shown[at - 1].user > member.user) at -= 1;
+    shown.splice(at, 0, member);
+    if (shown.length > limit) shown.pop();
+  }
+  return shown;
 }
 
 function make(tag, part, text = '') {

@@ -130,7 +130,7 @@ export class Room extends EventTarget implements AsyncIterable<Change> {
 
   /** Says something else of `as`. What was wrong with it, if anything, is in `refusal`. */
   update(meta: Meta): void;
-  /** Holds a user, also after being signed out; whoever was held before leaves. */
+  /** Holds a user, also after being signed out. Whoever was held before leaves; the same user stays. */
   join(user: string, meta?: Meta): void;
   /** Ends the hold at once and goes on watching. */
   leave(): void;

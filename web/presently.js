@@ -420,6 +420,7 @@ class Line {
 
   close(code) {
     clearInterval(this.#looking);
+    this.#looking = null;
     this.#drop(code);
   }
 
@@ -462,6 +463,7 @@ class Line {
 
   #connect(kind = this.#mode === 'sse' || !globalThis.WebSocket ? 'sse' : 'websocket') {
     this.#tell(status('connecting'));
+    if (!this.#looking) return; // closed by one who was told
     this.#begun = this.#heard = Date.now();
     this.#timer = setTimeout(() => this.#lost(1006, '', kind), OPEN_MS[kind]);
     let link;
@@ -545,8 +547,9 @@ const hubs = new Map();
 /**
  * All rooms of this page, and the one line of all its origin's pages: one of them leads, and has it.
  *
- * Tabs ask the leader (`{ ask, tab, … }`). It tells one of them (`to`) or all: who leads, how the `line` is, frames,
- * and what became of a `hold` or was `refused`. A frame says the cursor it is `from`, so that who missed one notices.
+ * Tabs ask the leader (`{ ask, tab, … }`). It tells one of them (`to`) or all: that it leads, how the `line` is, frames,
+ * and what became of a `hold` or was `refused`. A frame says the cursor it is `from`, so that who missed one notices. All
+ * say who they are `by`: a leader that was suspended doesn't know yet that another took its place.
  */
 class Hub {
   #id;
@@ -560,6 +563,7 @@ class Hub {
   #ready = false;
   #heard;
   #looking;
+  #leader;
   #line = null;
   #wants = null;
   #tabs;
@@ -629,6 +633,7 @@ class Hub {
   async start(steal = false) {
     if (this.#stopping) return;
     this.#id = uuid();
+    this.#leader = null;
     this.#stopping = new AbortController();
     const { signal } = this.#stopping;
     const { document } = globalThis;
@@ -639,7 +644,7 @@ class Hub {
       this.#channel.onmessage = ({ data }) => this.#hear(data);
       this.#heard = { at: Date.now() };
       const silent = () => !this.#wants && Date.now() - this.#heard.at > SILENCE_MS;
-      this.#looking = setInterval(() => silent() && this.look(), LOOK_MS);
+      this.#looking = setInterval(() => silent() && this.look('hail'), LOOK_MS);
       // Its end will tell the leader that this tab is gone, so it comes before anything is asked.
       await this.#lock(`${this.#name} ${this.#id}`, signal);
       if (signal.aborted) return;
@@ -664,16 +669,15 @@ class Hub {
   }
 
   /**
-   * Sees to it that the connection is there. A leader that doesn't answer, say because the system suspended its tab, loses
-   * the lead to a tab that is looked at.
+   * Sees to it that somebody leads; with `hurry`, that the connection is there, too. A leader that doesn't answer, say
+   * because the system suspended its tab, loses the lead to a tab that is looked at.
    */
-  look() {
-    if (this.#wants) return this.#line.hurry();
+  look(ask) {
+    if (!this.#stopping) return;
     const [heard, { signal }] = [this.#heard, this.#stopping];
     const missed = () => this.#ready && !this.#wants && this.#heard === heard && !globalThis.document?.hidden;
-    this.#ask({ ask: 'hurry' });
+    this.#ask({ ask });
     setTimeout(() => !signal.aborted && missed() && this.#restart(true), CHANCE_MS);
-    return null;
   }
 
   #restart(steal) {
@@ -688,7 +692,7 @@ class Hub {
       const granted = () => {
         had = true;
         resolve();
-        return new Promise((release) => signal.addEventListener('abort', release));
+        return signal.aborted ? null : new Promise((release) => signal.addEventListener('abort', release));
       };
       const lost = () => (had && !signal.aborted ? this.#restart(false) : resolve());
       locks.request(name, steal ? { steal } : { signal }, granted).catch(lost);
@@ -696,8 +700,8 @@ class Hub {
   }
 
   #feed(room) {
-    const fresh = () => ({ room, members: new Members(), seats: new Set(), live: false, asked: false, refusal: null, failures: 0 });
-    const feed = this.#feeds.get(room) ?? fresh();
+    const fresh = { room, members: new Members(), seats: new Set(), live: false, asked: false, refusal: null, failures: 0 };
+    const feed = this.#feeds.get(room) ?? fresh;
     this.#feeds.set(room, feed);
     return feed;
   }
@@ -728,6 +732,7 @@ class Hub {
   /* What the leader does about it. */
 
   #lead() {
+    this.#leader = this.#id;
     this.#wants = new Wants();
     this.#tabs = new Set([this.#id]);
     this.#asked = new Map();
@@ -737,7 +742,7 @@ class Hub {
       frame: (frame) => this.#frame(frame),
       status: (line) => this.#tell({ line }),
     });
-    this.#tell({ leader: this.#id });
+    this.#post({ leader: true });
     this.#askAll();
     this.#line.start();
   }
@@ -749,7 +754,8 @@ class Hub {
     if (ask.ask === 'join') this.#serveJoin(ask);
     if (ask.ask === 'leave') this.#left(this.#wants.leave(ask.id, ask.room, ask.user));
     if (ask.ask === 'retry') this.#line.retry();
-    if (ask.ask === 'hurry') this.#serveHurry(ask.tab);
+    if (ask.ask === 'hurry') this.#line.hurry();
+    if (ask.ask === 'hurry' || ask.ask === 'hail') this.#tell({ to: ask.tab, line: this.#line.status });
   }
 
   #meet(tab) {
@@ -772,12 +778,6 @@ class Hub {
 
   #left(hold) {
     if (hold) this.#say({ action: 'leave', room: hold.room, user: hold.user });
-  }
-
-  /** The answer says that somebody leads. */
-  #serveHurry(tab) {
-    this.#line.hurry();
-    this.#tell({ to: tab, line: this.#line.status });
   }
 
   #serveWatch({ tab, room, cursor }) {
@@ -847,7 +847,7 @@ class Hub {
     const done = this.#apply(feed, frame, (error) => this.#line.distrust(error));
     if (!done) return null;
     // Copying a large set costs, so that it is only done for somebody.
-    if (this.#wants.watchedByOthers(this.#id, feed.room)) this.#channel.postMessage({ room: feed.room, frame: done.whole, from });
+    if (this.#wants.watchedByOthers(this.#id, feed.room)) this.#post({ room: feed.room, frame: done.whole, from });
     for (const event of done.events) this.#follow(feed.room, event, done.whole.cursor);
     return this.#applied(feed, done.events);
   }
@@ -909,16 +909,22 @@ class Hub {
 
   /* What tabs are told. */
 
+  #post(message) {
+    this.#channel?.postMessage({ ...message, by: this.#id });
+  }
+
   #tell(message) {
-    if (message.to !== this.#id) this.#channel?.postMessage(message);
-    this.#hear(message);
+    if (message.to !== this.#id) this.#post(message);
+    this.#hear({ ...message, by: this.#id });
   }
 
   #hear(message) {
     if (message.ask) return this.#wants && this.#serve(message);
+    if (message.leader || !this.#leader) this.#leader = message.by;
+    if (message.by !== this.#leader) return null;
     this.#heard = { at: Date.now() };
     if (message.to && message.to !== this.#id) return null;
-    if (message.leader && message.leader !== this.#id) this.#askAll();
+    if (message.leader) this.#askAll();
     if (message.line) this.#told(message.line);
     if (message.frame) this.#take(message);
     if (message.hold) this.#each(message.hold.room, (seat) => seat.tell('hold', message.hold));
@@ -973,7 +979,7 @@ function watchPage() {
   on(globalThis, 'pageshow', (hub) => hub.start());
   on(document, 'freeze', (hub) => hub.stop(AWAY));
   on(document, 'resume', (hub) => hub.start());
-  on(document, 'visibilitychange', (hub) => document.hidden || hub.look());
+  on(document, 'visibilitychange', (hub) => document.hidden || hub.look('hurry'));
   on(globalThis, 'online', (hub) => hub.online());
 }
 
@@ -1073,6 +1079,11 @@ export class Room extends EventTarget {
 
   /** With a client id of its own, as one that was signed out only watches. */
   join(user, meta) {
+    if (this.#closed) return;
+    if (this.as === user) {
+      if (meta) this.update(meta);
+      return;
+    }
     this.leave();
     this.#refusal = null;
     this.#seat.hold = { user, client: uuid(), meta: plain(meta) };

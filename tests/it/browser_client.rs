@@ -131,6 +131,34 @@ async fn when_the_leading_tab_is_closed_another_takes_over_without_an_event() {
     gateway.stop().await;
 }
 
+/// As a system does that suspends tabs which nobody sees, while they hold their locks.
+#[tokio::test]
+async fn a_leading_tab_that_hangs_loses_the_lead_to_one_that_is_looked_at() {
+    let gateway = gateway().await;
+    let page = Page::idle(&gateway).await;
+    let leader = page.this().await;
+    page.room("lobby", json!({})).await;
+    let follower = page.tab(&gateway).await;
+    page.room("lobby", json!({ "as": "bob" })).await;
+    let before = held_by(&gateway, "bob").await;
+    page.to(&leader).await;
+    let hang = "const end = Date.now() + 6_000; while (Date.now() < end);";
+    page.run(&format!("window.hang = new BroadcastChannel('hang'); hang.onmessage = () => {{ {hang} }}")).await;
+    page.to(&follower).await;
+    page.run("new BroadcastChannel('hang').postMessage(null)").await;
+    page.run("document.dispatchEvent(new Event('visibilitychange'))").await;
+    let cursor = gateway.cursor("lobby").await;
+    let after = gateway.sign_in("lobby", "cyd").await;
+    page.until("the event", "seen.at(-1) === 'add cyd'").await;
+    page.to(&leader).await;
+    page.until_seen(&["snapshot 0", "add bob", "add cyd"]).await;
+    page.live().await;
+    assert_ne!(held_by(&gateway, "bob").await, before, "it is the other tab's connection");
+    assert_eq!(offset(&after), offset(&cursor) + 1);
+    assert_eq!(gateway.cursor("lobby").await, after, "there was no other event");
+    gateway.stop().await;
+}
+
 #[tokio::test]
 async fn a_tab_that_follows_and_is_closed_is_gone_after_the_grace() {
     let gateway = gateway().await;
@@ -340,10 +368,14 @@ async fn the_element_lists_who_is_there_and_takes_style_from_outside() {
     let after = gateway.sign_in("lobby", "cyd").await;
     page.until("the third", &format!("{rows}.endsWith('|bob|cyd')")).await;
     assert_eq!(offset(&after), offset(&before) + 1, "who is moved within the page stays");
-    page.run("element.setAttribute('limit', '1')").await;
+    gateway.sign_in("lobby", "aaron").await;
+    page.run("element.setAttribute('limit', '2')").await;
+    page.until("the first two", &format!("{rows} === '<b>ann</b>{{\"status\":\"away\"}}|aaron'")).await;
     page.until("the rest counted", "element.shadowRoot.querySelector('[part=more]').textContent === 'and 2 more'")
         .await;
-    page.run("element.remove()").await;
+    page.run("element.setAttribute('as', 'aaron')").await;
+    page.until("another me", "element.shadowRoot.querySelector('[part~=me]').textContent === 'aaron'").await;
+    page.run("element.setAttribute('as', 'bob'); element.remove()").await;
     let gone = async { while !holds(&gateway, "bob").await.is_empty() {} };
     within("bob has left", gone).await;
     assert_eq!(page.get("window.violated === undefined").await, json!(true));

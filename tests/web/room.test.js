@@ -9,7 +9,8 @@ import { World } from './world.js';
 const said = (world, action) => world.heard.filter((message) => message.action === action);
 
 test('the wait is anything from nothing to its bound, which doubles up to 30 s', () => {
-  assert.deepEqual([0, 1, 2, 5, 6, 2000].map((failures) => delay(failures, () => 1)), [500, 1000, 2000, 16000, 30000, 30000]);
+  const waits = [0, 1, 2, 5, 6, 2000].map((failures) => delay(failures, () => 1));
+  assert.deepEqual(waits, [500, 1000, 2000, 16000, 30000, 30000]);
   assert.equal(delay(3, () => 0), 0);
   assert.equal(delay(3, () => 0.5), 2000);
 });
@@ -71,6 +72,25 @@ test('closing leaves, stops watching and closes the connection that nobody needs
   assert.deepEqual(room.seen, ['snapshot 1'], 'and says nothing more');
 });
 
+test('joining changes who is held, not whether they are there, and a closed room holds nobody', async (t) => {
+  const world = new World(t);
+  const tab = await world.tab();
+  const watcher = await tab.room('lobby');
+  const room = await tab.room('lobby', { as: 'ann' });
+  room.join('ann');
+  room.join('ann', { status: 'here' });
+  await world.settle();
+  room.join('bob');
+  await world.settle();
+  assert.deepEqual(watcher.seen, ['snapshot 0', 'add ann', 'update ann', 'del ann closed', 'add bob']);
+  room.close();
+  room.join('cyd');
+  room.update({});
+  room.leave();
+  await world.settle();
+  assert.deepEqual(watcher.seen.slice(5), ['del bob closed']);
+});
+
 test('all rooms of a page share one connection, and the rooms of one name one subscription', async (t) => {
   const world = new World(t);
   await world.signIn('lobby', 'ann');
@@ -104,8 +124,7 @@ test('after a loss it comes back where it was, holding whom it held with what wa
   const room = await tab.room('lobby', { as: 'ann', meta: { status: 'here' } });
   const other = await tab.room('lobby');
   await world.signIn('lobby', 'ann', { status: 'away' });
-  for (const socket of world.sockets) socket.cut(1006, '');
-  await world.settle();
+  await world.cut();
   assert.equal(room.state, 'waiting');
   assert.equal(room.retryAt, Date.now() + 500);
   await world.signIn('lobby', 'bob');
@@ -122,15 +141,12 @@ test('what was said when the connection was lost is said again, and does not hid
   const world = new World(t);
   const tab = await world.tab();
   const room = await tab.room('lobby', { as: 'ann', meta: { status: 'here' } });
-  const cut = () => {
-    for (const socket of world.sockets) socket.cut(1006, '');
-  };
   room.update({ status: 'away' });
-  cut();
+  await world.cut();
   await world.pass(1_000);
   assert.deepEqual(said(world, 'join').at(-1).meta, { status: 'away' });
   await world.signIn('lobby', 'ann', { status: 'back' });
-  cut();
+  await world.cut();
   await world.pass(1_000);
   assert.deepEqual(said(world, 'join').at(-1).meta, { status: 'back' });
 });
@@ -142,9 +158,22 @@ test('a state is told once', async (t) => {
   const states = [];
   room.addEventListener('state', () => states.push(`${room.state} ${room.holding}`));
   for (let i = 0; i < 2; i += 1) room.leave();
-  for (const socket of world.sockets) socket.cut(1006, '');
+  await world.cut();
   await world.pass(1_000);
   assert.deepEqual(states, ['live false', 'waiting false', 'connecting false', 'connecting false', 'live false']);
+});
+
+test('a room may be closed by whoever hears of its state', async (t) => {
+  for (const at of ['waiting', 'connecting', 'live']) {
+    const world = new World(t);
+    const tab = await world.tab();
+    const room = await tab.room('lobby', { as: 'ann' });
+    room.addEventListener('state', () => room.state === at && room.close());
+    await world.cut();
+    await world.pass(10_000);
+    assert.deepEqual([world.sockets.size, world.users()], [0, []], at);
+    t.mock.timers.reset();
+  }
 });
 
 test('it waits longer each time and starts over once a connection has lasted', async (t) => {
@@ -161,11 +190,11 @@ test('it waits longer each time and starts over once a connection has lasted', a
   world.up = true;
   await world.pass(30_000);
   assert.equal(room.state, 'live');
-  for (const socket of world.sockets) socket.cut(1012, 'stopping');
+  await world.cut(1012, 'stopping');
   assert.ok(room.retryAt - Date.now() > 500, 'one that was cut at once proves nothing');
   await world.pass(30_000);
   await world.pass(11_000);
-  for (const socket of world.sockets) socket.cut(1012, 'stopping');
+  await world.cut(1012, 'stopping');
   assert.equal(room.retryAt - Date.now(), 500);
 });
 
@@ -185,8 +214,7 @@ test('a refusal for good is not asked again, unless somebody wants it', async (t
   const world = new World(t);
   const tab = await world.tab();
   const room = await tab.room('lobby');
-  for (const socket of world.sockets) socket.cut(4401, 'unauthorized');
-  await world.settle();
+  await world.cut(4401, 'unauthorized');
   assert.deepEqual([room.state, room.refusal.code], ['refused', 'unauthorized']);
   await world.pass(60_000);
   await tab.fire('online');
@@ -235,7 +263,7 @@ for (const reason of ['signed_out', 'kicked']) {
     const room = await tab.room('lobby', { as: 'ann' });
     await world.signOut('lobby', 'ann', reason);
     assert.deepEqual([room.holding, room.state, room.as], [false, 'live', '']);
-    if (reason === 'kicked') for (const socket of world.sockets) socket.cut(4403, 'kicked');
+    if (reason === 'kicked') await world.cut(4403, 'kicked');
     await world.pass(60_000);
     await world.signIn('lobby', 'bob');
     assert.deepEqual(room.seen, ['snapshot 1', `del ann ${reason}`, 'add bob']);
@@ -252,7 +280,7 @@ test('a sign-out of before the hold, heard late, does not end it', async (t) => 
   const tab = await world.tab();
   await world.signIn('lobby', 'ann');
   const room = await tab.room('lobby');
-  for (const socket of world.sockets) socket.cut(1006, '');
+  await world.cut();
   await world.signOut('lobby', 'ann');
   room.join('ann');
   await world.pass(500);
@@ -297,7 +325,7 @@ test('the browser that is online again, or looked at while it waits, does not wa
   assert.equal(room.state, 'live');
   assert.ok(!world.sockets.has(first), 'the old connection may be one of the old network');
   world.up = false;
-  for (const socket of world.sockets) socket.cut(1006, '');
+  await world.cut();
   await world.pass(20_000);
   assert.ok(room.retryAt - Date.now() > 500);
   world.up = true;
@@ -343,7 +371,9 @@ test('who iterates slower than things happen starts over from the set', async (t
   const room = await tab.room('lobby');
   const events = room[Symbol.asyncIterator]();
   assert.equal((await events.next()).value.type, 'snapshot');
-  for (let i = 0; i < 10_002; i += 1) world.event(world.room('lobby'), { action: 'add', user: `u${i}`, meta: {}, joined: '' });
+  for (let i = 0; i < 10_002; i += 1) {
+    world.event(world.room('lobby'), { action: 'add', user: `u${i}`, meta: {}, joined: '' });
+  }
   await world.settle();
   const { value } = await events.next();
   assert.deepEqual([value.type, value.detail.count], ['snapshot', 10_002]);
@@ -362,6 +392,7 @@ test('a process ends when its rooms are closed', async () => {
     const room = new Room('lobby', { url: 'http://127.0.0.1:9/' });
     room.addEventListener('state', () => room.state === 'waiting' && room.close());
   `;
-  const process_ = spawn(process.execPath, ['--input-type=module', '-e', script], { timeout: 10_000 });
-  assert.deepEqual(await once(process_, 'exit'), [0, null]);
+  const options = process.execArgv.filter((option) => option.includes('default-type')); // as tests/run has it
+  const running = spawn(process.execPath, [...options, '--input-type=module', '-e', script], { timeout: 10_000 });
+  assert.deepEqual(await once(running, 'exit'), [0, null]);
 });

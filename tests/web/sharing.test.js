@@ -2,14 +2,15 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { Wants } from '../../web/presently.js';
-import { GRACE_MS, World } from './world.js';
+import { GRACE_MS } from './fake-socket.js';
+import { World } from './world.js';
 
 const said = (world, action) => world.heard.filter((message) => message.action === action);
 
 test('of what tabs want the connection gets one of each, until the last of them wants it no more', () => {
   const wants = new Wants();
-  assert.deepEqual([wants.watch('t1', 'lobby'), wants.watch('t2', 'lobby'), wants.watch('t1', 'lobby')], [true, false, false]);
-  assert.deepEqual([wants.unwatch('t1', 'lobby'), wants.unwatch('t2', 'lobby'), wants.unwatch('t2', 'lobby')], [false, true, false]);
+  assert.deepEqual(['t1', 't2', 't1'].map((tab) => wants.watch(tab, 'lobby')), [true, false, false]);
+  assert.deepEqual(['t1', 't2', 't2'].map((tab) => wants.unwatch(tab, 'lobby')), [false, true, false]);
   const ann = { room: 'lobby', user: 'ann' };
   const first = wants.join({ tab: 't1', id: 'r1', client: 'c1', meta: { a: 1 }, ...ann });
   assert.deepEqual([first.fresh, first.hold.client], [true, 'c1']);
@@ -51,7 +52,8 @@ test('however many tabs there are, one has a connection, and all of them follow'
   assert.equal(world.sockets.size, 1);
   assert.deepEqual(said(world, 'subscribe').map(({ room }) => room), ['lobby', 'hall']);
   for (const room of rooms.slice(0, 3)) {
-    assert.deepEqual([room.state, room.transport, room.cursor, ...room.members.keys()], ['live', 'websocket', 'k3f.3', 'bob']);
+    assert.deepEqual([room.state, room.transport, room.cursor], ['live', 'websocket', 'k3f.3']);
+    assert.deepEqual([...room.members.keys()], ['bob']);
     assert.deepEqual(room.seen, ['snapshot 1', 'add bob', 'del ann signed_out']);
   }
   assert.deepEqual(rooms[3].seen, ['snapshot 0', 'add cyd']);
@@ -78,8 +80,24 @@ test('when the leader goes another takes over from where it stands, and nobody s
     assert.deepEqual(hall.seen, ['snapshot 0', 'add cyd', 'add dee'], go);
     assert.deepEqual(world.users(), ['ann', 'bob']);
     assert.ok(said(world, 'subscribe').slice(-2).every(({ since }) => /^k3f/.test(since)), 'it went on from cursors');
+    await world.cut();
+    assert.deepEqual(rooms.slice(1).map(({ state }) => state), ['waiting', 'waiting']);
     t.mock.timers.reset();
   }
+});
+
+test('a page that comes back from the cache follows whoever leads by then', async (t) => {
+  const world = new World(t);
+  const [leader, tab, other] = [await world.tab(), await world.tab(), await world.tab()];
+  await leader.room('lobby');
+  const room = await tab.room('lobby');
+  await other.room('lobby');
+  await tab.fire('pagehide');
+  await leader.fire('pagehide');
+  await tab.fire('pageshow');
+  await world.signIn('lobby', 'ann');
+  assert.deepEqual([room.state, room.transport, ...room.seen], ['live', 'websocket', 'snapshot 0', 'add ann']);
+  assert.equal(world.sockets.size, 1);
 });
 
 test('a tab that comes after the take-over gets the set of a room that the leader never had', async (t) => {
@@ -96,7 +114,9 @@ test('a tab that comes after the take-over gets the set of a room that the leade
   await world.signIn('hall', 'cyd');
   assert.deepEqual(hall.seen, ['snapshot 1', 'add bob', 'add cyd']);
   for (const room of [late, leaders]) assert.deepEqual(room.seen, ['snapshot 2', 'add cyd']);
-  for (const room of [hall, late, leaders]) assert.deepEqual([room.state, ...room.members.keys()], ['live', 'ann', 'bob', 'cyd']);
+  for (const room of [hall, late, leaders]) {
+    assert.deepEqual([room.state, ...room.members.keys()], ['live', 'ann', 'bob', 'cyd']);
+  }
   assert.equal(world.sockets.size, 1);
 });
 
@@ -148,27 +168,33 @@ for (const leads of [true, false]) {
   });
 }
 
-test('a page that comes back from the cache is live again, with what happened meanwhile', async (t) => {
-  const world = new World(t);
-  const tab = await world.tab();
-  const room = await tab.room('lobby', { as: 'ann' });
-  await tab.fire('pagehide');
-  assert.equal(world.sockets.size, 0);
-  await world.signIn('lobby', 'bob');
-  await world.pass(1_000);
-  await tab.fire('pageshow', { persisted: true });
-  assert.deepEqual([room.state, room.holding, ...room.seen], ['live', true, 'snapshot 1', 'add bob']);
-  assert.equal(said(world, 'join')[0].client, said(world, 'join')[1].client);
-  await world.pass(2 * GRACE_MS);
-  assert.deepEqual(world.users(), ['ann', 'bob']);
-});
+for (const [go, back] of [['pagehide', 'pageshow'], ['freeze', 'resume']]) {
+  test(`a page that comes back after ${go} is live again, with what happened meanwhile`, async (t) => {
+    const world = new World(t);
+    const tab = await world.tab();
+    const room = await tab.room('lobby', { as: 'ann' });
+    await tab.fire(go);
+    assert.equal(world.sockets.size, 0);
+    await world.signIn('lobby', 'bob');
+    await world.pass(1_000);
+    await tab.fire(back);
+    assert.deepEqual([room.state, room.holding, ...room.seen], ['live', true, 'snapshot 1', 'add bob']);
+    assert.equal(said(world, 'join')[0].client, said(world, 'join')[1].client);
+    await world.pass(2 * GRACE_MS);
+    assert.deepEqual(world.users(), ['ann', 'bob']);
+    await tab.fire(go);
+    await world.pass(60_000);
+    await tab.show();
+    assert.equal(world.sockets.size, 0, 'away it does nothing');
+  });
+}
 
 test('a page that is shown for the first time does not start twice', async (t) => {
   const world = new World(t);
   const tab = await world.tab();
-  await tab.fire('pageshow', { persisted: false });
+  await tab.fire('pageshow');
   await tab.room('lobby');
-  await tab.fire('pageshow', { persisted: true });
+  await tab.fire('pageshow');
   assert.deepEqual([world.sockets.size, said(world, 'subscribe').length], [1, 1]);
 });
 
@@ -190,7 +216,8 @@ test('a follower that is behind where the leader resumes is brought to the set, 
   for (const user of ['ann', 'bob', 'cyd']) await world.signIn('lobby', user);
   world.up = false;
   const [leader, behind, ahead] = [await world.tab(), await world.tab(), await world.tab()];
-  const known = (...users) => ({ since: `k3f.${users.length}`, members: users.map((user) => ({ user, meta: {}, joined: '' })) });
+  const member = (user) => ({ user, meta: {}, joined: '' });
+  const known = (...users) => ({ since: `k3f.${users.length}`, members: users.map(member) });
   const rooms = [
     await leader.room('lobby', known('ann', 'bob')),
     await behind.room('lobby', known('ann')),
@@ -237,7 +264,7 @@ test('every tab knows how the line is, and any of them can hurry it', async (t) 
   const [one, two] = [await world.tab(), await world.tab()];
   const rooms = [await one.room('lobby'), await two.room('lobby')];
   world.up = false;
-  for (const socket of world.sockets) socket.cut(1006, '');
+  await world.cut();
   await world.pass(10_000);
   assert.deepEqual(rooms.map(({ state }) => state), ['waiting', 'waiting']);
   assert.equal(rooms[0].retryAt, rooms[1].retryAt);
@@ -246,7 +273,7 @@ test('every tab knows how the line is, and any of them can hurry it', async (t) 
   await world.settle();
   assert.deepEqual(rooms.map(({ state }) => state), ['live', 'live']);
   world.up = false;
-  for (const socket of world.sockets) socket.cut(1006, '');
+  await world.cut();
   await world.pass(20_000);
   world.up = true;
   await two.show();
@@ -292,20 +319,22 @@ test('by a page that is not shown yet nobody is there', async (t) => {
 test('a leader that is suspended loses the lead to a tab that is looked at, and follows when it runs again', async (t) => {
   const world = new World(t);
   const [leader, tab, hidden] = [await world.tab(), await world.tab(), await world.tab()];
-  const rooms = [];
-  for (const one of [leader, tab, hidden]) rooms.push(await one.room('lobby', { as: 'ann' }));
+  const rooms = [await leader.room('lobby'), await tab.room('lobby', { as: 'ann' }), await hidden.room('lobby')];
+  const [first] = world.sockets;
+  const seen = () => rooms.map((room) => room.seen.at(-1));
   leader.suspend();
   await world.signIn('lobby', 'bob');
-  assert.deepEqual(rooms[1].seen, ['snapshot 1']);
+  assert.deepEqual(seen(), ['add ann', 'add ann', 'snapshot 1']);
   await tab.show();
   await world.pass(2_500);
-  assert.deepEqual(rooms.slice(1).map(({ state, seen }) => [state, ...seen]), Array(2).fill(['live', 'snapshot 1', 'add bob']));
+  assert.deepEqual(seen(), ['add ann', 'add bob', 'add bob']);
+  assert.ok(!world.sockets.has(first), 'the new connection took the hold over');
   leader.resume();
-  await leader.show();
   await world.pass(2 * GRACE_MS);
+  assert.deepEqual(rooms.map(({ state, transport }) => `${state} ${transport}`), Array(3).fill('live websocket'));
   await world.signIn('lobby', 'cyd');
-  for (const room of rooms) assert.deepEqual([room.state, ...room.seen], ['live', 'snapshot 1', 'add bob', 'add cyd']);
-  assert.equal(world.sockets.size, 1);
+  assert.deepEqual(rooms.map((room) => room.seen.length), [4, 4, 3]);
+  assert.deepEqual([...seen(), world.sockets.size], ['add cyd', 'add cyd', 'add cyd', 1]);
 });
 
 test('a leader that answers keeps the lead, however quiet the room', async (t) => {
@@ -316,10 +345,18 @@ test('a leader that answers keeps the lead, however quiet the room', async (t) =
   const [socket] = world.sockets;
   for (let i = 0; i < 12; i += 1) {
     socket.tell({ action: 'alive' });
-    await tab.show();
+    if (i < 6) await tab.show();
     await world.pass(10_000);
   }
   assert.deepEqual([...world.sockets], [socket]);
+});
+
+test('tabs that see to their leader do not make it try more often', async (t) => {
+  const world = new World(t);
+  world.up = false;
+  for (let i = 0; i < 3; i += 1) await (await world.tab()).room('lobby');
+  await world.pass(185_000);
+  assert.equal(world.tries, 12, 'at 0, 0.5, 1.5, 3.5, 7.5, 15.5, 31.5, 61.5 s and every 30 s from then on');
 });
 
 test('a leader that is missed without anybody looking is found silent in time', async (t) => {
@@ -329,6 +366,10 @@ test('a leader that is missed without anybody looking is found silent in time', 
   const room = await tab.room('lobby');
   leader.suspend();
   await world.signIn('lobby', 'ann');
-  await world.pass(35_000);
+  tab.document.hidden = true;
+  await world.pass(60_000);
+  assert.deepEqual(room.seen, ['snapshot 0'], 'whoever is hidden does not mind');
+  tab.document.hidden = false;
+  await world.pass(10_000);
   assert.deepEqual([room.state, ...room.seen], ['live', 'snapshot 0', 'add ann']);
 });

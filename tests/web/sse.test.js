@@ -53,7 +53,7 @@ test('where upgrades fail and HTTP works, it goes on over SSE from the same curs
   const room = await tab.room('lobby');
   assert.equal(room.transport, 'websocket');
   at.world.upgrades = false;
-  for (const socket of at.world.sockets) socket.cut(1006, '');
+  await at.world.cut();
   await at.world.pass(500);
   assert.deepEqual(at.asked, [], 'where WebSockets worked, one failure says little');
   await at.world.pass(10_000);

@@ -1,0 +1,106 @@
+/** How long the gateway waits for who was lost. */
+export const GRACE_MS = 5_000;
+
+export const JOINED = '2026-11-22T05:53:00Z';
+
+/** A WebSocket, and what the gateway does with its messages. */
+export class Socket {
+  onopen = null;
+  onmessage = null;
+  onclose = null;
+  watched = new Set();
+  held = new Map();
+  #world;
+  #tab;
+  #ended = false;
+
+  constructor(world, tab, url) {
+    this.#world = world;
+    this.#tab = tab;
+    this.url = String(url);
+    world.tries += 1;
+    queueMicrotask(() => (world.up && world.upgrades ? this.#open() : this.cut(1006, '')));
+  }
+
+  #open() {
+    if (this.#ended) return;
+    this.#world.sockets.add(this);
+    this.onopen?.();
+  }
+
+  send(text) {
+    const message = JSON.parse(text);
+    this.#world.heard.push(message);
+    queueMicrotask(() => this.#ended || this.#answer(message));
+  }
+
+  close(code = 1005) {
+    this.#end(code === 1000 || code === 1005 || (code >= 3000 && code !== 4001) ? 'closed' : 'timeout');
+  }
+
+  /** The other side closes, or the network does. */
+  cut(code, reason) {
+    if (this.#ended) return;
+    this.#end('timeout');
+    this.#tab.running.then(() => this.onclose?.({ code, reason }));
+  }
+
+  tell(frame) {
+    const data = JSON.stringify(frame);
+    this.#tab.running.then(() => this.#ended || this.onmessage?.({ data }));
+  }
+
+  #end(reason) {
+    this.#ended = true;
+    this.#world.sockets.delete(this);
+    for (const { room, user, by } of this.held.values()) {
+      const over = () => this.#world.release(room, user, by, this, reason);
+      if (reason === 'closed') over();
+      else setTimeout(over, GRACE_MS);
+    }
+    this.held.clear();
+  }
+
+  #answer({ action, room: name, user, meta, client, since, ref }) {
+    const room = this.#world.room(name);
+    const at = `${name}\n${user}`;
+    const hold = this.held.get(at);
+    const refusal = this.#world.refuse?.({ action, room: name, user, client });
+    if (refusal) return this.tell({ action: 'refused', ref, ...refusal });
+    if (action === 'join') {
+      const by = client ?? this;
+      this.held.set(at, { room, user, by });
+      this.#world.hold(room, user, by, { meta, socket: this });
+    } else if (action === 'update') {
+      if (!hold) return this.#refuse(ref, 'not_joined');
+      this.#world.update(room, user, meta);
+    } else if (action === 'leave') {
+      if (!this.held.delete(at)) return this.#refuse(ref, 'not_joined');
+      this.#world.release(room, user, hold.by, this, 'closed');
+    } else if (action === 'unsubscribe') {
+      if (!this.watched.delete(name)) return this.#refuse(ref, 'not_subscribed');
+    } else if (action !== 'subscribe') {
+      return this.#refuse(ref, 'unknown_action');
+    }
+    this.tell({ action: 'ok', ref, cursor: `${room.epoch}.${room.log.length}` });
+    if (action === 'subscribe') this.#subscribe(room, since);
+    return null;
+  }
+
+  #refuse(ref, code) {
+    this.tell({ action: 'refused', ref, code, message: code, retry: false });
+  }
+
+  #subscribe(room, since) {
+    this.watched.add(room.name);
+    const [epoch, offset] = (since ?? '').split('.');
+    const cursor = `${room.epoch}.${room.log.length}`;
+    if (epoch === room.epoch && Number(offset) <= room.log.length) {
+      this.tell({ action: 'resumed', room: room.name, cursor: since });
+      for (const event of room.log.slice(Number(offset))) this.tell(event);
+      return;
+    }
+    const users = Array.from(room.members, ([user, { meta }]) => ({ user, meta, joined: JOINED }));
+    this.tell({ action: 'snapshot', room: room.name, cursor, count: users.length, part: 0, last: true, users });
+  }
+}
