@@ -3,6 +3,7 @@
 mod harness;
 
 mod architecture;
+mod assets;
 mod bench;
 mod browser;
 mod browser_client;
