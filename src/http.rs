@@ -11,6 +11,7 @@ mod message;
 mod origin;
 mod page;
 mod query;
+mod stats;
 mod stream;
 mod wish;
 mod ws;
@@ -42,6 +43,8 @@ pub fn routes(gateway: Arc<Gateway>) -> BoxedFilter<(Response,)> {
         path!("api" / "rooms" / Segment / "logout").and(call()).then(page::logout).boxed(),
         path!("api" / "rooms" / Segment / "stream").and(call()).then(stream::room).boxed(),
         path!("ws").and(call()).then(ws::upgrade).boxed(),
+        path!("api" / "gateway").and(call()).then(stats::gateway).boxed(),
+        path!("metrics").and(call()).then(stats::metrics).boxed(),
         path!("healthz").and(call()).then(api::health).boxed(),
         path!("users").and(call()).then(page::users).boxed(),
         path!(Module).and(call()).then(asset::module).boxed(),

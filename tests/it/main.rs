@@ -21,6 +21,7 @@ mod refusals;
 mod rooms;
 mod shutdown;
 mod slow;
+mod stats;
 mod streams;
 mod supervision;
 mod wire;

@@ -452,6 +452,8 @@ async fn methods_that_a_path_does_not_know_are_refused_with_those_it_does() {
         (MEMBER, "DELETE, GET, HEAD, PATCH, PUT"),
         ("/api/rooms/lobby/stream", "GET, HEAD"),
         ("/healthz", "GET, HEAD"),
+        ("/api/gateway", "GET, HEAD"),
+        ("/metrics", "GET, HEAD"),
     ] {
         let methods = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"];
         for method in methods.into_iter().filter(|method| !known.contains(method)) {
