@@ -40,6 +40,11 @@ impl Batch {
         self.to
     }
 
+    /// How many events they are.
+    pub fn count(&self) -> usize {
+        self.events.len()
+    }
+
     /// All events joined; the same memory for everyone who asks.
     pub fn bytes(&self, framing: Framing) -> Bytes {
         let frame = || framing.frame(self.events.iter().map(|event| Frame::Event(event)));

@@ -24,6 +24,7 @@ use crate::framing::{Form, Frame, Framing};
 use crate::handover::Socket;
 use crate::holders::Holder;
 use crate::line::Line;
+use crate::meter;
 use crate::moment::Tick;
 use crate::presence::{Ended, Why};
 use crate::reader::Reader;
@@ -50,6 +51,7 @@ pub struct Connection {
     socket: TcpStream,
     /// Held, and given back with the socket.
     _admission: Admission,
+    _counted: meter::Stream,
     framing: Framing,
     /// Whether the client wants signs of life that a script can see.
     alive: bool,
@@ -119,13 +121,14 @@ pub struct Manner {
 
 impl Connection {
     /// A connection over `socket`.
-    pub fn new(socket: Socket, manner: Manner, writing: Arc<Writing>) -> Self {
+    pub fn new(socket: Socket, manner: Manner, counted: meter::Stream, writing: Arc<Writing>) -> Self {
         let mut output = Output::default();
         output.line.say(manner.head);
         Connection {
             id: manner.id,
             socket: socket.stream,
             _admission: socket.admission,
+            _counted: counted,
             framing: manner.framing,
             alive: manner.alive,
             output: Mutex::new(output),
@@ -514,6 +517,8 @@ mod tests {
 
     use super::*;
     use crate::admission::Admissions;
+    use crate::hold::Transport;
+    use crate::meter::Meter;
 
     /// Seen as handshakes that began with a ping: one was due before the connection's own task had begun.
     #[tokio::test]
@@ -527,7 +532,8 @@ mod tests {
         let send_within = Duration::from_secs(15);
         let writing = Writing { tasks: Tasks::default(), clock: Arc::default(), send_within };
         let socket = Socket { stream, read: Bytes::new(), admission };
-        let connection = Arc::new(Connection::new(socket, manner, Arc::new(writing)));
+        let counted = Arc::new(Meter::default()).stream(Transport::WebSocket);
+        let connection = Arc::new(Connection::new(socket, manner, counted, Arc::new(writing)));
         connection.keep_alive();
         let mut first = [0; 6];
         client.read_exact(&mut first).await.unwrap();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use socket2::SockRef;
 use tokio::task::yield_now;
@@ -14,6 +14,7 @@ use crate::clock::BEAT;
 use crate::command::Command;
 use crate::config::Config;
 use crate::connection::{Connection, Ending, Manner, Peer, Writing};
+use crate::framing::Form;
 use crate::handover::Socket;
 use crate::hold::Transport;
 use crate::holding::Holding;
@@ -47,6 +48,7 @@ pub struct Gateway {
     tasks: Tasks,
     writing: Arc<Writing>,
     admissions: Arc<Admissions>,
+    started: SystemTime,
 }
 
 impl Gateway {
@@ -69,7 +71,8 @@ impl Gateway {
         let (clock, send_within) = (rooms.clock().clone(), config.send_within);
         let writing = Arc::new(Writing { tasks: tasks.clone(), clock, send_within });
         let admissions = Admissions::new(config.max_connections, config.max_per_address);
-        Ok(Arc::new(Gateway { config, rooms, hubs, next: AtomicUsize::new(0), tasks, writing, admissions }))
+        let (next, started) = (AtomicUsize::new(0), SystemTime::now());
+        Ok(Arc::new(Gateway { config, rooms, hubs, next, tasks, writing, admissions, started }))
     }
 
     /// What the operator set.
@@ -87,6 +90,11 @@ impl Gateway {
         &self.admissions
     }
 
+    /// When it was started.
+    pub fn started(&self) -> SystemTime {
+        self.started
+    }
+
     /// The background tasks.
     pub fn tasks(&self) -> &Tasks {
         &self.tasks
@@ -102,7 +110,9 @@ impl Gateway {
         // Short, so that what is not sent yet can still be netted, and pings get through.
         #[cfg(target_os = "linux")]
         let _ = SockRef::from(&socket.stream).set_tcp_notsent_lowat(UNSENT);
-        let connection = Arc::new(Connection::new(socket, manner, self.writing.clone()));
+        let transport = if manner.framing.form == Form::WebSocket { Transport::WebSocket } else { Transport::Sse };
+        let open = self.rooms.meter().stream(transport);
+        let connection = Arc::new(Connection::new(socket, manner, open, self.writing.clone()));
         let hub = &self.hubs[self.next.fetch_add(1, Relaxed) % self.hubs.len()];
         let seat = hub.seat(connection.clone());
         if self.tasks.stop().is_cancelled() {

@@ -3,6 +3,7 @@
 
 mod answer;
 mod api;
+mod asset;
 mod body;
 mod call;
 mod exercise;
@@ -10,6 +11,7 @@ mod message;
 mod origin;
 mod page;
 mod query;
+mod stats;
 mod stream;
 mod wish;
 mod ws;
@@ -23,8 +25,8 @@ use warp::{Filter, path};
 use crate::gateway::Gateway;
 use crate::refusal::{Code, Refusal};
 use answer::Answer;
+use asset::Module;
 use call::{Call, Segment, call};
-use page::Module;
 
 /// All routes of the gateway. None rejects: what has no handler is refused by `nothing_here`.
 pub fn routes(gateway: Arc<Gateway>) -> BoxedFilter<(Response,)> {
@@ -37,12 +39,16 @@ pub fn routes(gateway: Arc<Gateway>) -> BoxedFilter<(Response,)> {
         path!("api" / "login").and(call()).then(exercise::login_form).boxed(),
         path!("api" / "logout").and(call()).then(exercise::logout_form).boxed(),
         path!("user-stream").and(call()).then(exercise::stream).boxed(),
+        path!("api" / "rooms" / Segment / "login").and(call()).then(page::login).boxed(),
+        path!("api" / "rooms" / Segment / "logout").and(call()).then(page::logout).boxed(),
         path!("api" / "rooms" / Segment / "stream").and(call()).then(stream::room).boxed(),
         path!("ws").and(call()).then(ws::upgrade).boxed(),
+        path!("api" / "gateway").and(call()).then(stats::gateway).boxed(),
+        path!("metrics").and(call()).then(stats::metrics).boxed(),
         path!("healthz").and(call()).then(api::health).boxed(),
         path!("users").and(call()).then(page::users).boxed(),
-        path!(Module).and(call()).then(page::module).boxed(),
-        path!("assets" / String).and(call()).then(page::asset).boxed(),
+        path!(Module).and(call()).then(asset::module).boxed(),
+        path!("assets" / ..).and(path::tail()).and(call()).then(asset::asset).boxed(),
         path!("api" / "rooms" / Segment).and(call()).then(api::room).boxed(),
         path!("api" / "rooms").and(call()).then(api::rooms).boxed(),
         path::end().and(call()).then(page::home).boxed(),

@@ -14,6 +14,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use crate::batch::Batch;
 use crate::clock::{Clock, millis};
 use crate::connection::{self, Connection, Ending};
+use crate::meter::Meter;
 use crate::moment::Tick;
 use crate::reader::COUNT_EVERY;
 use crate::room::{Room, RoomKey};
@@ -44,6 +45,7 @@ const SLACK: usize = 1;
 pub struct Hub {
     tasks: Tasks,
     clock: Arc<Clock>,
+    meter: Arc<Meter>,
     seats: Mutex<Seats>,
 }
 
@@ -80,7 +82,8 @@ type Agenda = BTreeMap<(Instant, Due, RoomKey), Arc<Room>>;
 impl Hub {
     /// Starts a hub that listens to the news of `rooms`.
     pub fn start(rooms: &Arc<Rooms>, tasks: &Tasks, keep_alive: Duration) -> Arc<Self> {
-        let hub = Hub { tasks: tasks.clone(), clock: rooms.clock().clone(), seats: Mutex::default() };
+        let (clock, meter) = (rooms.clock().clone(), rooms.meter().clone());
+        let hub = Hub { tasks: tasks.clone(), clock, meter, seats: Mutex::default() };
         let hub = Arc::new(hub);
         let (this, rooms) = (hub.clone(), rooms.clone());
         tasks.supervise("hub", move || this.clone().run(rooms.news(), keep_alive));
@@ -150,11 +153,13 @@ impl Hub {
             |_, connection| connection.deliver(&batch),
         )
         .await;
-        let rest = MAX_REST.min(start.elapsed());
+        let took = start.elapsed();
+        let rest = MAX_REST.min(took);
         let mut seats = self.seats.lock();
         let Some(followers) = seats.rooms.get_mut(&room.key()) else {
             return;
         };
+        self.meter.passed(followers.connections.len() * batch.count(), took);
         if rest >= MIN_REST {
             followers.rests = Instant::now() + rest;
         }

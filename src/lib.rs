@@ -21,6 +21,7 @@ pub mod framing;
 pub mod websocket;
 
 pub mod tasks;
+pub mod meter;
 pub mod clock;
 pub mod config;
 pub mod admission;

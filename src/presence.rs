@@ -36,8 +36,8 @@ pub struct Outcome {
     pub added: usize,
     /// Users who are members no more.
     pub removed: usize,
-    /// Whether any event was made.
-    pub changed: bool,
+    /// How many events were made.
+    pub events: usize,
     /// Where the room stands now, with all of it.
     pub cursor: Cursor,
     /// Open connections whose holds others ended.
@@ -125,7 +125,7 @@ impl Presence {
     }
 
     fn nothing(&self) -> Outcome {
-        Outcome { added: 0, removed: 0, changed: false, cursor: self.head, ended: Vec::new() }
+        Outcome { added: 0, removed: 0, events: 0, cursor: self.head, ended: Vec::new() }
     }
 
     /// Refuses commands that cannot all be done, before any of them is.
@@ -330,7 +330,7 @@ impl Presence {
         self.head.offset += 1;
         let event = Arc::new(Event::new(&self.room, self.head, change));
         self.history.push(now.second, event.clone());
-        outcome.changed = true;
+        outcome.events += 1;
         outcome.cursor = self.head;
         event
     }

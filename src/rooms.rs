@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::clock::Clock;
 use crate::command::Command;
 use crate::holders::Holders;
+use crate::meter::Meter;
 use crate::moment::Moment;
 use crate::name::Name;
 use crate::presence::{Bounds, Outcome, Presence};
@@ -26,6 +27,7 @@ pub struct Rooms {
     map: DashMap<Name, Arc<Room>>,
     clock: Arc<Clock>,
     holders: Holders,
+    meter: Arc<Meter>,
     agenda: Arc<Agenda>,
     count: AtomicUsize,
     most: usize,
@@ -46,6 +48,7 @@ impl Rooms {
             map: DashMap::new(),
             clock: Arc::default(),
             holders: Holders::default(),
+            meter: Arc::default(),
             agenda: Arc::default(),
             count: AtomicUsize::new(0),
             most,
@@ -59,6 +62,16 @@ impl Rooms {
     /// What time it is.
     pub fn clock(&self) -> &Arc<Clock> {
         &self.clock
+    }
+
+    /// What is counted of the gateway's work.
+    pub fn meter(&self) -> &Arc<Meter> {
+        &self.meter
+    }
+
+    /// How many rooms there are.
+    pub fn count(&self) -> usize {
+        self.count.load(Relaxed)
     }
 
     /// The open connections that hold members.
@@ -98,7 +111,8 @@ impl Rooms {
     /// Tells those who have to know of a change, outside of the room's lock.
     fn announce(&self, room: Arc<Room>, outcome: &Outcome) {
         outcome.ended.iter().for_each(|ended| self.holders.tell(room.key(), ended));
-        if outcome.changed {
+        self.meter.happened(outcome.events, outcome.added, outcome.removed);
+        if outcome.events > 0 {
             // Fails only when no hub listens, and then nobody waits for news.
             let _ = self.news.send(room);
         }

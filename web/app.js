@@ -1,68 +1,157 @@
-import { send } from './forms.js';
+import { Activity } from './activity.js';
+import { signOut } from './api.js';
+import { Connect } from './connect.js';
+import { Details } from './details.js';
+import { Glance } from './gateway.js';
+import { Line } from './line.js';
 import { News } from './news.js';
+import { Order } from './order.js';
+import { throttled } from './pace.js';
+import { Room } from './presently.js';
+import { Rooms, roomAddress } from './rooms.js';
 import { RosterView } from './roster-view.js';
-import { Roster } from './roster.js';
-import { Stream } from './stream.js';
-import { noun, quoted, status } from './words.js';
+import { put } from './row.js';
+import { noun, number } from './words.js';
+import { You, remembered } from './you.js';
 
-/** Rows in the page, as many as the server puts there; the count tells of the rest. */
-const SHOWN = 500;
 const NEWS_MS = 4_000;
 const TICK_MS = 30_000;
+const AROUND_MS = 250;
 
 const find = (id) => document.getElementById(id);
 const page = find('room');
-const signIn = find('sign-in');
-const nameField = find('user');
 
-const view = new RosterView(find('users'), find('row'), nameField);
+const order = new Order();
 const news = new News();
-const roster = known();
-const stream = new Stream(page.dataset.stream, {
-  cursor: () => roster.cursor,
-  lost: () => roster.forget(),
-  state: showState,
-  frame(frame) {
-    news.add(roster.apply(frame));
-    draw();
-    tell();
-  },
+const view = new RosterView({
+  list: find('users'),
+  scroller: find('scroller'),
+  blank: find('row'),
+  order,
+  to: { lost: () => find('user').focus(), open: openDetails, closed: () => { details = null; } },
 });
+const activity = new Activity(find('log'), find('log-empty'), find('chart'));
+const connect = new Connect(find('snippets'), find('snippet'), find('copied'));
+const line = new Line(page);
+const you = new You({ signedIn: (user) => view.light(user), member: (user) => room.members.get(user) });
+const rooms = new Rooms({
+  list: find('rooms'),
+  note: find('rooms-note'),
+  form: find('open-room'),
+  field: find('room-field'),
+  open: page.dataset.room,
+  go,
+});
+new Glance(find('gateway'));
 
-/** What the page came with; nothing when it holds only the first of many, so that a snapshot brings all. */
-function known() {
-  const members = view.members();
-  const whole = members.length === Number(page.dataset.count);
-  return whole ? new Roster(members, page.dataset.cursor) : new Roster();
+let room = null;
+let details = null;
+/** Changes since the list was last drawn; a new set is more than anyone could follow. */
+let changes = 0;
+let came = [];
+
+/** Follows a room from `known` on, which the page may have come with. */
+function enter(name, known = {}) {
+  room?.close();
+  room = new Room(name, { ...known, as: remembered() || undefined });
+  const entered = room;
+  const on = (type, hear) => room.addEventListener(type, (event) => entered === room && hear(event.detail));
+  on('add', (member) => {
+    order.put(member);
+    news.came(member.user);
+    activity.came(member);
+    came.push(member.user);
+    changes += 1;
+  });
+  on('update', (member) => {
+    order.put(member);
+    activity.changed(member);
+    if (details?.user === member.user) details.update();
+    changes += 1;
+  });
+  on('del', (gone) => {
+    order.remove(gone.user);
+    news.left(gone.user);
+    activity.left(gone);
+    changes += 1;
+  });
+  on('snapshot', () => {
+    order.replace(room.members.values());
+    changes = Infinity;
+  });
+  on('change', draw);
+  on('state', () => {
+    line.follow(room);
+    you.draw();
+    view.mark(room.holding ? room.as : '');
+  });
+  line.follow(room);
+  you.enter(room);
+  view.mark('');
+  connect.show(name);
 }
 
-const draw = batched(() => {
-  if (!roster.cursor) return; // not known yet: what the page came with says more
-  const { count } = roster;
-  view.show(roster.first(SHOWN));
-  find('count').textContent = count;
-  find('noun').textContent = noun(count);
-  find('empty').hidden = count > 0;
-  find('more').hidden = count <= SHOWN;
-  find('more').querySelector('span').textContent = count - SHOWN;
-  document.title = `${count} in ${page.dataset.room} · Presently`;
-});
+/** Opens another room, without loading the page again. */
+function go(name) {
+  if (name !== room.name) history.pushState(null, '', roomAddress(name));
+  show(name);
+}
 
-/** Runs `work` once for many calls, with the next frame; a hidden tab has none, so a timer stands in. */
-function batched(work) {
-  let frame = null;
-  let timer = null;
-  const run = () => {
-    cancelAnimationFrame(frame);
-    clearTimeout(timer);
-    timer = null;
-    work();
-  };
-  return () => {
-    if (timer !== null) return;
-    frame = requestAnimationFrame(run);
-    timer = setTimeout(run, 250);
-  };
+function show(name) {
+  if (name === room.name) return;
+  page.dataset.room = name;
+  put(find('room-name'), name);
+  order.replace([]);
+  view.clear();
+  news.clear();
+  activity.clear();
+  put(find('news'), '');
+  find('search').value = '';
+  order.arrange({ search: '' });
+  enter(name);
+  changes = Infinity;
+  draw();
+}
+
+function draw() {
+  if (!room.cursor) return drawUnknown();
+  view.draw(changes, came);
+  changes = 0;
+  came = [];
+  drawAround();
+}
+
+/** All but the list, which alone has to keep up with every frame. */
+const drawAround = throttled(() => {
+  const { count, cursor } = room;
+  if (!cursor) return;
+  activity.count(count);
+  rooms.show(room.name, count);
+  put(find('count'), number(count));
+  put(find('noun'), noun(count));
+  document.title = `${count} in ${room.name} · Presently`;
+  drawEmpty();
+  tell();
+}, AROUND_MS);
+
+/** The set is on its way. */
+function drawUnknown() {
+  view.draw(Infinity);
+  put(find('count'), '…');
+  put(find('noun'), 'members');
+  document.title = `${room.name} · Presently`;
+  find('empty').hidden = find('more').hidden = true;
+  rooms.show(room.name, null);
+}
+
+/** What stands in the list's place or below it when it does not show everybody. */
+function drawEmpty() {
+  const { search, length, size } = order;
+  find('empty').hidden = length > 0;
+  put(find('empty-text'), search ? `Nobody matches “${find('search').value.trim()}”.` : 'Nobody is here yet.');
+  put(find('empty-hint'), search ? `${number(size)} ${noun(size)} in the room.` : 'Whoever signs in shows up at once.');
+  find('more').hidden = !search || length === 0;
+  put(find('more'), `${number(length)} of ${number(size)}`);
 }
 
 let telling = null;
@@ -71,77 +160,46 @@ let telling = null;
 function tell() {
   telling ??= setTimeout(() => {
     telling = null;
-    find('news').textContent = news.take(roster.count);
+    put(find('news'), news.take(room.count));
   }, NEWS_MS);
 }
 
-function showState(state, message) {
-  page.dataset.state = state;
-  const pill = find('state');
-  const text = status(state, message);
-  if (pill.textContent === text) return; // said once is enough
-  pill.dataset.state = state;
-  pill.textContent = text;
+function openDetails(user) {
+  details = new Details(find('details'), room.name, user, (name) => room.members.get(name));
+  return details.element;
 }
 
-signIn.addEventListener('submit', async (event) => {
+find('sign-out').addEventListener('submit', async (event) => {
   event.preventDefault();
-  const user = nameField.value;
-  const wrong = await send(signIn);
-  say(find('sign-in-note'), wrong || `${quoted(user)} is signed in.`, wrong);
-  nameField.setAttribute('aria-invalid', Boolean(wrong));
-  if (signIn.contains(document.activeElement)) nameField.focus();
-  if (wrong) return;
-  if (nameField.value === user) nameField.value = ''; // the next name may be half typed
-  view.light(user);
+  const { value } = event.submitter;
+  put(find('wrong'), await signOut(room.name, value));
 });
 
-nameField.addEventListener('input', () => {
-  say(find('sign-in-note'), '');
-  nameField.removeAttribute('aria-invalid');
+find('search').addEventListener('input', ({ target }) => {
+  order.arrange({ search: target.value });
+  view.draw(Infinity);
+  drawEmpty();
 });
 
-find('users').addEventListener('submit', async (event) => {
-  event.preventDefault();
-  const form = event.target;
-  const wrong = await send(form);
-  if (wrong) say(note(form), wrong, true);
-  else form.parentElement.querySelector('.note')?.remove();
+find('sort').addEventListener('change', ({ target }) => {
+  order.arrange({ sort: target.value });
+  view.draw(Infinity);
 });
 
-/** Where a row says what went wrong; it goes with the row. */
-function note(form) {
-  const there = form.parentElement.querySelector('.note');
-  if (there) return there;
-  const made = document.createElement('p');
-  made.className = 'note';
-  made.setAttribute('role', 'status');
-  form.after(made);
-  return made;
-}
-
-function say(element, text, wrong) {
-  element.classList.toggle('wrong', Boolean(wrong));
-  element.textContent = text;
-}
+addEventListener('popstate', () => show(new URLSearchParams(location.search).get('room') || 'lobby'));
 
 function tick() {
-  if (!document.hidden) view.tick(Date.now());
+  if (document.hidden) return;
+  view.tick(Date.now());
+  details?.update(); // holds come and go without events
 }
 
-for (const host of document.querySelectorAll('.host')) {
-  host.textContent = location.protocol === 'https:' ? location.origin : location.host;
-}
-view.tick(Date.now());
 setInterval(tick, TICK_MS);
-document.addEventListener('visibilitychange', () => {
-  tick();
-  if (!document.hidden) stream.hurry();
-});
+document.addEventListener('visibilitychange', tick);
 
-// A stream left open would bar the page from the back-forward cache.
-addEventListener('pagehide', () => stream.close());
-addEventListener('pageshow', (event) => event.persisted && stream.open());
-// The network that comes back may be another one, on which the old connection hangs unnoticed.
-addEventListener('online', () => stream.open('waiting'));
-stream.open();
+const members = view.members();
+const whole = members.length === Number(page.dataset.count);
+order.replace(members);
+view.draw(Infinity);
+enter(page.dataset.room, whole ? { since: page.dataset.cursor, members } : {});
+if (whole) draw();

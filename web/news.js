@@ -8,16 +8,23 @@ export class News {
   #came = new Set();
   #left = new Set();
 
-  add({ came, left }) {
-    for (const user of came) note(user, this.#came, this.#left);
-    for (const user of left) note(user, this.#left, this.#came);
+  came(user) {
+    note(user, this.#came, this.#left);
+  }
+
+  left(user) {
+    note(user, this.#left, this.#came);
+  }
+
+  clear() {
+    this.#came.clear();
+    this.#left.clear();
   }
 
   /** One sentence about all of it, or '' when it came to nothing. */
   take(count) {
     const said = [told(this.#came, 'came'), told(this.#left, 'left')].filter(Boolean);
-    this.#came.clear();
-    this.#left.clear();
+    this.clear();
     return said.length ? `${said.join('; ')}. ${count} ${noun(count)} here.` : '';
   }
 }

@@ -6,9 +6,11 @@ export function initial(user) {
   return first.toUpperCase();
 }
 
+const encoder = new TextEncoder();
+
 /** The class of a member's colour. A sum of bytes, because the template can count no better. */
 export function colour(user) {
-  const sum = new TextEncoder().encode(user).reduce((all, byte) => all + byte, 0);
+  const sum = encoder.encode(user).reduce((all, byte) => all + byte, 0);
   return `h${sum % 12}`;
 }
 
@@ -25,6 +27,11 @@ export function ago(joined, now) {
 
 export const noun = (count) => (count === 1 ? 'member' : 'members');
 
+/** A number for people: thousands are set apart by a thin space, in every language. */
+export function number(value) {
+  return String(Math.round(value)).replace(/\B(?=(\d{3})+$)/g, '\u202f');
+}
+
 /** A name within a sentence, isolated so that a right-to-left one does not turn the rest around. */
 export const quoted = (user) => `\u2068${user}\u2069`;
 
@@ -35,6 +42,45 @@ const STATES = {
   refused: 'Not admitted',
 };
 
-export function status(state, message) {
-  return message ? `${STATES[state]}: ${message}` : STATES[state];
+export const status = (state) => STATES[state];
+
+/** Above the list while it is not live: how things stand, and what the list is of. */
+export function banner({ state, refusal, lost, now, known }) {
+  if (state === 'refused') return `The gateway does not admit this page: ${refusal?.message ?? 'it said no'}.`;
+  if (state === 'live' || !lost) return '';
+  const list = known ? ` The list is of ${clock(lost)}.` : '';
+  return now - lost > 20_000 ? `The gateway has been out of reach since ${clock(lost)}.${list}` : `The connection was lost.${list}`;
+}
+
+const CLOCK = new Intl.DateTimeFormat([], { timeStyle: 'medium', hourCycle: 'h23' });
+
+export const clock = (time) => CLOCK.format(new Date(time));
+
+export function when(time) {
+  return new Date(time).toLocaleString([], { dateStyle: 'medium', timeStyle: 'medium', hourCycle: 'h23' });
+}
+
+const REASONS = {
+  signed_out: 'signed out',
+  closed: 'left',
+  timeout: 'connection lost',
+  expired: 'lease ran out',
+  kicked: 'kicked',
+};
+
+/** Why somebody went; reasons that are not known yet are shown as they are. */
+export const why = (reason) => REASONS[reason] ?? reason ?? '';
+
+/** What holds a member: one phrase for each kind, with how many there are of it. */
+export function held(holds) {
+  const count = (test) => holds.filter(test).length;
+  const tabs = (transport) => count((hold) => hold.transport === transport);
+  const lost = count(({ lost }) => lost);
+  return [
+    count(({ kind }) => kind === 'sign_in') && 'a sign-in',
+    ...holds.filter(({ kind }) => kind === 'lease').map(({ expires }) => `a lease until ${clock(expires)}`),
+    tabs('websocket') && `${tabs('websocket')} WebSocket${tabs('websocket') > 1 ? 's' : ''}`,
+    tabs('sse') && `${tabs('sse')} event stream${tabs('sse') > 1 ? 's' : ''}`,
+    lost && `${lost} of them lost, in ${lost > 1 ? 'their' : 'its'} grace`,
+  ].filter(Boolean).join(', ');
 }

@@ -1,18 +1,16 @@
-//! The page, and what it is made of.
-
-use std::str::FromStr;
+//! The page: a room as people see it.
 
 use askama::Template;
-use bytes::Bytes;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use rust_embed::{EmbeddedFile, RustEmbed};
-use warp::http::header::{self, HeaderValue};
-use warp::http::{Response, StatusCode};
+use warp::http::{StatusCode, header};
 
+use crate::command::Command;
 use crate::event::Time;
 use crate::http::answer::{self, Answer};
 use crate::http::api;
-use crate::http::call::Call;
+use crate::http::asset;
+use crate::http::call::{Call, Segment};
+use crate::http::origin::may_change;
 use crate::http::query::Query;
 use crate::name::Name;
 use crate::refusal::{Code, Refusal};
@@ -24,23 +22,20 @@ const SHOWN: usize = 500;
 const POLICY: &str =
     "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'";
 
-/// The page's script, style and pictures.
-#[derive(RustEmbed)]
-#[folder = "web/"]
-#[exclude = "index.html"]
-#[exclude = "*.toml"]
-#[exclude = "*.json"]
-struct Assets;
-
 #[derive(Template)]
 #[template(path = "index.html", config = "web/askama.toml")]
 struct Page<'a> {
     room: &'a str,
     /// The room's name as a path's segment.
     room_path: String,
+    /// Where the page's forms go, for those without script.
+    forms: String,
     cursor: String,
     count: usize,
     users: Vec<Row>,
+    /// Where the script, the style and the pictures of this build are.
+    assets: &'static str,
+    modules: Vec<String>,
     version: &'static str,
 }
 
@@ -56,110 +51,79 @@ pub async fn home(call: Call) -> Answer {
     Ok(answer::redirect(StatusCode::FOUND, "/users"))
 }
 
-/// `GET /users`
+/// `GET /users?room=lobby`
 pub async fn users(call: Call) -> Answer {
     call.only("GET, HEAD")?;
-    let page = match *answer::preferred(&call.headers, &[answer::HTML, answer::JSON]) == answer::JSON {
-        true => api::list(&Name::lobby(), &call, &Query::lenient(&call.query, &api::LIST)?)?,
-        false => html(&call)?,
-    };
-    Ok(answer::with(page, header::VARY, "accept"))
+    let query = Query::lenient(&call.query, &["room", "limit", "after"])?;
+    let room = query.get("room").map_or_else(|| Ok(Name::lobby()), |room| Name::new("room", room))?;
+    match *answer::preferred(&call.headers, &[answer::HTML, answer::JSON]) == answer::JSON {
+        true => Ok(answer::with(api::list(&room, &call, &query)?, header::VARY, "accept")),
+        false => html(&room, &call),
+    }
 }
 
-fn html(call: &Call) -> Answer {
-    let room = Name::lobby();
-    let (cursor, count, members) = api::page(call, &room, None, SHOWN);
+fn html(room: &Name, call: &Call) -> Answer {
+    let (cursor, count, members) = api::page(call, room, None, SHOWN);
     let row = |member: &std::sync::Arc<crate::roster::Member>| Row {
         user: member.user.to_string(),
         meta: member.meta.as_str().to_owned(),
         joined: Time(member.joined).to_string(),
     };
     let page = Page {
-        room: &room,
-        room_path: utf8_percent_encode(&room, NON_ALPHANUMERIC).to_string(),
+        room,
+        room_path: segment(room),
+        forms: forms(room),
         cursor: cursor.to_string(),
         count,
         users: members.iter().map(row).collect(),
+        assets: asset::folder(),
+        modules: asset::modules(),
         version: env!("CARGO_PKG_VERSION"),
     };
     let html = page.render().map_err(|error| Refusal::new(Code::Failed, format!("the page failed: {error}")))?;
     let response = answer::content(StatusCode::OK, "text/html; charset=utf-8", html);
     let response = answer::with(response, header::CONTENT_SECURITY_POLICY, POLICY);
     // Not "no-referrer": with it the origin of the page's own forms would be null.
-    Ok(answer::with(response, header::REFERRER_POLICY, "same-origin"))
+    let response = answer::with(response, header::REFERRER_POLICY, "same-origin");
+    let response = answer::with(response, header::VARY, "accept, accept-encoding");
+    Ok(answer::compressed(response, &call.headers))
 }
 
-/// `GET /assets/{file}`
-pub async fn asset(file: String, call: Call) -> Answer {
-    call.only("GET, HEAD")?;
-    let Some(asset) = Assets::get(&file) else {
-        return Err(Refusal::new(Code::NotFound, "there is no such file"));
-    };
-    let etag = etag(&asset);
-    if call.headers.get(header::IF_NONE_MATCH) == Some(&etag) {
-        return Ok(tagged(answer::bare(StatusCode::NOT_MODIFIED), etag));
+/// `POST /api/rooms/{room}/login` with `user=` in a form
+pub async fn login(room: Segment, mut call: Call) -> Answer {
+    let (room, user) = form(&room, &mut call).await?;
+    call.gateway.rooms().change(&room, &[Command::sign_in(user, None)])?;
+    back_to(&room)
+}
+
+/// `POST /api/rooms/{room}/logout` with `user=` in a form
+pub async fn logout(room: Segment, mut call: Call) -> Answer {
+    let (room, user) = form(&room, &mut call).await?;
+    call.gateway.rooms().change(&room, &[Command::sign_out(user)])?;
+    back_to(&room)
+}
+
+async fn form(room: &Segment, call: &mut Call) -> Result<(Name, Name), Refusal> {
+    call.only("POST")?;
+    let room = room.name("room")?;
+    let form = call.form().await?;
+    let user = Name::new("user", Query::strict(&form, &["user"])?.get("user").unwrap_or_default())?;
+    may_change(&call.headers, &call.gateway.config().allow_origins)?;
+    Ok((room, user))
+}
+
+fn back_to(room: &Name) -> Answer {
+    Ok(answer::redirect(StatusCode::SEE_OTHER, &format!("/users?room={}", segment(room))))
+}
+
+/// The lobby's forms are those of the exercise.
+fn forms(room: &Name) -> String {
+    match *room == Name::lobby() {
+        true => "/api".to_owned(),
+        false => format!("/api/rooms/{}", segment(room)),
     }
-    let mut response = answer::content(StatusCode::OK, "", asset.data.into_owned());
-    if let Ok(ty) = HeaderValue::from_str(asset.metadata.mimetype()) {
-        response.headers_mut().insert(header::CONTENT_TYPE, ty);
-    }
-    Ok(tagged(response, etag))
 }
 
-/// A file of the client, as a path names it: always the latest, or by its hash, which is for ever.
-pub struct Module {
-    file: &'static str,
-    by_hash: bool,
-}
-
-/// What pages of any origin may import.
-const MODULES: [&str; 3] = ["presently.js", "presently.d.ts", "presently-room.js"];
-
-impl FromStr for Module {
-    type Err = ();
-
-    fn from_str(path: &str) -> Result<Self, ()> {
-        let named = |file: &&str| *file == path || path.starts_with("presently") && hashed(file) == path;
-        let file = MODULES.into_iter().find(named).ok_or(())?;
-        Ok(Module { file, by_hash: file != path })
-    }
-}
-
-/// The name of a module that says its content: `presently.0f3a….js`.
-fn hashed(file: &str) -> String {
-    let (stem, ending) = file.split_once('.').unwrap_or((file, ""));
-    let hash = Assets::get(file).map(|asset| hash(&asset)).unwrap_or_default();
-    format!("{stem}.{hash}.{ending}")
-}
-
-/// `GET /presently.js` and its like
-pub async fn module(module: Module, call: Call) -> Answer {
-    call.only("GET, HEAD")?;
-    let Module { file, by_hash } = module;
-    let mut response = asset(file.to_owned(), call).await?;
-    let headers = response.headers_mut();
-    // It is public, and importing a module from another origin asks for this.
-    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-    if by_hash {
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable"));
-    } else if let Ok(name) = HeaderValue::from_str(&format!("/{}", hashed(file))) {
-        headers.insert(header::CONTENT_LOCATION, name);
-    }
-    if file.ends_with(".ts") {
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/typescript"));
-    }
-    Ok(response)
-}
-
-fn hash(asset: &EmbeddedFile) -> String {
-    asset.metadata.sha256_hash().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn etag(asset: &EmbeddedFile) -> HeaderValue {
-    HeaderValue::from_str(&format!("\"{}\"", hash(asset))).unwrap_or(HeaderValue::from_static("\"\""))
-}
-
-fn tagged(mut response: Response<Bytes>, etag: HeaderValue) -> Response<Bytes> {
-    response.headers_mut().insert(header::ETAG, etag);
-    response
+fn segment(name: &str) -> String {
+    utf8_percent_encode(name, NON_ALPHANUMERIC).to_string()
 }

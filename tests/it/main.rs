@@ -3,6 +3,7 @@
 mod harness;
 
 mod architecture;
+mod assets;
 mod bench;
 mod browser;
 mod browser_client;
@@ -20,6 +21,7 @@ mod refusals;
 mod rooms;
 mod shutdown;
 mod slow;
+mod stats;
 mod streams;
 mod supervision;
 mod wire;

@@ -443,12 +443,17 @@ async fn methods_that_a_path_does_not_know_are_refused_with_those_it_does() {
         ("/api/logout/ann", "GET, HEAD, POST"),
         ("/api/login", "POST"),
         ("/api/logout", "POST"),
+        ("/api/rooms/lobby/login", "POST"),
+        ("/api/rooms/lobby/logout", "POST"),
+        ("/assets/app.js", "GET, HEAD"),
         ("/api/rooms", "GET, HEAD"),
         ("/api/rooms/lobby", "GET, HEAD"),
         (USERS, "GET, HEAD, POST"),
         (MEMBER, "DELETE, GET, HEAD, PATCH, PUT"),
         ("/api/rooms/lobby/stream", "GET, HEAD"),
         ("/healthz", "GET, HEAD"),
+        ("/api/gateway", "GET, HEAD"),
+        ("/metrics", "GET, HEAD"),
     ] {
         let methods = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"];
         for method in methods.into_iter().filter(|method| !known.contains(method)) {
@@ -464,13 +469,15 @@ async fn methods_that_a_path_does_not_know_are_refused_with_those_it_does() {
 }
 
 /// Every request that changes the set: method and path, header lines, body.
-const CHANGES: [(&str, &str, &str); 10] = [
+const CHANGES: [(&str, &str, &str); 12] = [
     ("GET /api/login/bob", "", ""),
     ("GET /api/logout/ann", "", ""),
     ("POST /api/login/bob", "", ""),
     ("POST /api/logout/ann", "", ""),
     ("POST /api/login", FORM, "user=bob"),
     ("POST /api/logout", FORM, "user=ann"),
+    ("POST /api/rooms/lobby/login", FORM, "user=bob"),
+    ("POST /api/rooms/lobby/logout", FORM, "user=ann"),
     ("PUT /api/rooms/lobby/users/bob", "", ""),
     ("PATCH /api/rooms/lobby/users/ann", JSON, r#"{"meta":{"status":"gone"}}"#),
     ("DELETE /api/rooms/lobby/users/ann", "", ""),

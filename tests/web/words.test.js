@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
+import { snippets } from '../../web/connect.js';
+import { duration, rate, short, told } from '../../web/gateway.js';
 import { News } from '../../web/news.js';
-import { ago, colour, initial, noun, status } from '../../web/words.js';
+import { said } from '../../web/row.js';
+import { ago, banner, clock, colour, held, initial, noun, number, status, why } from '../../web/words.js';
 
 const NOW = Date.parse('2026-11-22T12:00:00Z');
 const plain = (text) => text.replaceAll(/[\u2068\u2069]/g, '');
@@ -35,25 +38,82 @@ test('one is a member, none and more are members', () => {
   assert.deepEqual([0, 1, 2].map(noun), ['members', 'member', 'members']);
 });
 
-test('the state is a word, and says why where there is a why', () => {
+test('thousands are set apart', () => {
+  assert.deepEqual([0, 999, 1_000, 50_000, 1_234_567].map(number), ['0', '999', '1\u202f000', '50\u202f000', '1\u202f234\u202f567']);
+});
+
+test('the banner says nothing while all is well, and since when it is not', () => {
   assert.equal(status('live'), 'Live');
-  assert.equal(status('refused', 'no room left'), 'Not admitted: no room left');
+  assert.equal(banner({ state: 'live', lost: 0, now: NOW, known: true }), '');
+  assert.equal(banner({ state: 'connecting', lost: 0, now: NOW, known: false }), '');
+  const lost = NOW - 5_000;
+  assert.equal(banner({ state: 'waiting', lost, now: NOW, known: true }), `The connection was lost. The list is of ${clock(lost)}.`);
+  assert.equal(banner({ state: 'waiting', lost, now: NOW, known: false }), 'The connection was lost.');
+  assert.match(banner({ state: 'connecting', lost, now: lost + 20_001, known: true }), /out of reach since/);
+  assert.match(banner({ state: 'refused', refusal: { message: 'no room left' }, lost, now: NOW }), /no room left/);
+});
+
+test('a status alone is told in words, anything else as it is', () => {
+  assert.deepEqual([{}, { status: 'away' }, { status: 3 }, { status: 'away', on: 'phone' }].map(said), [
+    '', 'away', '{"status":3}', '{"status":"away","on":"phone"}',
+  ]);
+});
+
+test('reasons are words, and those to come are shown as they are', () => {
+  assert.deepEqual(['closed', 'timeout', 'eaten', undefined].map(why), ['left', 'connection lost', 'eaten', '']);
+});
+
+test('what holds a member is counted by kind', () => {
+  const connection = (transport, more) => ({ kind: 'connection', connection: 'x', transport, ...more });
+  assert.equal(held([{ kind: 'sign_in' }]), 'a sign-in');
+  assert.equal(held([{ kind: 'sign_in' }, connection('websocket'), connection('websocket'), connection('sse')]),
+    'a sign-in, 2 WebSockets, 1 event stream');
+  const expires = '2026-11-22T12:00:00Z';
+  assert.equal(held([{ kind: 'lease', expires }]), `a lease until ${clock(expires)}`);
+  assert.equal(held([connection('sse', { lost: true, expires })]), '1 event stream, 1 of them lost, in its grace');
+  assert.equal(held([{ kind: 'spell' }]), '');
 });
 
 test('news names a few and counts many', () => {
   const news = new News();
-  news.add({ came: ['ann', 'bob'], left: ['cyd'] });
+  ['ann', 'bob'].forEach((user) => news.came(user));
+  news.left('cyd');
   assert.equal(plain(news.take(5)), 'ann, bob came; cyd left. 5 members here.');
-  news.add({ came: ['a', 'b', 'c', 'd'], left: [] });
+  ['a', 'b', 'c', 'd'].forEach((user) => news.came(user));
   assert.equal(plain(news.take(1)), '4 came. 1 member here.');
 });
 
 test('who came and went meanwhile is no news, and news is told once', () => {
   const news = new News();
-  news.add({ came: ['ann'], left: ['bob'] });
-  news.add({ came: ['bob'], left: ['ann'] });
+  news.came('ann');
+  news.left('bob');
+  news.came('bob');
+  news.left('ann');
   assert.equal(news.take(0), '');
-  news.add({ came: ['ann'], left: [] });
+  news.came('ann');
   news.take(1);
   assert.equal(news.take(1), '');
+});
+
+test('deliveries a second are told between two looks at one gateway', () => {
+  assert.equal(rate(null, { at: 0, deliveries: 5 }), null);
+  assert.equal(rate({ at: 1_000, deliveries: 100 }, { at: 3_000, deliveries: 300 }), 100);
+  assert.equal(rate({ at: 1_000, deliveries: 100 }, { at: 3_000, deliveries: 0 }), null, 'it began anew');
+});
+
+test('the glance is in units that people read', () => {
+  const body = { connections: { open: 1_200, websocket: 1_000, sse: 150 }, deliveries: 1, pass_p99: 0.000256, memory: 12.34 * 2 ** 20, uptime: 90_061, version: '1.2.3' };
+  assert.deepEqual(told(body, 1234.4), {
+    connections: '1\u202f200', websocket: '1\u202f000', sse: '150', rate: '1\u202f234', p99: '260 µs', memory: '12.3 MiB', uptime: '1 d 1 h', version: '1.2.3',
+  });
+  assert.deepEqual(Object.values(told({ ...body, pass_p99: null, memory: null }, null)).filter((said) => said === '–').length, 3);
+  assert.deepEqual([59, 60, 3_599, 3_600, 86_399, 86_400].map(duration), ['59 s', '1 min', '59 min', '1 h 0 min', '23 h 59 min', '1 d 0 h']);
+  assert.deepEqual([0.0000012, 0.004, 1.25].map(short), ['1.2 µs', '4 ms', '1.3 s']);
+});
+
+test('snippets name this gateway and this room, whatever it is called', () => {
+  const all = snippets('https://example.org', "a/b 'c' \"d\"").map(({ text }) => text).join('\n');
+  assert.ok(all.includes("'https://example.org/api/rooms/a%2Fb%20'\\''c'\\''%20%22d%22/stream'"), all);
+  assert.ok(all.includes('new Room("a/b \'c\' \\"d\\"", { as: "yay" })'), all);
+  assert.ok(all.includes('new WebSocket("wss://example.org/ws?room=a%2Fb%20\'c\'%20%22d%22")'), all);
 });

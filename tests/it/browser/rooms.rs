@@ -1,0 +1,66 @@
+//! Rooms on the page: which there are, going from one to another, and the way back.
+
+use fantoccini::key::Key;
+use serde_json::json;
+
+use crate::harness::{Binary, Page, within};
+
+const ROOMS: &str = "Array.from(document.querySelectorAll('#rooms a'), (a) => a.innerText.replace(/\\s+/g, ' '))";
+const OPEN: &str = "document.querySelector('#rooms a[aria-current=page] bdi').textContent";
+
+impl Page {
+    async fn until_room(&self, room: &str, users: &[&str]) {
+        self.until(room, &format!("document.querySelector('h1 bdi').textContent === {}", json!(room))).await;
+        self.until_users(users).await;
+        self.until("open in the list", &format!("{OPEN} === {}", json!(room))).await;
+    }
+}
+
+#[tokio::test]
+async fn rooms_are_listed_with_their_counts() {
+    let gateway = Binary::start(&["--user", "ann", "--user", "bob"]).await;
+    gateway.sign_in("den", "cyd").await;
+    let page = Page::of(&gateway).await;
+    page.until("listed", &format!("{ROOMS}.join() === 'den 1,lobby 2'")).await;
+    gateway.sign_in("lobby", "dee").await;
+    gateway.sign_in("attic", "eve").await;
+    page.until("up to date", &format!("{ROOMS}.join() === 'attic 1,den 1,lobby 3'")).await;
+    page.enter("#room-field", "TT").await;
+    page.until("found", &format!("{ROOMS}.join() === 'attic 1'")).await;
+}
+
+#[tokio::test]
+async fn a_room_is_opened_without_a_reload_and_the_address_leads_back() {
+    let gateway = Binary::start(&["--user", "ann"]).await;
+    gateway.sign_in("team 7/a", "bob").await;
+    let page = Page::of(&gateway).await;
+    page.until("listed", "document.querySelector('#rooms a:not([aria-current])')").await;
+    page.click("#rooms a:not([aria-current])").await;
+    page.until_room("team 7/a", &["bob"]).await;
+    page.until("in the title", "document.title === '1 in team 7/a · Presently'").await;
+    assert_eq!(page.get("location.pathname + location.search").await, json!("/users?room=team%207%2Fa"));
+    gateway.sign_in("team 7/a", "cyd").await;
+    page.until_users(&["bob", "cyd"]).await;
+    page.enter("#user", &("dee".to_owned() + &Key::Enter)).await;
+    page.until_room("team 7/a", &["bob", "cyd", "dee"]).await;
+    within("back", page.client.back()).await.expect("there was a room before");
+    page.until_room("lobby", &["ann"]).await;
+    within("forward", page.client.forward()).await.expect("there is one ahead");
+    page.until_room("team 7/a", &["bob", "cyd", "dee"]).await;
+    page.stayed().await;
+    within("a reload", page.client.refresh()).await.expect("it loads");
+    page.until_live().await;
+    page.until_room("team 7/a", &["bob", "cyd", "dee"]).await;
+}
+
+#[tokio::test]
+async fn a_room_that_is_not_there_yet_is_opened_by_its_name() {
+    let gateway = Binary::start(&["--user", "ann"]).await;
+    let page = Page::of(&gateway).await;
+    page.enter("#room-field", &("new & empty".to_owned() + &Key::Enter)).await;
+    page.until_room("new & empty", &[]).await;
+    gateway.sign_in("lobby", "bob").await;
+    gateway.sign_in("new & empty", "eve").await;
+    page.until_users(&["eve"]).await;
+    page.stayed().await;
+}

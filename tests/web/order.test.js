@@ -1,0 +1,132 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { Order, byBytes } from '../../web/order.js';
+
+const member = (user, second = 0, meta = {}) => {
+  const joined = `2026-11-22T05:53:${String(second).padStart(2, '0')}Z`;
+  return { user, meta, joined };
+};
+
+const names = (order) => order.slice(0, order.length).map(({ user }) => user);
+
+function of(...members) {
+  const order = new Order();
+  order.replace(members);
+  return order;
+}
+
+test('names stand in the order of their UTF-8 bytes', () => {
+  const some = ['Zoe', 'a', 'aa', 'ab', 'b', 'é', '\ud7ff', '\ue000', '\uffee', '\u{10000}', '🦊', '\u{10ffff}', ''];
+  const encoded = (name) => Buffer.from(name);
+  const expected = [...some].sort((a, b) => Buffer.compare(encoded(a), encoded(b)));
+  assert.deepEqual([...some].reverse().sort(byBytes), expected);
+  for (const a of some) {
+    for (const b of some) {
+      assert.equal(Math.sign(byBytes(a, b)), Buffer.compare(encoded(a), encoded(b)), `${a} and ${b}`);
+    }
+  }
+});
+
+test('members stand by name, newest or longest here, and by name where they came together', () => {
+  const order = of(member('cyd', 3), member('ann', 5), member('bob', 3));
+  assert.deepEqual(names(order), ['ann', 'bob', 'cyd']);
+  order.arrange({ sort: 'newest' });
+  assert.deepEqual(names(order), ['ann', 'bob', 'cyd']);
+  order.arrange({ sort: 'longest' });
+  assert.deepEqual(names(order), ['bob', 'cyd', 'ann']);
+});
+
+test('who comes is put where they belong and who goes is taken out', () => {
+  for (const [sort, expected] of [['name', ['ann', 'dee', 'eve']], ['newest', ['eve', 'dee', 'ann']]]) {
+    const order = of(member('dee', 4), member('ann', 1), member('bob', 2));
+    order.arrange({ sort });
+    order.put(member('eve', 5));
+    assert.equal(order.remove('bob'), true);
+    assert.equal(order.remove('bob'), false);
+    assert.deepEqual(names(order), expected, sort);
+    expected.forEach((user, i) => assert.equal(order.indexOf(user), i));
+    assert.equal(order.indexOf('bob'), -1);
+    assert.equal(order.size, 3);
+  }
+});
+
+test('a member that is put again is there once, where they now belong', () => {
+  const order = of(member('ann', 1), member('bob', 2));
+  order.arrange({ sort: 'newest' });
+  const again = member('ann', 9);
+  order.put(again);
+  assert.deepEqual(names(order), ['ann', 'bob']);
+  assert.equal(order.get('ann'), again);
+  assert.equal(order.at(0), again);
+});
+
+test('a search looks at names and at what is said, in any case, also of who comes later', () => {
+  const order = of(member('Ann'), member('bob', 0, { status: 'with ANNA' }), member('cyd', 0, { n: { a: 'annex' } }), member('dee'));
+  order.arrange({ search: ' ann ' });
+  assert.deepEqual(names(order), ['Ann', 'bob', 'cyd']);
+  assert.deepEqual([order.size, order.length], [4, 3]);
+  order.put(member('hannah'));
+  order.put(member('eve'));
+  order.put(member('bob', 0, { status: 'alone' }));
+  assert.deepEqual(names(order), ['Ann', 'cyd', 'hannah']);
+  assert.equal(order.indexOf('bob'), -1);
+  order.remove('eve');
+  order.arrange({ search: '' });
+  assert.deepEqual(names(order), ['Ann', 'bob', 'cyd', 'dee', 'hannah']);
+});
+
+test('sorting keeps the search, and another set keeps both', () => {
+  const order = of(member('ann', 1), member('anna', 2), member('bob', 3));
+  order.arrange({ search: 'ann' });
+  order.arrange({ sort: 'newest' });
+  assert.deepEqual(names(order), ['anna', 'ann']);
+  order.replace([member('hanna', 1), member('joann', 7), member('bob', 8)]);
+  assert.deepEqual(names(order), ['joann', 'hanna']);
+});
+
+test('names that objects have by nature are names like any other', () => {
+  const order = of(member('__proto__'), member('constructor'));
+  order.put(member('toString'));
+  order.remove('__proto__');
+  assert.deepEqual(names(order), ['constructor', 'toString']);
+});
+
+test('whatever happens, the order is that of sorting all anew', () => {
+  const random = seeded(7);
+  const pick = (list) => list[Math.floor(random() * list.length)];
+  const alphabet = ['a', 'b', 'é', '\uffee', '🦊', '李'];
+  for (const sort of ['name', 'newest', 'longest']) {
+    for (const search of ['', 'a']) {
+      const order = new Order();
+      order.arrange({ sort, search });
+      const model = new Map();
+      for (let step = 0; step < 400; step++) {
+        const user = pick(alphabet) + pick(alphabet);
+        if (random() < 0.4) {
+          assert.equal(order.remove(user), model.delete(user));
+        } else {
+          const put = member(user, Math.floor(random() * 5), { step });
+          model.set(user, put);
+          order.put(put);
+        }
+      }
+      const anew = new Order();
+      anew.arrange({ sort, search });
+      anew.replace(model.values());
+      assert.deepEqual(order.slice(0, Infinity), anew.slice(0, Infinity));
+      assert.equal(order.size, model.size);
+    }
+  }
+});
+
+/** mulberry32 */
+function seeded(seed) {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296;
+  };
+}

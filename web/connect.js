@@ -1,0 +1,83 @@
+import { roomPath } from './api.js';
+
+const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
+
+/** How to follow `room` of the gateway at `origin`, by way of the tools people have at hand. */
+export function snippets(origin, room) {
+  const path = roomPath(room);
+  const name = JSON.stringify(room);
+  const socket = `${origin.replace('http', 'ws')}/ws?room=${encodeURIComponent(room)}`;
+  return [
+    {
+      title: 'Sign in and out with curl',
+      text: `curl -X PUT ${quoted(`${origin}${path}/users/yay`)}\ncurl -X DELETE ${quoted(`${origin}${path}/users/yay`)}`,
+    },
+    { title: 'Follow with curl', text: `curl -N ${quoted(`${origin}${path}/stream`)}` },
+    {
+      title: 'JavaScript, with reconnecting and the whole set kept for you',
+      text: [
+        `import { Room } from ${JSON.stringify(`${origin}/presently.js`)};`,
+        '',
+        `const room = new Room(${name}, { as: "yay" });`,
+        'room.addEventListener("change", () => {',
+        '  console.log([...room.members.keys()]);',
+        '});',
+      ].join('\n'),
+    },
+    {
+      title: 'WebSocket',
+      text: [
+        `const socket = new WebSocket(${JSON.stringify(socket)});`,
+        'socket.onmessage = ({ data }) => console.log(JSON.parse(data));',
+        `// ${JSON.stringify({ action: 'join', room, user: 'yay', ref: 1 })} makes you a member.`,
+      ].join('\n'),
+    },
+  ];
+}
+
+/** The snippets of a room, each with a button that copies it. */
+export class Connect {
+  #parts;
+  #told;
+
+  constructor(place, blank, told) {
+    this.#told = told;
+    this.#parts = snippets('', '').map(() => {
+      const part = blank.content.firstElementChild.cloneNode(true);
+      const copy = part.querySelector('button');
+      copy.addEventListener('click', () => this.#copy(copy, part.querySelector('code')));
+      place.append(part);
+      return part;
+    });
+  }
+
+  show(room) {
+    snippets(location.origin, room).forEach(({ title, text }, i) => {
+      const part = this.#parts[i];
+      part.querySelector('figcaption').textContent = title;
+      part.querySelector('code').textContent = text;
+      part.querySelector('button').setAttribute('aria-label', `Copy: ${title}`);
+    });
+  }
+
+  async #copy(button, code) {
+    const copied = await copy(code);
+    this.#told.textContent = copied ? 'Copied.' : 'Press Ctrl+C to copy what is selected.';
+    button.textContent = copied ? 'Copied' : 'Selected';
+    setTimeout(() => {
+      button.textContent = 'Copy';
+      this.#told.textContent = '';
+    }, 2_000);
+  }
+}
+
+/** The clipboard is there on HTTPS and localhost; elsewhere the older command, and at last a selection to copy by hand. */
+async function copy(code) {
+  try {
+    await navigator.clipboard.writeText(code.textContent);
+    return true;
+  } catch {
+    getSelection().selectAllChildren(code);
+    return document.execCommand('copy');
+  }
+}

@@ -1,0 +1,60 @@
+import { ask } from './api.js';
+import { regularly } from './pace.js';
+import { put } from './row.js';
+import { number } from './words.js';
+
+const POLL_MS = 5_000;
+
+/** The gateway at a glance: what `GET /api/gateway` says, and how fast it delivers between two looks. */
+export class Glance {
+  #list;
+  #last = null;
+
+  constructor(list) {
+    this.#list = list;
+    regularly(() => this.#fetch(), POLL_MS);
+  }
+
+  async #fetch() {
+    const { ok, body } = await ask('GET', '/api/gateway');
+    this.#list.classList.toggle('stale', !ok);
+    if (!ok) return;
+    const now = { at: performance.now(), deliveries: body.deliveries };
+    const values = told(body, rate(this.#last, now));
+    this.#last = now;
+    for (const field of this.#list.querySelectorAll('dd')) put(field, values[field.dataset.value] ?? '–');
+  }
+}
+
+/** Deliveries a second between two looks; none yet at the first, or when the gateway began anew. */
+export function rate(last, now) {
+  if (!last || now.deliveries < last.deliveries || now.at <= last.at) return null;
+  return ((now.deliveries - last.deliveries) / (now.at - last.at)) * 1000;
+}
+
+export function told(body, perSecond) {
+  return {
+    connections: number(body.connections.open),
+    websocket: number(body.connections.websocket),
+    sse: number(body.connections.sse),
+    rate: perSecond === null ? '–' : number(perSecond),
+    p99: body.pass_p99 === null ? '–' : short(body.pass_p99),
+    memory: body.memory === null ? '–' : `${(body.memory / 2 ** 20).toFixed(1)} MiB`,
+    uptime: duration(body.uptime),
+    version: body.version,
+  };
+}
+
+/** A time of seconds in its best unit, with two digits. */
+export function short(seconds) {
+  if (seconds < 1e-3) return `${Number((seconds * 1e6).toPrecision(2))} µs`;
+  return seconds < 1 ? `${Number((seconds * 1e3).toPrecision(2))} ms` : `${Number(seconds.toPrecision(2))} s`;
+}
+
+/** Whole seconds in the two largest units that say something. */
+export function duration(seconds) {
+  const [s, m, h] = [seconds, seconds / 60, seconds / 3600].map(Math.floor);
+  if (m < 1) return `${s} s`;
+  if (h < 1) return `${m} min`;
+  return h < 24 ? `${h} h ${m % 60} min` : `${Math.floor(h / 24)} d ${h % 24} h`;
+}

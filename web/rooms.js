@@ -1,0 +1,118 @@
+import { ask } from './api.js';
+import { regularly } from './pace.js';
+import { put } from './row.js';
+import { number } from './words.js';
+
+const POLL_MS = 5_000;
+/** Rooms in the list: more are found by their name. */
+const LISTED = 200;
+
+export const roomAddress = (room) => `/users?room=${encodeURIComponent(room)}`;
+
+/** The rooms there are, with their counts; the open one is kept in the list, whether it is there or not. */
+export class Rooms {
+  #list;
+  #note;
+  #field;
+  #open;
+  #rooms = [];
+  #more = false;
+  #poll;
+
+  /** `go(room)` opens a room. */
+  constructor({ list, note, form, field, open, go }) {
+    this.#list = list;
+    this.#note = note;
+    this.#field = field;
+    this.#open = { room: open, count: 0 };
+    list.addEventListener('click', (event) => this.#clicked(event, go));
+    field.addEventListener('input', () => this.#draw());
+    form.addEventListener('submit', (event) => {
+      event.preventDefault();
+      const room = field.value;
+      field.value = '';
+      go(room);
+    });
+    this.#poll = regularly(() => this.#fetch(), POLL_MS);
+  }
+
+  /** Which room is open, and how many are in it; null is not known yet. */
+  show(room, count) {
+    const other = room !== this.#open.room;
+    this.#open = { room, count };
+    this.#draw();
+    if (!other) return;
+    this.#reveal();
+    this.#poll();
+  }
+
+  #reveal() {
+    const { offsetLeft, offsetTop } = this.#list.querySelector('[aria-current]')?.parentElement ?? this.#list;
+    this.#list.scrollTo(offsetLeft - 24, offsetTop - 24);
+  }
+
+  async #fetch() {
+    const { ok, body } = await ask('GET', `/api/rooms?limit=${LISTED}`);
+    this.#list.classList.toggle('stale', !ok);
+    if (!ok) return;
+    this.#rooms = body.rooms;
+    this.#more = Boolean(body.next);
+    this.#draw();
+  }
+
+  #draw() {
+    const wanted = this.#field.value.toLowerCase();
+    const shown = this.#all().filter(({ room }) => room.toLowerCase().includes(wanted));
+    const rows = new Map(Array.from(this.#list.children, (li) => [li.firstElementChild.dataset.room, li]));
+    const lines = shown.map((room) => write(rows.get(room.room) ?? line(), room, room.room === this.#open.room));
+    this.#arrange(lines);
+    const none = wanted && !shown.some(({ room }) => room === this.#field.value);
+    put(this.#note, none ? 'Enter opens it.' : this.#more ? `The first ${LISTED}; enter a name for others.` : '');
+  }
+
+  /** Lines that stay are not touched, and so keep the focus. */
+  #arrange(lines) {
+    const staying = new Set(lines);
+    const focused = this.#list.contains(document.activeElement);
+    for (const li of [...this.#list.children]) if (!staying.has(li)) li.remove();
+    lines.forEach((li, i) => this.#list.children[i] === li || this.#list.insertBefore(li, this.#list.children[i] ?? null));
+    if (focused && !this.#list.contains(document.activeElement)) this.#field.focus();
+  }
+
+  /** The gateway's list, with what this page knows better of the open room. */
+  #all() {
+    const others = this.#rooms.filter(({ room }) => room !== this.#open.room);
+    const at = this.#rooms.findIndex(({ room }) => room === this.#open.room);
+    return others.toSpliced(at < 0 ? 0 : at, 0, this.#open);
+  }
+
+  #clicked(event, go) {
+    const link = event.target.closest('a');
+    if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    go(link.dataset.room);
+  }
+}
+
+function line() {
+  const li = document.createElement('li');
+  const link = document.createElement('a');
+  link.append(document.createElement('bdi'), ' ', document.createElement('span'));
+  link.lastElementChild.className = 'number';
+  li.append(link);
+  return li;
+}
+
+function write(li, { room, count }, open) {
+  const link = li.firstElementChild;
+  if (link.dataset.room !== room) {
+    link.dataset.room = room;
+    link.href = roomAddress(room);
+    link.title = room;
+  }
+  put(link.firstElementChild, room);
+  put(link.lastElementChild, count === null ? '…' : number(count));
+  if (open) link.setAttribute('aria-current', 'page');
+  else link.removeAttribute('aria-current');
+  return li;
+}
