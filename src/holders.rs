@@ -65,3 +65,42 @@ impl fmt::Debug for Holders {
         write!(f, "Holders({})", self.0.len())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use parking_lot::Mutex;
+
+    use super::*;
+    use crate::name::Name;
+    use crate::presence::{Bounds, Presence, Why};
+    use crate::room::Room;
+
+    #[derive(Default)]
+    struct Told(Mutex<Vec<Why>>);
+
+    impl Holder for Told {
+        fn ended(self: Arc<Self>, _: RoomKey, ended: &Ended) {
+            self.0.lock().push(ended.why);
+        }
+    }
+
+    /// An SSE client's hold comes before its connection: a newer one may replace it in between.
+    #[test]
+    fn what_happens_before_a_connection_is_here_is_told_when_it_is() {
+        let bounds = Bounds { history: 1, members: 0, grace: 0 };
+        let room = Room::new(Presence::new(Name::lobby(), 1, bounds), Arc::default()).key();
+        let (holders, told) = (Holders::default(), Arc::new(Told::default()));
+        let (id, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let ended = |connection, why| Ended { connection, why, event: None };
+        holders.tell(room, &ended(id, Why::Kicked));
+        holders.expect(id);
+        holders.tell(room, &ended(id, Why::Replaced));
+        holders.tell(room, &ended(other, Why::Kicked));
+        assert!(told.0.lock().is_empty());
+        holders.arrived(id, &told);
+        holders.tell(room, &ended(id, Why::Left));
+        holders.forget(id);
+        holders.tell(room, &ended(id, Why::Kicked));
+        assert_eq!(*told.0.lock(), [Why::Replaced, Why::Left]);
+    }
+}

@@ -47,20 +47,29 @@ struct Driver {
 impl Driver {
     /// All that it leaves behind on the disk, it leaves in `scratch`.
     async fn start(scratch: &Path) -> Self {
+        // The port that it takes by chance must be free for IPv4 and IPv6, or it gives up.
+        for _ in 0..5 {
+            if let Some(driver) = Self::try_start(scratch).await {
+                return driver;
+            }
+        }
+        panic!("chromedriver does not run");
+    }
+
+    async fn try_start(scratch: &Path) -> Option<Self> {
         let mut command = Command::new("chromedriver");
         command.arg("--port=0").env("TMPDIR", scratch);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let spawned = command.process_group(0).kill_on_drop(true).spawn();
         let mut child = spawned.expect("chromedriver and chromium are installed");
         let mut stdout = BufReader::new(child.stdout.take().expect("piped")).lines();
-        let url = loop {
-            let line = within("chromedriver's port", stdout.next_line()).await.expect("text");
-            let line = line.expect("chromedriver runs");
+        while let Some(line) = within("chromedriver's port", stdout.next_line()).await.expect("text") {
             if let Some((_, port)) = line.split_once("started successfully on port ") {
-                break format!("http://127.0.0.1:{}", port.trim_end_matches('.'));
+                let url = format!("http://127.0.0.1:{}", port.trim_end_matches('.'));
+                return Some(Self { child, url, _stdout: stdout });
             }
-        };
-        Self { child, url, _stdout: stdout }
+        }
+        None
     }
 }
 
