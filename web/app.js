@@ -110,6 +110,7 @@ function show(name) {
   order.arrange({ search: '' });
   enter(name);
   changes = Infinity;
+  came = [];
   draw();
 }
 

@@ -1,3 +1,4 @@
+import { OpenRow } from './open-row.js';
 import { Row } from './row.js';
 import { Span } from './span.js';
 
@@ -24,7 +25,7 @@ export class RosterView {
   /** Where Tab stops, and where that one last stood. */
   #active = '';
   #at = 0;
-  #opened = { user: '', element: null, height: 0 };
+  #opened;
   /** Asked once for each size and not for each frame, which would have the browser lay out the page anew. */
   #view = 0;
   #row = 1;
@@ -37,6 +38,7 @@ export class RosterView {
     this.#blank = blank;
     this.#order = order;
     this.#to = to;
+    this.#opened = new OpenRow(to, this.#resized);
     scroller.addEventListener('scroll', () => this.draw(), { passive: true });
     list.addEventListener('click', (event) => this.#clicked(event.target));
     list.addEventListener('keydown', (event) => this.#key(event));
@@ -75,7 +77,7 @@ export class RosterView {
 
   /** Another room's members: from the top, and nothing of the old ones. */
   clear() {
-    this.close();
+    this.#opened.close();
     this.#active = '';
     this.#rows.forEach((row) => row.li.remove());
     this.#rows.clear();
@@ -100,16 +102,6 @@ export class RosterView {
   /** Brings "2 min ago" up to date. */
   tick(now) {
     for (const row of this.#rows.values()) row.age(now);
-  }
-
-  close() {
-    const { user, element } = this.#opened;
-    if (!user) return;
-    this.#resized.unobserve(element);
-    element.remove();
-    this.#rows.get(user)?.open.setAttribute('aria-expanded', 'false');
-    this.#opened = { user: '', element: null, height: 0 };
-    this.#to.closed();
   }
 
   /* Where rows are */
@@ -187,7 +179,7 @@ export class RosterView {
 
   /** Who is gone from the order is neither open nor where Tab stops: that is who stands there now. */
   #settle() {
-    if (this.#opened.user && this.#order.indexOf(this.#opened.user) < 0) this.close();
+    if (this.#opened.user && this.#order.indexOf(this.#opened.user) < 0) this.#opened.close();
     if (this.#active && this.#order.indexOf(this.#active) < 0) {
       this.#active = this.#order.at(Math.min(this.#at, this.#order.length - 1))?.user ?? '';
     }
@@ -236,26 +228,14 @@ export class RosterView {
   #clicked(element) {
     const button = element.closest('.open');
     if (!button) return;
-    const { user } = button.closest('li').dataset;
-    const was = this.#opened.user;
-    this.close();
-    if (user !== was) this.#openRow(user, button);
+    this.#opened.toggle(this.#rows.get(button.closest('li').dataset.user));
     this.draw();
-  }
-
-  #openRow(user, button) {
-    const element = this.#to.open(user);
-    this.#rows.get(user).li.append(element);
-    button.setAttribute('aria-expanded', 'true');
-    this.#opened = { user, element, height: element.offsetHeight };
-    this.#resized.observe(element);
   }
 
   /** The view, its letters or what is open have another size. */
   #measure() {
     this.#measureView();
-    const { element } = this.#opened;
-    if (element) this.#opened.height = element.offsetHeight;
+    this.#opened.measure();
     if (this.#list.classList.contains('live')) this.draw();
   }
 

@@ -72,6 +72,23 @@ impl Asset {
             plain,
         }
     }
+
+    fn respond(&self, headers: &HeaderMap) -> Response<Bytes> {
+        let gzip = answer::takes_gzip(headers) && self.gzip.len() < self.plain.len();
+        let (body, etag) = if gzip { (&self.gzip, &self.gzip_etag) } else { (&self.plain, &self.etag) };
+        let mut response = match headers.get(header::IF_NONE_MATCH) == Some(etag) {
+            true => answer::bare(StatusCode::NOT_MODIFIED),
+            false => answer::content(StatusCode::OK, "", body.clone()),
+        };
+        if response.status() == StatusCode::OK {
+            response.headers_mut().insert(header::CONTENT_TYPE, self.ty.clone());
+            if gzip {
+                response = answer::with(response, header::CONTENT_ENCODING, "gzip");
+            }
+        }
+        response.headers_mut().insert(header::ETAG, etag.clone());
+        answer::with(response, header::VARY, "accept-encoding")
+    }
 }
 
 /// Where the page of this build finds what it is made of.
@@ -143,23 +160,4 @@ pub async fn module(Module { file, by_hash }: Module, call: Call) -> Answer {
     } else {
         response
     })
-}
-
-impl Asset {
-    fn respond(&self, headers: &HeaderMap) -> Response<Bytes> {
-        let gzip = answer::takes_gzip(headers) && self.gzip.len() < self.plain.len();
-        let (body, etag) = if gzip { (&self.gzip, &self.gzip_etag) } else { (&self.plain, &self.etag) };
-        let mut response = match headers.get(header::IF_NONE_MATCH) == Some(etag) {
-            true => answer::bare(StatusCode::NOT_MODIFIED),
-            false => answer::content(StatusCode::OK, "", body.clone()),
-        };
-        if response.status() == StatusCode::OK {
-            response.headers_mut().insert(header::CONTENT_TYPE, self.ty.clone());
-            if gzip {
-                response = answer::with(response, header::CONTENT_ENCODING, "gzip");
-            }
-        }
-        response.headers_mut().insert(header::ETAG, etag.clone());
-        answer::with(response, header::VARY, "accept-encoding")
-    }
 }

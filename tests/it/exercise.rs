@@ -263,6 +263,24 @@ async fn the_json_of_the_users_is_paged_like_a_rooms() {
 }
 
 #[tokio::test]
+async fn the_users_may_be_those_of_another_room() {
+    let server = TestServer::start().await;
+    server.sign_in("lobby", "ann").await;
+    server.sign_in("team 7/a", "bob").await;
+    let path = "/users?room=team+7%2Fa";
+    assert_eq!(listed(server.get(path).await.expect(200).text()), ["bob"]);
+    let json = server.send("GET", path, &[("accept", "application/json")], "").await.expect(200).json();
+    assert_eq!(json, server.get("/api/rooms/team%207%2Fa/users").await.expect(200).json());
+    assert_eq!(server.get("/users?room=..").await.expect(400).json()["code"], "bad_name");
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let answer = server.send("POST", "/api/rooms/team%207%2Fa/login", &form, "user=cyd").await.expect(303);
+    assert_eq!(answer.header("location"), Some("/users?room=team%207%2Fa"));
+    server.send("POST", "/api/rooms/team%207%2Fa/logout", &form, "user=bob").await.expect(303);
+    assert_eq!(listed(server.get(path).await.expect(200).text()), ["cyd"]);
+    assert_eq!(names(&server).await, ["ann"]);
+}
+
+#[tokio::test]
 async fn a_page_without_an_accept_header_is_a_page() {
     let server = TestServer::start().await;
     let answer = raw(server.addr, "GET /users HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect(200);
