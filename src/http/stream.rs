@@ -86,8 +86,8 @@ pub async fn answer(
     }
     first.extend_from_slice(&framing.lines(&lines));
     let manner = Manner { id, framing, alive: wish.alive, head: first.into() };
-    let reader = Some(reads(granted.following, wish.since, granted.least));
-    let peer = SseClient { holding: granted.holding, reader };
+    let reader = reads(granted.following, wish.since, granted.least);
+    let peer = SseClient { holding: granted.holding.map(Box::new), reader: Some(Box::new(reader)) };
     let gateway = call.gateway.clone();
     call.slot.claim(move |socket| gateway.stream(socket, manner, peer));
     pending().await
@@ -167,10 +167,11 @@ fn refused_event(refusal: &Refusal) -> String {
     format!("event: refused\ndata: {}\n\n", Reference::default().refused_json(refusal))
 }
 
-/// An SSE client says nothing once its request is out; a pipelined request is not ours to answer.
+/// An SSE client says nothing once its request is out; a pipelined request is not ours to answer. What most have not,
+/// or not for long, is boxed: it would be each idle stream's memory.
 struct SseClient {
-    holding: Option<Holding>,
-    reader: Option<Reader>,
+    holding: Option<Box<Holding>>,
+    reader: Option<Box<Reader>>,
 }
 
 impl Peer for SseClient {
@@ -179,7 +180,7 @@ impl Peer for SseClient {
             holding.arrived(talk.connection());
         }
         if let Some(reader) = self.reader.take() {
-            talk.begin(reader);
+            talk.begin(*reader);
         }
         false
     }
