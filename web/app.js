@@ -40,6 +40,7 @@ const rooms = new Rooms({
   form: find('open-room'),
   field: find('room-field'),
   open: page.dataset.room,
+  count: Number(page.dataset.count),
   go,
 });
 new Glance(find('gateway'));

@@ -19,12 +19,12 @@ export class Rooms {
   #more = false;
   #poll;
 
-  /** `go(room)` opens a room. */
-  constructor({ list, note, form, field, open, go }) {
+  /** The page came with the room `open` and its `count`; `go(room)` opens another. */
+  constructor({ list, note, form, field, open, count, go }) {
     this.#list = list;
     this.#note = note;
     this.#field = field;
-    this.#open = { room: open, count: 0 };
+    this.#open = { room: open, count };
     list.addEventListener('click', (event) => this.#clicked(event, go));
     field.addEventListener('input', () => this.#draw());
     form.addEventListener('submit', (event) => {
