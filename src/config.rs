@@ -62,7 +62,7 @@ pub struct Config {
     #[arg(long, env = "PRESENTLY_MAX_PER_ADDRESS", default_value_t = 0, value_name = "N")]
     pub max_per_address: usize,
 
-    /// Users one connection may hold, and rooms it may watch; each costs about half a KiB
+    /// Users one connection may hold, and rooms it may watch; each member held costs about 1 KiB
     #[arg(long, env = "PRESENTLY_MAX_PER_CONNECTION", default_value_t = 100, value_name = "N")]
     pub max_per_connection: usize,
 
@@ -87,7 +87,7 @@ pub struct Config {
     #[arg(long, env = "PRESENTLY_GRACE", default_value = "5s", value_name = "TIME", value_parser = duration)]
     pub grace: Duration,
 
-    /// How often idle streams get a comment or a ping: proxies cut connections that are silent for 20 s or more
+    /// How often at least streams get a comment or a ping: proxies cut connections that are silent for 20 s or more
     #[arg(long, env = "PRESENTLY_KEEP_ALIVE", default_value = "10s", value_name = "TIME", value_parser = duration)]
     pub keep_alive: Duration,
 

@@ -47,6 +47,9 @@ impl Holding {
         let held = (room, user);
         let known = self.held.contains(&held);
         if !known && self.held.len() >= self.most {
+            self.forget_ended();
+        }
+        if !known && self.held.len() >= self.most {
             let message = format!("this connection holds {} users, and no more than that may be", self.most);
             return Err(Refusal::new(Code::TooManyJoined, message));
         }
@@ -63,6 +66,12 @@ impl Holding {
             self.held.pop();
         }
         joined
+    }
+
+    /// Forgets the holds that others have ended. Looked for only at the bound, since it asks a room for each.
+    fn forget_ended(&mut self) {
+        let (rooms, connection) = (&self.rooms, self.connection);
+        self.held.retain(|(room, user)| rooms.look(room, |presence| presence.hold(user, connection).is_some()));
     }
 
     /// Says something else of a user who is held.

@@ -50,8 +50,9 @@ impl Line {
         self.answers
     }
 
-    /// Says the last word: nothing follows it.
+    /// Says the last word: nothing follows it, also no room that was about to be read.
     pub fn close(&mut self, bytes: Bytes) {
+        self.said.retain(|said| !matches!(said, Said::Begin(_)));
         self.said.push_back(Said::Bytes(bytes));
         self.closing = true;
         self.readers = Vec::new();

@@ -194,7 +194,7 @@ impl Presence {
             Verb::Leave(connection) => {
                 self.end(user, Which::Connection(*connection), Reason::Closed, now, outcome);
             }
-            Verb::Lose(connection) => self.lose(user, *connection, now, outcome),
+            Verb::Lose(connection) => self.lose(user, *connection, now),
             Verb::LeaveClient(client) => self.leave_client(user, *client, now, outcome),
         }
     }
@@ -258,15 +258,11 @@ impl Presence {
     }
 
     /// Lets a connection's hold live on for the grace.
-    fn lose(&mut self, user: &Name, connection: Uuid, now: Moment, outcome: &mut Outcome) {
+    fn lose(&mut self, user: &Name, connection: Uuid, now: Moment) {
         let which = Which::Connection(connection);
         let Some(mut hold) = self.hold(user, connection).filter(|hold| hold.ends.is_none()).cloned() else {
             return;
         };
-        if self.bounds.grace == 0 {
-            self.end(user, which, Reason::Timeout, now, outcome);
-            return;
-        }
         hold.ends = Some(now.tick + self.bounds.grace);
         self.reschedule(user, which, None, hold.ends);
         if let Some(holds) = self.roster.holds_mut(user) {
@@ -336,7 +332,7 @@ impl Presence {
     }
 
     /// The hold that `connection` has of `user`.
-    fn hold(&self, user: &str, connection: Uuid) -> Option<&ConnectionHold> {
+    pub fn hold(&self, user: &str, connection: Uuid) -> Option<&ConnectionHold> {
         match self.roster.holds(user)?.get(Which::Connection(connection))? {
             Hold::Connection(hold) => Some(hold),
             Hold::SignIn(_) => None,

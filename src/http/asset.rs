@@ -42,6 +42,8 @@ struct Assets {
     folder: String,
     hash: String,
     by_path: HashMap<String, Asset>,
+    /// The page's own modules, in order.
+    modules: Vec<String>,
 }
 
 static ASSETS: LazyLock<Assets> = LazyLock::new(|| {
@@ -55,7 +57,10 @@ static ASSETS: LazyLock<Assets> = LazyLock::new(|| {
         by_path.insert(path, Asset::of(file));
     }
     let hash = format!("{:016x}", hasher.finish());
-    Assets { folder: format!("/assets/{hash}"), hash, by_path }
+    let own = |path: &&String| path.ends_with(".js") && !path.contains('/') && *path != "presently-room.js";
+    let mut modules: Vec<_> = by_path.keys().filter(own).cloned().collect();
+    modules.sort_unstable();
+    Assets { folder: format!("/assets/{hash}"), hash, by_path, modules }
 });
 
 impl Asset {
@@ -97,11 +102,8 @@ pub fn folder() -> &'static str {
 }
 
 /// The page's own modules, which a browser had better fetch at once.
-pub fn modules() -> Vec<String> {
-    let own = |path: &&String| path.ends_with(".js") && !path.contains('/') && *path != "presently-room.js";
-    let mut modules: Vec<_> = ASSETS.by_path.keys().filter(own).cloned().collect();
-    modules.sort_unstable();
-    modules
+pub fn modules() -> &'static [String] {
+    &ASSETS.modules
 }
 
 /// `GET /assets/{path}`, and with the hash of the build before the path, where it may be kept for ever

@@ -12,6 +12,7 @@ use crate::http::stream;
 use crate::http::wish::Wish;
 use crate::name::Name;
 use crate::reader::Reader;
+use crate::refusal::Refusal;
 
 /// `GET` and `POST /api/login/{user}`
 pub async fn login(user: Segment, call: Call) -> Answer {
@@ -41,7 +42,8 @@ pub async fn logout_form(mut call: Call) -> Answer {
     change(Command::sign_out(user), &call)
 }
 
-async fn user_of_form(call: &mut Call) -> Result<Name, crate::refusal::Refusal> {
+/// The user whom a form names.
+pub async fn user_of_form(call: &mut Call) -> Result<Name, Refusal> {
     let form = call.form().await?;
     Name::new("user", Query::strict(&form, &["user"])?.get("user").unwrap_or_default())
 }

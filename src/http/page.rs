@@ -10,6 +10,7 @@ use crate::http::answer::{self, Answer};
 use crate::http::api;
 use crate::http::asset;
 use crate::http::call::{Call, Segment};
+use crate::http::exercise::user_of_form;
 use crate::http::origin::may_change;
 use crate::http::query::Query;
 use crate::name::Name;
@@ -35,7 +36,7 @@ struct Page<'a> {
     users: Vec<Row>,
     /// Where the script, the style and the pictures of this build are.
     assets: &'static str,
-    modules: Vec<String>,
+    modules: &'static [String],
     version: &'static str,
 }
 
@@ -106,8 +107,7 @@ pub async fn logout(room: Segment, mut call: Call) -> Answer {
 async fn form(room: &Segment, call: &mut Call) -> Result<(Name, Name), Refusal> {
     call.only("POST")?;
     let room = room.name("room")?;
-    let form = call.form().await?;
-    let user = Name::new("user", Query::strict(&form, &["user"])?.get("user").unwrap_or_default())?;
+    let user = user_of_form(call).await?;
     may_change(&call.headers, &call.gateway.config().allow_origins)?;
     Ok((room, user))
 }

@@ -379,3 +379,21 @@ async fn an_idle_stream_gets_comments() {
         assert!(stream.text.ends_with("\n:\n\n"), "{:?}", stream.text);
     }
 }
+
+/// A room that the URL or a message asks for just before the client says good-bye is not read any more.
+#[tokio::test]
+async fn nothing_follows_a_close_that_came_with_a_wish_to_watch() {
+    let watched = Watched::new().await;
+    let addr = watched.server.addr;
+    let close = frame(FIN | CLOSE, 1000_u16.to_be_bytes());
+    let subscribe = frame(FIN | TEXT, r#"{"action":"subscribe","room":"lobby","ref":1}"#);
+    for (path, messages) in [("/ws?room=lobby", close.clone()), ("/ws", [subscribe, close].concat())] {
+        let mut socket = RawWs::request(addr, [upgrade(path).as_bytes(), &messages].concat()).await;
+        let mut last = socket.frame().await;
+        while last.opcode != CLOSE {
+            last = socket.frame().await;
+        }
+        assert_eq!(last.close().0, 1000, "{path}");
+        socket.ended().await;
+    }
+}
