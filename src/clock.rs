@@ -42,7 +42,8 @@ impl Default for Clock {
 }
 
 impl Clock {
-    fn starting(beat: Instant) -> Self {
+    /// A clock whose process was last seen running at `beat`.
+    pub fn starting(beat: Instant) -> Self {
         Clock(Mutex::new(Passed { before: Duration::ZERO, beat, reading: 0 }))
     }
 
@@ -57,18 +58,22 @@ impl Clock {
         millis(self.0.lock().by(Instant::now()))
     }
 
-    /// Says that the process runs; true when it may judge whose time is over.
-    pub fn beat(&self) -> bool {
-        self.beat_at(Instant::now())
+    /// Whether it may be judged whose time is over.
+    pub fn judges(&self) -> bool {
+        self.0.lock().reading == 0
     }
 
-    fn beat_at(&self, now: Instant) -> bool {
+    /// Says that the process runs.
+    pub fn beat(&self) {
+        self.beat_at(Instant::now());
+    }
+
+    fn beat_at(&self, now: Instant) {
         let mut passed = self.0.lock();
         let gap = now.saturating_duration_since(passed.beat) > 2 * MOST;
         passed.before = passed.by(now);
         passed.beat = now;
         passed.reading = if gap { READING } else { passed.reading.saturating_sub(1) };
-        passed.reading == 0
     }
 }
 
@@ -87,8 +92,9 @@ mod tests {
         let clock = Clock::starting(now);
         let mut after = |time| {
             now += time;
-            let judges = clock.beat_at(now);
-            (millis(clock.0.lock().before), judges)
+            clock.beat_at(now);
+            let before = clock.0.lock().before;
+            (millis(before), clock.judges())
         };
         assert_eq!(after(BEAT), (100, true));
         assert_eq!(after(2 * BEAT), (300, true));

@@ -135,11 +135,10 @@ async fn keep_time(rooms: Arc<Rooms>, tasks: Tasks) {
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         beats.tick().await;
-        if rooms.clock().beat() {
-            tasks.fault("time");
-            while rooms.expire() {
-                yield_now().await;
-            }
+        rooms.clock().beat();
+        tasks.fault("time");
+        while rooms.expire() {
+            yield_now().await;
         }
     }
 }

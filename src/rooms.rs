@@ -97,10 +97,10 @@ impl Rooms {
         }
     }
 
-    /// Ends some of the holds whose time is over; false when there are none.
+    /// Ends some of the holds whose time is over; false when there are none, or when it is too early to judge.
     pub fn expire(&self) -> bool {
         let now = self.clock.now();
-        let Some(room) = self.agenda.due(now.tick) else {
+        let Some(room) = self.agenda.due(now.tick).filter(|_| self.clock.judges()) else {
             return false;
         };
         let outcome = room.expire(now);
@@ -213,7 +213,10 @@ impl Rooms {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use super::*;
+    use crate::command::Verb;
 
     const BOUNDS: Bounds = Bounds { history: 10, members: 0, grace: 0 };
 
@@ -277,6 +280,25 @@ mod tests {
             }
         });
         assert_eq!(rooms.look(&name("a"), |p| p.roster().len()), 0);
+    }
+
+    /// What waits in sockets is read first: a renewal may be among it.
+    #[test]
+    fn nobody_is_judged_in_the_moments_after_the_process_was_stopped() {
+        let mut rooms = Rooms::new(10, BOUNDS);
+        rooms.clock = Arc::new(Clock::starting(Instant::now() - Duration::from_secs(60)));
+        let lease = Command { user: name("ann"), verb: Verb::SignIn { meta: None, ttl: Some(1) } };
+        rooms.change(&name("a"), &[lease]).unwrap();
+        let ends = rooms.look(&name("a"), |presence| presence.next_deadline()).unwrap();
+        rooms.clock.beat();
+        while rooms.clock.tick() < ends {
+            std::thread::yield_now();
+        }
+        assert!(!rooms.expire(), "its time is over, but it may have been renewed");
+        while !rooms.clock.judges() {
+            rooms.clock.beat();
+        }
+        assert!(rooms.expire() && rooms.look(&name("a"), |presence| presence.roster().is_empty()));
     }
 
     #[test]

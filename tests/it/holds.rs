@@ -230,6 +230,9 @@ async fn a_sign_out_ends_every_hold_and_tells_each_connection_once() {
     // Whichever comes first of the two.
     let heard = [frame(&mut counts).await["action"].clone(), frame(&mut counts).await["action"].clone()];
     assert!(heard.contains(&json!("del")) && heard.contains(&json!("count")), "{heard:?}");
+    server.sign_in("lobby", "bob").await;
+    let next = watches.hear().await;
+    assert_eq!((&next["action"], &next["user"]), (&json!("add"), &json!("bob")), "who watches is told once");
     assert_eq!(only_holds.is_refused(json!({"action": "leave", "room": "lobby", "user": "ann"})).await, "not_joined");
     assert!(only_holds.heard().is_empty(), "one del, and it stays open");
     only_holds.join("lobby", "ann").await;
