@@ -235,8 +235,10 @@ impl Hub {
             let (slice, more) = match of(&self.seats.lock()) {
                 Some(slab) => {
                     let end = slab.capacity().min(from + SLICE);
-                    let sits = |place| Some((place, slab.get(place)?.clone()));
-                    ((from..end).filter_map(sits).collect::<Vec<_>>(), end < slab.capacity())
+                    let slice = (from..end).filter_map(|place| Some((place, slab.get(place)?)));
+                    slice.clone().for_each(|(_, connection)| connection.prefetch());
+                    let slice = slice.map(|(place, connection)| (place, connection.clone()));
+                    (slice.collect::<Vec<_>>(), end < slab.capacity())
                 }
                 None => return,
             };

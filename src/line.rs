@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use crate::batch::Batch;
 use crate::event::Cursor;
@@ -14,16 +15,23 @@ use crate::room::RoomKey;
 /// not wait here but in its room.
 #[derive(Debug, Default)]
 pub struct Line {
+    /// Most connections read one room: their reader has its place here, where a hub finds it at once.
+    readers: SmallVec<[Reader; 1]>,
+    /// An idle connection keeps no memory for what does not wait.
+    waiting: Option<Box<Waiting>>,
+    /// Whose turn it is: a busy room must not keep the others of a slow connection waiting.
+    turn: u32,
+    /// The last word is said.
+    closing: bool,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
     /// What is said, in order. The first may be what the socket did not take of a frame, which is
     /// finished before anything else.
     said: VecDeque<Said>,
-    readers: Vec<Reader>,
-    /// Whose turn it is: a busy room must not keep the others of a slow connection waiting.
-    turn: usize,
-    /// How many bytes of `said` are answers.
+    /// How many bytes of it are answers.
     answers: usize,
-    /// The last word is said.
-    closing: bool,
 }
 
 #[derive(Debug)]
@@ -38,24 +46,21 @@ enum Said {
 impl Line {
     /// Says something more; the number of bytes that wait now.
     pub fn say(&mut self, bytes: Bytes) -> usize {
-        self.answers += bytes.len();
-        self.said.push_back(Said::Bytes(bytes));
-        self.answers
+        self.answer(bytes.len(), Said::Bytes(bytes))
     }
 
     /// Says something that must not come before the event at `offset`, if `room` is read here.
     pub fn say_behind(&mut self, room: RoomKey, offset: u64, bytes: Bytes) -> usize {
-        self.answers += bytes.len();
-        self.said.push_back(Said::Behind(room, offset, bytes));
-        self.answers
+        self.answer(bytes.len(), Said::Behind(room, offset, bytes))
     }
 
     /// Says the last word: nothing follows it, also no room that was about to be read.
     pub fn close(&mut self, bytes: Bytes) {
-        self.said.retain(|said| !matches!(said, Said::Begin(_)));
-        self.said.push_back(Said::Bytes(bytes));
+        let said = self.said();
+        said.retain(|said| !matches!(said, Said::Begin(_)));
+        said.push_back(Said::Bytes(bytes));
         self.closing = true;
-        self.readers = Vec::new();
+        self.readers = SmallVec::new();
     }
 
     /// Whether the last word is said.
@@ -65,7 +70,7 @@ impl Line {
 
     /// Reads a room from here on.
     pub fn begin(&mut self, reader: Reader) {
-        self.said.push_back(Said::Begin(reader));
+        self.said().push_back(Said::Begin(reader));
     }
 
     /// Reads a room no more; `None` when it is not read, else where its reader stands, if it stands anywhere.
@@ -74,8 +79,9 @@ impl Line {
             return Some(self.readers.swap_remove(at).cursor());
         }
         let begins = |said: &Said| matches!(said, Said::Begin(reader) if reader.room().key() == room);
-        let at = self.said.iter().position(begins)?;
-        match self.said.remove(at)? {
+        let said = &mut self.waiting.as_mut()?.said;
+        let at = said.iter().position(begins)?;
+        match said.remove(at)? {
             Said::Begin(reader) => Some(reader.cursor()),
             Said::Bytes(_) | Said::Behind(..) => Some(None),
         }
@@ -83,16 +89,32 @@ impl Line {
 
     /// How many rooms are read, or are about to be.
     pub fn rooms(&self) -> usize {
-        self.readers.len() + self.said.iter().filter(|said| matches!(said, Said::Begin(_))).count()
+        self.all().count()
     }
 
     /// Whether `room`'s events are read, or are about to be.
     pub fn reads(&self, room: RoomKey) -> bool {
-        let said = self.said.iter().filter_map(|said| match said {
+        self.all().any(|reader| reader.room().key() == room && !reader.counts())
+    }
+
+    /// All readers, also those that are about to begin.
+    fn all(&self) -> impl Iterator<Item = &Reader> {
+        let begin = self.waiting.iter().flat_map(|waiting| &waiting.said).filter_map(|said| match said {
             Said::Begin(reader) => Some(reader),
             Said::Bytes(_) | Said::Behind(..) => None,
         });
-        self.readers.iter().chain(said).any(|reader| reader.room().key() == room && !reader.counts())
+        self.readers.iter().chain(begin)
+    }
+
+    fn said(&mut self) -> &mut VecDeque<Said> {
+        &mut self.waiting.get_or_insert_default().said
+    }
+
+    fn answer(&mut self, bytes: usize, said: Said) -> usize {
+        let waiting = self.waiting.get_or_insert_default();
+        waiting.answers += bytes;
+        waiting.said.push_back(said);
+        waiting.answers
     }
 
     /// The bytes of a batch, if they are just what this line's reader of the room reads next.
@@ -109,7 +131,7 @@ impl Line {
 
     /// The bytes that come next, or `None` when there are none for now.
     pub fn next(&mut self, framing: Framing) -> Option<Bytes> {
-        while let Some(said) = self.said.pop_front() {
+        while let Some(said) = self.waiting.as_mut().and_then(|waiting| waiting.said.pop_front()) {
             match said {
                 Said::Bytes(bytes) => return Some(bytes),
                 Said::Begin(reader) => {
@@ -120,21 +142,19 @@ impl Line {
                     let Some(event) = self.read_up_to(room, offset, framing) else {
                         return Some(bytes);
                     };
-                    self.said.push_front(Said::Behind(room, offset, bytes));
+                    self.said().push_front(Said::Behind(room, offset, bytes));
                     return Some(event);
                 }
             }
         }
-        // An idle connection keeps no memory for what does not wait.
-        self.said = VecDeque::new();
-        self.answers = 0;
+        self.waiting = None;
         self.read(framing)
     }
 
     fn read(&mut self, framing: Framing) -> Option<Bytes> {
         for _ in 0..self.readers.len() {
-            let turn = self.turn % self.readers.len();
-            self.turn = turn + 1;
+            let turn = self.turn as usize % self.readers.len();
+            self.turn = turn as u32 + 1;
             if let Some(bytes) = self.readers[turn].next(framing) {
                 return Some(bytes);
             }
@@ -150,7 +170,7 @@ impl Line {
 
     /// Puts back what the socket did not take: it comes first the next time.
     pub fn put_back(&mut self, bytes: Bytes) {
-        self.said.push_front(Said::Bytes(bytes));
+        self.said().push_front(Said::Bytes(bytes));
     }
 
     /// Forgets everything: nothing can be written any more.

@@ -32,14 +32,20 @@ pub struct Reader {
 
 #[derive(Debug)]
 enum Place {
-    /// Has read nothing yet; brought this cursor, and its first snapshot is not from before this event.
-    Fresh(Option<Cursor>, u64),
-    /// Amid a snapshot, of which this part comes next.
-    Snapshot(Arc<Edition>, usize),
-    /// Amid changes, of which this part comes next.
-    Changes(Changes, changes::Next),
     /// Has read all up to this offset.
     At(u64),
+    /// Elsewhere in memory too: of many readers few are there, and the others are to be small.
+    Amid(Box<Amid>),
+}
+
+#[derive(Debug)]
+enum Amid {
+    /// Has read nothing yet; brought this cursor, and its first snapshot is not from before this event.
+    Fresh(Option<Cursor>, u64),
+    /// A snapshot, of which this part comes next.
+    Snapshot(Arc<Edition>, usize),
+    /// Changes, of which this part comes next.
+    Changes(Changes, changes::Next),
     /// Reads only how many there are: what it read last, and when. `None` is its turn to read again.
     Count(Option<usize>, Option<Instant>),
 }
@@ -51,6 +57,44 @@ enum Step {
     Events(Vec<Arc<Event>>),
     Changes(Changes),
     Snapshot,
+}
+
+/// Decided under the room's lock; encoding is for afterwards.
+impl Step {
+    /// For one who has read all up to `offset`.
+    fn after(presence: &Presence, offset: u64, form: Form) -> Self {
+        match Step::events(presence, offset) {
+            Some(events) if events.is_empty() => Step::Nothing,
+            Some(events) => Step::Events(events),
+            None => Step::changes(presence, offset, form).unwrap_or(Step::Snapshot),
+        }
+    }
+
+    /// For one who has read nothing yet.
+    fn first(presence: &Presence, brought: Option<Cursor>, form: Form) -> Self {
+        // A cursor of another life of the room, or of another room, is no place at all.
+        let brought = brought.filter(|cursor| cursor.epoch == presence.head().epoch);
+        let resumed = || brought.and_then(|cursor| Some(Step::Resumed(cursor, Step::events(presence, cursor.offset)?)));
+        // To one of the exercise's readers we could not say that these are changes.
+        let old = brought.filter(|_| form != Form::Exercise);
+        resumed().or_else(|| Step::changes(presence, old?.offset, form)).unwrap_or(Step::Snapshot)
+    }
+
+    fn events(presence: &Presence, offset: u64) -> Option<Vec<Arc<Event>>> {
+        Some(presence.after(offset)?.take(STEP).cloned().collect())
+    }
+
+    fn changes(presence: &Presence, offset: u64, form: Form) -> Option<Self> {
+        // For the exercise's readers a snapshot is out of the way, so changes are better if at all known.
+        let better = |changes: &Changes| changes.len() <= presence.roster().len() || form == Form::Exercise;
+        presence.changes(offset).filter(better).map(Step::Changes)
+    }
+}
+
+impl From<Amid> for Place {
+    fn from(amid: Amid) -> Self {
+        Place::Amid(Box::new(amid))
+    }
 }
 
 #[derive(Serialize)]
@@ -71,17 +115,17 @@ impl Reader {
     /// Starts after `cursor`, or from a snapshot if what followed it is no longer in history. Nothing
     /// in between is lost or repeated. A snapshot has the event at `least` and those before.
     pub fn resume(following: Following, cursor: Option<Cursor>, least: u64) -> Self {
-        Reader { following, place: Place::Fresh(cursor, least) }
+        Reader { following, place: Amid::Fresh(cursor, least).into() }
     }
 
     /// Reads how many members there are, now and whenever that changes.
     pub fn counting(following: Following) -> Self {
-        Reader { following, place: Place::Count(None, None) }
+        Reader { following, place: Amid::Count(None, None).into() }
     }
 
     /// Whether it reads only how many there are.
     pub fn counts(&self) -> bool {
-        matches!(self.place, Place::Count(..))
+        matches!(&self.place, Place::Amid(amid) if matches!(**amid, Amid::Count(..)))
     }
 
     /// Starts with what happens next.
@@ -108,24 +152,28 @@ impl Reader {
     pub fn reached(&self, offset: u64) -> bool {
         match self.place {
             Place::At(at) => at >= offset,
-            Place::Count(..) => true,
-            Place::Fresh(..) | Place::Snapshot(..) | Place::Changes(..) => false,
+            Place::Amid(_) => self.counts(),
         }
     }
 
     /// Where it could be resumed; nowhere amid a snapshot or changes.
     pub fn cursor(&self) -> Option<Cursor> {
-        match self.place {
-            Place::At(offset) => Some(Cursor { offset, ..self.room().look(Presence::head) }),
-            Place::Fresh(brought, _) => brought,
-            Place::Snapshot(..) | Place::Changes(..) | Place::Count(..) => None,
+        match &self.place {
+            Place::At(offset) => Some(Cursor { offset: *offset, ..self.room().look(Presence::head) }),
+            Place::Amid(amid) => match **amid {
+                Amid::Fresh(brought, _) => brought,
+                Amid::Snapshot(..) | Amid::Changes(..) | Amid::Count(..) => None,
+            },
         }
     }
 
     /// Has one that counts read again; true when it has done so too short a while ago, `None` when it
     /// does not count.
     pub fn count(&mut self) -> Option<bool> {
-        let Place::Count(_, last) = &mut self.place else {
+        let Place::Amid(amid) = &mut self.place else {
+            return None;
+        };
+        let Amid::Count(_, last) = &mut **amid else {
             return None;
         };
         let waits = last.is_some_and(|last| last.elapsed() < COUNT_EVERY);
@@ -137,19 +185,25 @@ impl Reader {
 
     /// The bytes that come next, or `None` when the reader has read all there is.
     pub fn next(&mut self, framing: Framing) -> Option<Bytes> {
-        match std::mem::replace(&mut self.place, Place::Fresh(None, 0)) {
-            Place::Snapshot(edition, number) => return Some(self.snapshot_part(edition, number, framing)),
-            Place::Changes(changes, next) => return Some(self.changes_part(changes, next, framing)),
-            Place::Count(told, at) => return self.count_now(told, at, framing),
-            place @ (Place::Fresh(..) | Place::At(_)) => self.place = place,
-        }
-        match self.room().look(|presence| self.step(presence, framing.form)) {
-            Step::Nothing => None,
-            Step::Snapshot => {
-                let least = if let Place::Fresh(_, least) = self.place { least } else { 0 };
-                Some(self.snapshot_part(self.room().edition(least), 0, framing))
+        let form = framing.form;
+        let (step, least) = match std::mem::replace(&mut self.place, Place::At(0)) {
+            Place::At(offset) => {
+                self.place = Place::At(offset);
+                (self.room().look(|presence| Step::after(presence, offset, form)), 0)
             }
-            Step::Changes(changes) if framing.form == Form::Exercise => Some(self.exercise(&changes, framing)),
+            Place::Amid(amid) => match *amid {
+                Amid::Fresh(brought, least) => {
+                    (self.room().look(|presence| Step::first(presence, brought, form)), least)
+                }
+                Amid::Snapshot(edition, number) => return Some(self.snapshot_part(edition, number, framing)),
+                Amid::Changes(changes, next) => return Some(self.changes_part(changes, next, framing)),
+                Amid::Count(told, at) => return self.count_now(told, at, framing),
+            },
+        };
+        match step {
+            Step::Nothing => None,
+            Step::Snapshot => Some(self.snapshot_part(self.room().edition(least), 0, framing)),
+            Step::Changes(changes) if form == Form::Exercise => Some(self.exercise(&changes, framing)),
             Step::Changes(changes) => Some(self.changes_part(changes, changes::Next::default(), framing)),
             Step::Events(events) => {
                 self.move_behind(&events);
@@ -160,33 +214,6 @@ impl Reader {
                 self.move_behind(&events);
                 Some(self.resumed(cursor, &events, framing))
             }
-        }
-    }
-
-    /// Decides what comes next, under the room's lock; encoding is for afterwards.
-    fn step(&self, presence: &Presence, form: Form) -> Step {
-        let events = |offset| {
-            let after = presence.after(offset)?;
-            Some(after.take(STEP).cloned().collect::<Vec<_>>())
-        };
-        // For the exercise's readers a snapshot is out of the way, so changes are better if at all known.
-        let better = |changes: &Changes| changes.len() <= presence.roster().len() || form == Form::Exercise;
-        let changes = |offset| presence.changes(offset).filter(better).map(Step::Changes);
-        match self.place {
-            Place::At(offset) => match events(offset) {
-                Some(events) if events.is_empty() => Step::Nothing,
-                Some(events) => Step::Events(events),
-                None => changes(offset).unwrap_or(Step::Snapshot),
-            },
-            Place::Fresh(brought, _) => {
-                // A cursor of another life of the room, or of another room, is no place at all.
-                let brought = brought.filter(|cursor| cursor.epoch == presence.head().epoch);
-                let resumed = || brought.and_then(|cursor| Some(Step::Resumed(cursor, events(cursor.offset)?)));
-                // To one of the exercise's readers we could not say that these are changes.
-                let old = brought.filter(|_| form != Form::Exercise);
-                resumed().or_else(|| changes(old?.offset)).unwrap_or(Step::Snapshot)
-            }
-            Place::Snapshot(..) | Place::Changes(..) | Place::Count(..) => Step::Nothing,
         }
     }
 
@@ -206,12 +233,12 @@ impl Reader {
     }
 
     fn count_now(&mut self, told: Option<usize>, at: Option<Instant>, framing: Framing) -> Option<Bytes> {
-        self.place = Place::Count(told, at);
+        self.place = Amid::Count(told, at).into();
         if at.is_some() {
             return None;
         }
         let (room, count) = self.room().look(|presence| (presence.room().clone(), presence.roster().len()));
-        self.place = Place::Count(Some(count), Some(Instant::now()));
+        self.place = Amid::Count(Some(count), Some(Instant::now())).into();
         let json = to_json(&Count { action: "count", room: &room, count });
         (told != Some(count)).then(|| framing.frame([Frame::Object(&json, None, "count")].into_iter()))
     }
@@ -220,7 +247,7 @@ impl Reader {
         let (bytes, last) = edition.part(number, framing);
         self.place = match last {
             true => Place::At(edition.cursor().offset),
-            false => Place::Snapshot(edition, number + 1),
+            false => Amid::Snapshot(edition, number + 1).into(),
         };
         bytes
     }
@@ -231,7 +258,7 @@ impl Reader {
         let cursor = part.next.is_none().then_some(changes.cursor());
         let bytes = framing.frame([Frame::Object(&part.json, cursor, "changes")].into_iter());
         self.place = match part.next {
-            Some(next) => Place::Changes(changes, next),
+            Some(next) => Amid::Changes(changes, next).into(),
             None => Place::At(changes.cursor().offset),
         };
         bytes
