@@ -37,6 +37,21 @@ use crate::tasks::Tasks;
 /// Bytes written to one socket before others get their turn.
 const TURN: usize = 256 * 1024;
 
+/// The bytes of a stream that may wait unsent in the kernel before its socket counts as full: few, so that what is not
+/// sent yet can still be netted, and pings get through. Fewer would cost more wake-ups.
+#[cfg(target_os = "linux")]
+const UNSENT: u32 = 16 * 1024;
+
+/// The bytes that may wait in the kernel to be acknowledged, which Linux doubles for what it needs beside them. A client
+/// acknowledges late what it has not read, so this bounds how far its events lie behind in buffers where nothing can
+/// be done for them; left alone, a connection within one machine would begin with 2.6 MB. In bursts p99 was 53 ms
+/// without, 35 with 48 KiB, 30 with 32 and 28 with 24, which cost a tenth of the throughput.
+const NARROW: usize = 32 * 1024;
+
+/// The same while a large set is read, which is to come as fast as a long way allows: more than systems permit, so it is
+/// what `net.core.wmem_max` says.
+const WIDE: usize = 4 * 1024 * 1024;
+
 /// The most bytes of answers (pongs, refusals) kept for a client that does not read them: more than
 /// one read of small messages can cause.
 const MAX_ANSWERS: usize = 256 * 1024;
@@ -90,6 +105,8 @@ struct Output {
     writing: bool,
     /// Nothing can be written any more.
     broken: bool,
+    /// How much may wait in the kernel: [`WIDE`] or [`NARROW`].
+    wide: bool,
     line: Line,
 }
 
@@ -131,6 +148,9 @@ impl Connection {
     pub fn new(socket: Socket, manner: Manner, counted: meter::Stream, writing: Arc<Writing>) -> Self {
         let mut output = Output::default();
         output.line.say(manner.head);
+        #[cfg(target_os = "linux")]
+        let _ = SockRef::from(&socket.stream).set_tcp_notsent_lowat(UNSENT);
+        let _ = SockRef::from(&socket.stream).set_send_buffer_size(NARROW);
         Connection {
             id: manner.id,
             socket: socket.stream,
@@ -297,13 +317,24 @@ impl Connection {
         while let Some(bytes) = output.line.next(self.framing) {
             turn = turn.saturating_sub(bytes.len());
             if self.write(output, bytes)? == Written::Full {
+                self.fit(output);
                 return Ok(Written::Full);
             }
             if turn == 0 {
                 return Ok(Written::Turn);
             }
         }
+        self.fit(output);
         Ok(Written::All)
+    }
+
+    /// Lets as much wait in the kernel as is good for what is being read.
+    fn fit(&self, output: &mut Output) {
+        let wide = output.line.is_amid_set();
+        if wide != output.wide {
+            output.wide = wide;
+            let _ = SockRef::from(&self.socket).set_send_buffer_size(if wide { WIDE } else { NARROW });
+        }
     }
 
     /// Writes `bytes`, the next in order. What the socket does not take comes first the next time.
@@ -539,8 +570,12 @@ mod tests {
 
     use super::*;
     use crate::admission::Admissions;
+    use crate::command::Command;
     use crate::hold::Transport;
     use crate::meter::Meter;
+    use crate::name::Name;
+    use crate::presence::Bounds;
+    use crate::rooms::Rooms;
 
     #[test]
     #[cfg(target_pointer_width = "64")]
@@ -548,11 +583,10 @@ mod tests {
         assert!(offset_of!(Connection, asked) <= 2 * 64);
     }
 
-    /// Seen as handshakes that began with a ping: one was due before the connection's own task had begun.
-    #[tokio::test]
-    async fn a_ping_that_is_due_at_once_comes_behind_the_head() {
+    /// A connection whose response head is `HEAD`, and its client.
+    async fn connected() -> (Arc<Connection>, TcpStream) {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stream, peer) = listener.accept().await.unwrap();
         let admission = Admissions::new(1, 0).admit(peer.ip()).unwrap();
         let framing = Framing { form: Form::WebSocket, chunked: false };
@@ -561,10 +595,42 @@ mod tests {
         let writing = Writing { tasks: Tasks::default(), clock: Arc::default(), send_within };
         let socket = Socket { stream, read: Bytes::new(), admission };
         let counted = Arc::new(Meter::default()).stream(Transport::WebSocket);
-        let connection = Arc::new(Connection::new(socket, manner, counted, Arc::new(writing)));
+        (Arc::new(Connection::new(socket, manner, counted, Arc::new(writing))), client)
+    }
+
+    /// Seen as handshakes that began with a ping: one was due before the connection's own task had begun.
+    #[tokio::test]
+    async fn a_ping_that_is_due_at_once_comes_behind_the_head() {
+        let (connection, mut client) = connected().await;
         connection.keep_alive();
         let mut first = [0; 6];
         client.read_exact(&mut first).await.unwrap();
         assert_eq!(&first, b"HEAD\x89\0");
+    }
+
+    #[tokio::test]
+    async fn much_waits_in_the_kernel_only_while_a_large_set_is_read() {
+        let rooms = Rooms::new(1, Bounds { history: 10, members: 0, grace: 0 });
+        let join = |n| Command::sign_in(format!("user {n}").parse().unwrap(), None);
+        let room = Name::lobby();
+        rooms.change(&room, &(0..100_000).map(join).collect::<Vec<_>>()).unwrap();
+        let (connection, mut client) = connected().await;
+        let buffer = || SockRef::from(&connection.socket).send_buffer_size().unwrap();
+        let narrow = buffer();
+        assert!(narrow <= 2 * NARROW);
+        connection.put(|line| {
+            line.begin(Reader::resume(rooms.follow(&room).unwrap(), None, 0));
+            0
+        });
+        connection.catch_up();
+        assert!(buffer() > narrow, "the client reads nothing yet, so the socket is full");
+        let (mut all, mut part) = (0, vec![0; 64 * 1024]);
+        let read = async {
+            while buffer() > narrow {
+                all += client.read(&mut part).await.unwrap();
+            }
+        };
+        timeout(Duration::from_secs(30), read).await.expect("narrow again once the set is written");
+        assert!(all > 1_000_000);
     }
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
 
-use socket2::SockRef;
 use tokio::task::yield_now;
 use tokio::time::{MissedTickBehavior, interval};
 use uuid::Uuid;
@@ -27,12 +26,6 @@ use crate::tasks::Tasks;
 /// How long streams and requests may take to end, so that all is over within 5 s, before Docker
 /// (10 s) or Kubernetes (30 s) would kill.
 const STOP_WITHIN: Duration = Duration::from_millis(4_500);
-
-/// The bytes of a stream that may wait unsent in the kernel before its socket counts as full. Less
-/// would cost more wake-ups; more showed as latency in bursts (16 KiB: p99 40 to 55 ms; 512 KiB: 60
-/// to 105 ms).
-#[cfg(target_os = "linux")]
-const UNSENT: u32 = 16 * 1024;
 
 /// How long a snapshot made for one reader is kept for the next, once or twice over: all who come
 /// back after a cut do so within two seconds (see `retry:`).
@@ -107,9 +100,6 @@ impl Gateway {
 
     /// Goes on with a stream's socket; `peer` says what is read.
     pub fn stream(&self, socket: Socket, manner: Manner, peer: impl Peer + 'static) {
-        // Short, so that what is not sent yet can still be netted, and pings get through.
-        #[cfg(target_os = "linux")]
-        let _ = SockRef::from(&socket.stream).set_tcp_notsent_lowat(UNSENT);
         let transport = if manner.framing.form == Form::WebSocket { Transport::WebSocket } else { Transport::Sse };
         let open = self.rooms.meter().stream(transport);
         let connection = Arc::new(Connection::new(socket, manner, open, self.writing.clone()));

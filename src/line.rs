@@ -97,6 +97,11 @@ impl Line {
         self.all().any(|reader| reader.room().key() == room && !reader.counts())
     }
 
+    /// Whether a set is being read, or changes of it: much in one piece.
+    pub fn is_amid_set(&self) -> bool {
+        self.readers.iter().any(Reader::is_amid_set)
+    }
+
     /// All readers, also those that are about to begin.
     fn all(&self) -> impl Iterator<Item = &Reader> {
         let begin = self.waiting.iter().flat_map(|waiting| &waiting.said).filter_map(|said| match said {

@@ -128,6 +128,11 @@ impl Reader {
         matches!(&self.place, Place::Amid(amid) if matches!(**amid, Amid::Count(..)))
     }
 
+    /// Whether it is amid a snapshot or changes.
+    pub fn is_amid_set(&self) -> bool {
+        matches!(&self.place, Place::Amid(amid) if matches!(**amid, Amid::Snapshot(..) | Amid::Changes(..)))
+    }
+
     /// Starts with what happens next.
     pub fn from_now_on(following: Following) -> Self {
         let head = following.room().look(|presence| presence.head().offset);
