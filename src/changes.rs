@@ -74,6 +74,9 @@ impl Changes {
                 *last = Some(reason);
             }
         }
+        // In order: what is looked up next lies beside what was looked up last.
+        let mut users: Vec<_> = users.into_iter().collect();
+        users.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         let mut changes = Changes { room, cursor, gone: Vec::new(), set: Vec::new() };
         for (user, (had, went)) in users {
             match (roster.get(&user), went) {
@@ -82,8 +85,6 @@ impl Changes {
                 (None, _) => {}
             }
         }
-        changes.gone.sort();
-        changes.set.sort_by(|a, b| a.member.user.cmp(&b.member.user));
         changes
     }
 
