@@ -105,7 +105,7 @@ struct Output {
     writing: bool,
     /// Nothing can be written any more.
     broken: bool,
-    /// How much may wait in the kernel: [`WIDE`] or [`NARROW`].
+    /// Whether [`WIDE`] may wait in the kernel, and not [`NARROW`].
     wide: bool,
     line: Line,
 }
