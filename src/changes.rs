@@ -203,6 +203,7 @@ mod tests {
         let came = (0..1_500).map(|n| brief(&format!("in {n}"), Kind::Add));
         let went = (0..1_500).map(|n| brief(&format!("out {n}"), DEL));
         let changes = Changes::net(Name::lobby(), Cursor { epoch: 1, offset: 1 }, came.chain(went), &roster);
+        assert!(changes.gone().is_sorted() && changes.set().is_sorted_by_key(|set| &set.member.user));
         let (mut next, mut parts, mut set, mut gone) = (Some(Next::default()), 0, 0, 0);
         while let Some(at) = next {
             let part = changes.part(at);

@@ -633,4 +633,26 @@ mod tests {
         timeout(Duration::from_secs(30), read).await.expect("narrow again once the set is written");
         assert!(all > 1_000_000);
     }
+
+    #[tokio::test]
+    async fn a_reader_that_only_lags_behind_events_keeps_them_in_its_room() {
+        let rooms = Rooms::new(1, Bounds { history: 10_000, members: 0, grace: 0 });
+        let room = Name::lobby();
+        let (connection, _reads_nothing) = connected().await;
+        let buffer = || SockRef::from(&connection.socket).send_buffer_size().unwrap();
+        let narrow = buffer();
+        connection.put(|line| {
+            line.begin(Reader::from_now_on(rooms.follow(&room).unwrap()));
+            0
+        });
+        let join = |n| Command::sign_in(format!("user {n}").parse().unwrap(), None);
+        rooms.change(&room, &(0..10_000).map(join).collect::<Vec<_>>()).unwrap();
+        let turns = async {
+            while connection.write_on() != Written::Full {
+                yield_now().await;
+            }
+        };
+        timeout(Duration::from_secs(30), turns).await.expect("10,000 events are more than a socket takes");
+        assert_eq!(buffer(), narrow);
+    }
 }
