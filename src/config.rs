@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 
-use crate::clock::millis;
-use crate::name::Name;
-use crate::presence::Bounds;
-use crate::tasks::Faults;
+use crate::runtime::clock::millis;
+use crate::model::name::Name;
+use crate::model::presence::Bounds;
+use crate::runtime::tasks::Faults;
 
 /// A realtime presence gateway: who is here right now, live over SSE and WebSocket.
 ///

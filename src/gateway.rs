@@ -8,20 +8,20 @@ use tokio::task::yield_now;
 use tokio::time::{MissedTickBehavior, interval};
 use uuid::Uuid;
 
-use crate::admission::Admissions;
-use crate::clock::BEAT;
-use crate::command::Command;
+use crate::runtime::admission::Admissions;
+use crate::runtime::clock::BEAT;
+use crate::model::command::Command;
 use crate::config::Config;
-use crate::connection::{Connection, Ending, Manner, Peer, Writing};
-use crate::framing::Form;
-use crate::handover::Socket;
-use crate::hold::Transport;
-use crate::holding::Holding;
-use crate::hub::Hub;
-use crate::name::Name;
-use crate::refusal::{Code, Refusal};
+use crate::delivery::connection::{Connection, Ending, Manner, Peer, Writing};
+use crate::wire::framing::Form;
+use crate::runtime::handover::Socket;
+use crate::model::hold::Transport;
+use crate::rooms::connection_holds::Holding;
+use crate::delivery::hub::Hub;
+use crate::model::name::Name;
+use crate::model::refusal::{Code, Refusal};
 use crate::rooms::Rooms;
-use crate::tasks::Tasks;
+use crate::runtime::tasks::Tasks;
 
 /// How long streams and requests may take to end, so that all is over within 5 s, before Docker
 /// (10 s) or Kubernetes (30 s) would kill.

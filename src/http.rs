@@ -2,19 +2,13 @@
 //! refusal; only this file and `call` know warp.
 
 mod answer;
-mod api;
-mod asset;
 mod body;
 mod call;
-mod exercise;
-mod message;
-mod origin;
 mod page;
+mod permit;
 mod query;
-mod stats;
+mod rest;
 mod stream;
-mod wish;
-mod ws;
 
 use std::sync::Arc;
 
@@ -23,10 +17,14 @@ use warp::reply::Response;
 use warp::{Filter, path};
 
 use crate::gateway::Gateway;
-use crate::refusal::{Code, Refusal};
+use crate::model::refusal::{Code, Refusal};
 use answer::Answer;
-use asset::Module;
+
 use call::{Call, Segment, call};
+use page::asset::{self, Module};
+use page::html;
+use rest::{api, exercise, stats};
+use stream::{sse, websocket};
 
 /// All routes of the gateway. None rejects: what has no handler is refused by `nothing_here`.
 pub fn routes(gateway: Arc<Gateway>) -> BoxedFilter<(Response,)> {
@@ -39,19 +37,19 @@ pub fn routes(gateway: Arc<Gateway>) -> BoxedFilter<(Response,)> {
         path!("api" / "login").and(call()).then(exercise::login_form).boxed(),
         path!("api" / "logout").and(call()).then(exercise::logout_form).boxed(),
         path!("user-stream").and(call()).then(exercise::stream).boxed(),
-        path!("api" / "rooms" / Segment / "login").and(call()).then(page::login).boxed(),
-        path!("api" / "rooms" / Segment / "logout").and(call()).then(page::logout).boxed(),
-        path!("api" / "rooms" / Segment / "stream").and(call()).then(stream::room).boxed(),
-        path!("ws").and(call()).then(ws::upgrade).boxed(),
+        path!("api" / "rooms" / Segment / "login").and(call()).then(html::login).boxed(),
+        path!("api" / "rooms" / Segment / "logout").and(call()).then(html::logout).boxed(),
+        path!("api" / "rooms" / Segment / "stream").and(call()).then(sse::room).boxed(),
+        path!("ws").and(call()).then(websocket::upgrade).boxed(),
         path!("api" / "gateway").and(call()).then(stats::gateway).boxed(),
         path!("metrics").and(call()).then(stats::metrics).boxed(),
         path!("healthz").and(call()).then(api::health).boxed(),
-        path!("users").and(call()).then(page::users).boxed(),
+        path!("users").and(call()).then(html::users).boxed(),
         path!(Module).and(call()).then(asset::module).boxed(),
         path!("assets" / ..).and(path::tail()).and(call()).then(asset::asset).boxed(),
         path!("api" / "rooms" / Segment).and(call()).then(api::room).boxed(),
         path!("api" / "rooms").and(call()).then(api::rooms).boxed(),
-        path::end().and(call()).then(page::home).boxed(),
+        path::end().and(call()).then(html::home).boxed(),
     ];
     let nothing = path::full().and(call()).then(nothing_here).boxed();
     let some = routes.into_iter().rev().fold(nothing.clone(), |rest, route| route.or(rest).unify().boxed());

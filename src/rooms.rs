@@ -1,4 +1,11 @@
 //! All rooms: found by name, changed, announced to the hubs.
+//!
+//! May import: [`crate::model`], [`crate::wire`], [`crate::runtime`].
+
+pub mod edition;
+pub mod room;
+pub mod hold_registry;
+pub mod connection_holds;
 
 use std::collections::BinaryHeap;
 use std::sync::Arc;
@@ -8,15 +15,15 @@ use dashmap::DashMap;
 use tokio::sync::broadcast;
 use uuid::Uuid;
 
-use crate::clock::Clock;
-use crate::command::Command;
-use crate::holders::Holders;
-use crate::meter::Meter;
-use crate::moment::Moment;
-use crate::name::Name;
-use crate::presence::{Bounds, Outcome, Presence};
-use crate::refusal::{Code, Refusal};
-use crate::room::{Agenda, Following, Room, RoomKey};
+use crate::runtime::clock::Clock;
+use crate::model::command::Command;
+use crate::rooms::hold_registry::Holders;
+use crate::runtime::meter::Meter;
+use crate::model::moment::Moment;
+use crate::model::name::Name;
+use crate::model::presence::{Bounds, Outcome, Presence};
+use crate::model::refusal::{Code, Refusal};
+use crate::rooms::room::{Agenda, Following, Room, RoomKey};
 
 /// How many rooms' news a hub may fall behind before it looks through all of its rooms instead.
 const NEWS: usize = 1_024;
@@ -216,7 +223,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
-    use crate::command::Verb;
+    use crate::model::command::Verb;
 
     const BOUNDS: Bounds = Bounds { history: 10, members: 0, grace: 0 };
 

@@ -86,7 +86,7 @@ impl Report {
 
     /// One JSON object: each figure under its key, `latency_ms`, `notes`, `faults`, `interrupted`.
     pub fn json(&self) -> String {
-        crate::event::to_json(self)
+        serde_json::to_string(self).unwrap_or_default()
     }
 }
 

@@ -16,10 +16,10 @@ use warp::Filter;
 use warp::http::{HeaderMap, Method, Version, header};
 
 use crate::gateway::Gateway;
-use crate::handover::Slot;
+use crate::runtime::handover::Slot;
 use crate::http::query::well_encoded;
-use crate::name::Name;
-use crate::refusal::{Code, Refusal};
+use crate::model::name::Name;
+use crate::model::refusal::{Code, Refusal};
 
 /// A request, and the gateway that it asks.
 pub struct Call {

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use percent_encoding::percent_decode;
 
-use crate::refusal::{Code, Refusal};
+use crate::model::refusal::{Code, Refusal};
 
 /// Parameters by name, each at most once, none of them empty.
 #[derive(Debug)]

@@ -1,54 +1,141 @@
 //! What ARCHITECTURE promises of the sources themselves.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-/// The modules in the order of `lib.rs`, which is the order of the data's way.
-fn modules() -> Vec<String> {
-    let lib = include_str!("../../src/lib.rs");
-    lib.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';')).map(str::to_owned).collect()
-}
+/// Each part of `src/` and the parts that it may import, in the order of `lib.rs`.
+const LAYERS: [(&str, &[&str]); 10] = [
+    ("model", &[]),
+    ("wire", &["model"]),
+    ("runtime", &["model"]),
+    ("config", &["model", "runtime"]),
+    ("rooms", &["model", "wire", "runtime"]),
+    ("delivery", &["model", "wire", "runtime", "rooms"]),
+    ("gateway", &["model", "wire", "runtime", "config", "rooms", "delivery"]),
+    ("http", &["model", "wire", "runtime", "config", "rooms", "delivery", "gateway"]),
+    ("server", &["model", "runtime", "config", "gateway", "http"]),
+    ("bench", &[]),
+];
 
-/// A module's sources without its tests: its file, and those in its folder.
-fn source(module: &str) -> String {
+/// The sources without their tests, by module path: `rooms::room`, or `rooms` for `rooms.rs`.
+fn modules() -> BTreeMap<String, String> {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let folder = fs::read_dir(src.join(module)).into_iter().flatten().map(|file| file.unwrap().path());
-    let files = folder.chain([src.join(format!("{module}.rs"))]);
-    let text = |file| fs::read_to_string(file).unwrap().split("#[cfg(test)]").next().unwrap().to_owned();
-    files.map(text).collect()
+    let mut files = Vec::new();
+    files_below(&src, &mut files);
+    let module = |file: &PathBuf| {
+        let name = file.strip_prefix(&src).unwrap().with_extension("").to_str().unwrap().replace('/', "::");
+        let text = fs::read_to_string(file).unwrap();
+        (name, text.split("#[cfg(test)]").next().unwrap().to_owned())
+    };
+    files.iter().map(module).filter(|(name, _)| name != "lib" && name != "main").collect()
+}
+
+fn files_below(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        if entry.is_dir() {
+            files_below(&entry, files);
+        } else if entry.extension().is_some_and(|extension| extension == "rs") {
+            files.push(entry);
+        }
+    }
+}
+
+/// The modules that `source` names by `crate::…`, each as far as it is a module and not an item of one.
+fn imports(source: &str, modules: &BTreeMap<String, String>) -> BTreeSet<String> {
+    let code = source.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let code: String = code.collect::<Vec<_>>().join("\n");
+    let mut found = BTreeSet::new();
+    for path in code.split("crate::").skip(1) {
+        let end = path.find(|c: char| !c.is_alphanumeric() && c != '_' && c != ':').unwrap_or(path.len());
+        let (head, rest) = path.split_at(end);
+        let head = head.trim_end_matches(':');
+        let mut names = vec![head.to_owned()];
+        if let Some(list) = rest.strip_prefix('{').and_then(|rest| rest.split_once('}')) {
+            names.extend(list.0.split(',').map(|item| format!("{head}::{}", item.trim())));
+        }
+        for name in names {
+            let mut module = name.as_str();
+            while !modules.contains_key(module)
+                && let Some((parent, _)) = module.rsplit_once("::")
+            {
+                module = parent;
+            }
+            found.insert(module.to_owned());
+        }
+    }
+    found
+}
+
+fn layer(module: &str) -> &str {
+    module.split("::").next().unwrap()
 }
 
 #[test]
-fn imports_point_one_way() {
+fn each_layer_imports_only_what_it_may() {
     let modules = modules();
-    assert!(modules.len() > 20, "{modules:?}");
-    for (at, module) in modules.iter().enumerate() {
-        let source = source(module);
-        for later in modules.iter().skip(at + 1) {
-            assert!(!source.contains(&format!("crate::{later}::")), "{module} imports {later}, which comes later");
+    let known: BTreeSet<_> = LAYERS.iter().map(|(name, _)| *name).collect();
+    let there: BTreeSet<_> = modules.keys().map(|module| layer(module)).collect();
+    assert_eq!(known, there, "each part of src/ is a layer");
+    for (module, source) in &modules {
+        let (own, allowed) = LAYERS.iter().find(|(name, _)| *name == layer(module)).unwrap();
+        for import in imports(source, &modules) {
+            let to = layer(&import);
+            assert!(to == *own || allowed.contains(&to), "{module} imports {import}, which {own} may not");
+        }
+    }
+}
+
+/// Also within a layer no two modules need each other, directly or by way of others.
+#[test]
+fn no_modules_import_each_other_in_a_circle() {
+    let modules = modules();
+    let mut rest: BTreeMap<_, _> = modules
+        .iter()
+        .map(|(module, source)| {
+            let mut imports = imports(source, &modules);
+            imports.remove(module);
+            (module.clone(), imports)
+        })
+        .collect();
+    while !rest.is_empty() {
+        let free: Vec<_> =
+            rest.iter().filter(|(_, to)| to.iter().all(|to| !rest.contains_key(to))).map(|(m, _)| m.clone()).collect();
+        assert!(!free.is_empty(), "these import each other: {:?}", rest.keys().collect::<Vec<_>>());
+        free.iter().for_each(|module| drop(rest.remove(module)));
+    }
+}
+
+#[test]
+fn the_pure_layers_know_no_executor_clock_or_socket() {
+    let foreign = [
+        "tokio::",
+        "warp::",
+        "hyper::",
+        "parking_lot",
+        "dashmap",
+        "std::net",
+        "std::fs",
+        "::now()",
+        "new_v4",
+        "fastrand",
+    ];
+    for (module, source) in modules().iter().filter(|(module, _)| ["model", "wire"].contains(&layer(module))) {
+        for word in foreign {
+            assert!(!source.contains(word), "{module} knows {word}");
         }
     }
 }
 
 #[test]
-fn the_core_knows_no_executor_clock_or_socket() {
-    let modules = modules();
-    let core = modules.iter().take_while(|module| *module != "tasks");
-    for module in core {
-        let source = source(module);
-        for foreign in [
-            "tokio::",
-            "warp::",
-            "hyper::",
-            "parking_lot",
-            "dashmap",
-            "std::net",
-            "std::fs",
-            "::now()",
-            "new_v4",
-            "fastrand",
-        ] {
-            assert!(!source.contains(foreign), "{module} knows {foreign}");
-        }
+fn folders_and_files_stay_small_enough_to_read() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    files_below(&src, &mut files);
+    for file in &files {
+        let lines = fs::read_to_string(file).unwrap().lines().count();
+        assert!(lines <= 500, "{} has {lines} lines", file.display());
     }
+    let beside = files.iter().filter(|file| file.parent() == Some(&src)).count();
+    assert!(beside <= 12, "{beside} files stand beside the folders of src/");
 }

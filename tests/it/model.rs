@@ -6,15 +6,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fastrand::Rng;
-use presently::command::{Command, Verb};
-use presently::event::{Change, Reason};
-use presently::hold::{ConnectionHold, Transport, Which};
-use presently::meta::Meta;
-use presently::moment::{Moment, Tick};
-use presently::name::Name;
-use presently::presence::{Bounds, Presence, Why};
-use presently::refusal::Code;
-use presently::roster::Mark;
+use presently::model::command::{Command, Verb};
+use presently::model::event::{Change, Reason};
+use presently::model::hold::{ConnectionHold, Transport, Which};
+use presently::model::meta::Meta;
+use presently::model::moment::{Moment, Tick};
+use presently::model::name::Name;
+use presently::model::presence::{Bounds, Presence, Why};
+use presently::model::refusal::Code;
+use presently::model::roster::Mark;
 use uuid::Uuid;
 
 const HISTORIES: u64 = 100_000;
@@ -237,7 +237,7 @@ fn play(history: &[Step]) -> Result<(), String> {
 
 type Shown = (Meta, BTreeMap<Which, Option<Tick>>);
 
-fn shown(core: &Presence, member: &presently::roster::Member) -> (Name, Shown) {
+fn shown(core: &Presence, member: &presently::model::roster::Member) -> (Name, Shown) {
     let holds = core.roster().holds(&member.user).expect("a member is held");
     (member.user.clone(), (member.meta.clone(), holds.iter().map(|hold| (hold.which(), hold.ends())).collect()))
 }

@@ -1,11 +1,11 @@
 //! The messages that both sides are held to, `tests/wire/`: the browser code's tests read the same files.
 
-use presently::event::{Change, Cursor, Event, Reason};
-use presently::hold::{Hold, Holds};
-use presently::meta::Meta;
-use presently::name::Name;
-use presently::roster::{Member, Roster};
-use presently::snapshot::{Next, Snapshot};
+use presently::model::event::{Change, Cursor, Event, Reason};
+use presently::model::hold::{Hold, Holds};
+use presently::model::meta::Meta;
+use presently::model::name::Name;
+use presently::model::roster::{Member, Roster};
+use presently::model::snapshot::{Next, Snapshot};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;

@@ -1,0 +1,9 @@
+//! Delivery: from a room's events to the bytes in each reader's socket.
+//!
+//! May import: [`crate::model`], [`crate::wire`], [`crate::runtime`], [`crate::rooms`].
+
+pub mod batch;
+pub mod reader;
+pub mod outbox;
+pub mod connection;
+pub mod hub;

@@ -1,0 +1,165 @@
+//! What the page is made of: its scripts, style and pictures, compressed and named by their content.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::str::FromStr;
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+use rust_embed::RustEmbed;
+use warp::http::header::{self, HeaderMap, HeaderValue};
+use warp::http::{Response, StatusCode};
+use warp::path::Tail;
+
+use crate::http::answer::{self, Answer};
+use crate::http::call::Call;
+use crate::model::refusal::{Code, Refusal};
+
+/// The page's script, style and pictures.
+#[derive(RustEmbed)]
+#[folder = "web/"]
+#[exclude = "index.html"]
+#[exclude = "*.toml"]
+#[exclude = "*.json"]
+struct Embedded;
+
+/// What a browser need not ask for again: another content has another address.
+const FOR_EVER: &str = "public, max-age=31536000, immutable";
+
+struct Asset {
+    ty: HeaderValue,
+    /// Of the content.
+    hash: String,
+    plain: Bytes,
+    gzip: Bytes,
+    etag: HeaderValue,
+    /// Compressed it is another representation with another tag.
+    gzip_etag: HeaderValue,
+}
+
+struct Assets {
+    /// `/assets/` and the hash of everything in it: relative imports between scripts stay within one build.
+    folder: String,
+    hash: String,
+    by_path: HashMap<String, Asset>,
+    /// The page's own modules, in order.
+    modules: Vec<String>,
+}
+
+static ASSETS: LazyLock<Assets> = LazyLock::new(|| {
+    let mut paths: Vec<_> = Embedded::iter().map(|path| path.into_owned()).collect();
+    paths.sort_unstable();
+    let mut hasher = DefaultHasher::new();
+    let mut by_path = HashMap::new();
+    for path in paths {
+        let Some(file) = Embedded::get(&path) else { continue };
+        (&path, file.metadata.sha256_hash()).hash(&mut hasher);
+        by_path.insert(path, Asset::of(file));
+    }
+    let hash = format!("{:016x}", hasher.finish());
+    let own = |path: &&String| path.ends_with(".js") && !path.contains('/') && *path != "presently-room.js";
+    let mut modules: Vec<_> = by_path.keys().filter(own).cloned().collect();
+    modules.sort_unstable();
+    Assets { folder: format!("/assets/{hash}"), hash, by_path, modules }
+});
+
+impl Asset {
+    fn of(file: rust_embed::EmbeddedFile) -> Self {
+        let hash: String = file.metadata.sha256_hash().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let value = |text: &str| HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""));
+        let plain = Bytes::from(file.data.into_owned());
+        Asset {
+            ty: value(file.metadata.mimetype()),
+            hash: hash.clone(),
+            gzip: answer::gzip(&plain, flate2::Compression::best()),
+            etag: value(&format!("\"{hash}\"")),
+            gzip_etag: value(&format!("\"{hash}-gzip\"")),
+            plain,
+        }
+    }
+
+    fn respond(&self, headers: &HeaderMap) -> Response<Bytes> {
+        let gzip = answer::takes_gzip(headers) && self.gzip.len() < self.plain.len();
+        let (body, etag) = if gzip { (&self.gzip, &self.gzip_etag) } else { (&self.plain, &self.etag) };
+        let mut response = match headers.get(header::IF_NONE_MATCH) == Some(etag) {
+            true => answer::bare(StatusCode::NOT_MODIFIED),
+            false => answer::content(StatusCode::OK, "", body.clone()),
+        };
+        if response.status() == StatusCode::OK {
+            response.headers_mut().insert(header::CONTENT_TYPE, self.ty.clone());
+            if gzip {
+                response = answer::with(response, header::CONTENT_ENCODING, "gzip");
+            }
+        }
+        response.headers_mut().insert(header::ETAG, etag.clone());
+        answer::with(response, header::VARY, "accept-encoding")
+    }
+}
+
+/// Where the page of this build finds what it is made of.
+pub fn folder() -> &'static str {
+    &ASSETS.folder
+}
+
+/// The page's own modules, which a browser had better fetch at once.
+pub fn modules() -> &'static [String] {
+    &ASSETS.modules
+}
+
+/// `GET /assets/{path}`, and with the hash of the build before the path, where it may be kept for ever
+pub async fn asset(path: Tail, call: Call) -> Answer {
+    call.only("GET, HEAD")?;
+    let path = path.as_str();
+    let (hash, rest) = path.split_once('/').unwrap_or(("", path));
+    let hashed = ASSETS.by_path.get(rest).filter(|_| hash.len() == ASSETS.hash.len());
+    let Some(asset) = hashed.or_else(|| ASSETS.by_path.get(path)) else {
+        return Err(Refusal::new(Code::NotFound, "there is no such file"));
+    };
+    let response = asset.respond(&call.headers);
+    // Another build's page gets what there is now, and must not keep it under that build's name.
+    Ok(if hash == ASSETS.hash { answer::with(response, header::CACHE_CONTROL, FOR_EVER) } else { response })
+}
+
+/// A file of the client, as a path names it: always the latest, or by its hash, which is for ever.
+pub struct Module {
+    file: &'static str,
+    by_hash: bool,
+}
+
+/// What pages of any origin may import.
+const MODULES: [&str; 3] = ["presently.js", "presently.d.ts", "presently-room.js"];
+
+impl FromStr for Module {
+    type Err = ();
+
+    fn from_str(path: &str) -> Result<Self, ()> {
+        let named = |file: &&str| *file == path || path.starts_with("presently") && hashed(file) == path;
+        let file = MODULES.into_iter().find(named).ok_or(())?;
+        Ok(Module { file, by_hash: file != path })
+    }
+}
+
+/// The name of a module that says its content: `presently.0f3a….js`.
+fn hashed(file: &str) -> String {
+    let (stem, ending) = file.split_once('.').unwrap_or((file, ""));
+    let hash = ASSETS.by_path.get(file).map(|asset| asset.hash.as_str()).unwrap_or_default();
+    format!("{stem}.{hash}.{ending}")
+}
+
+/// `GET /presently.js` and its like
+pub async fn module(Module { file, by_hash }: Module, call: Call) -> Answer {
+    call.only("GET, HEAD")?;
+    let asset = ASSETS.by_path.get(file).ok_or_else(|| Refusal::new(Code::NotFound, "there is no such file"))?;
+    // It is public, and importing a module from another origin asks for this.
+    let mut response = answer::with(asset.respond(&call.headers), header::ACCESS_CONTROL_ALLOW_ORIGIN, "*");
+    if by_hash {
+        response = answer::with(response, header::CACHE_CONTROL, FOR_EVER);
+    } else if let Ok(name) = HeaderValue::from_str(&format!("/{}", hashed(file))) {
+        response.headers_mut().insert(header::CONTENT_LOCATION, name);
+    }
+    Ok(if file.ends_with(".ts") {
+        answer::with(response, header::CONTENT_TYPE, "application/typescript")
+    } else {
+        response
+    })
+}

@@ -1,0 +1,129 @@
+//! The page: a room as people see it.
+
+use askama::Template;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use warp::http::{StatusCode, header};
+
+use crate::model::command::Command;
+use crate::model::event::Time;
+use crate::http::answer::{self, Answer};
+use crate::http::rest::api;
+use crate::http::page::asset;
+use crate::http::call::{Call, Segment};
+use crate::http::rest::exercise::user_of_form;
+use crate::http::permit::may_change;
+use crate::http::query::Query;
+use crate::model::name::Name;
+use crate::model::refusal::{Code, Refusal};
+
+/// Members on the page as it is served: what fits many screens. The script brings the others.
+const SHOWN: usize = 500;
+
+/// No script, style or image but our own, nothing inline, no frame around us (CSP 3).
+const POLICY: &str =
+    "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'";
+
+#[derive(Template)]
+#[template(path = "index.html", config = "web/askama.toml")]
+struct Page<'a> {
+    room: &'a str,
+    /// The room's name as a path's segment.
+    room_path: String,
+    /// Where the page's forms go, for those without script.
+    forms: String,
+    cursor: String,
+    count: usize,
+    users: Vec<Row>,
+    /// Where the script, the style and the pictures of this build are.
+    assets: &'static str,
+    modules: &'static [String],
+    version: &'static str,
+}
+
+struct Row {
+    user: String,
+    meta: String,
+    joined: String,
+}
+
+/// `GET /`
+pub async fn home(call: Call) -> Answer {
+    call.only("GET, HEAD")?;
+    Ok(answer::redirect(StatusCode::FOUND, "/users"))
+}
+
+/// `GET /users?room=lobby`
+pub async fn users(call: Call) -> Answer {
+    call.only("GET, HEAD")?;
+    let query = Query::lenient(&call.query, &["room", "limit", "after"])?;
+    let room = query.get("room").map_or_else(|| Ok(Name::lobby()), |room| Name::new("room", room))?;
+    match *answer::preferred(&call.headers, &[answer::HTML, answer::JSON]) == answer::JSON {
+        true => Ok(answer::with(api::list(&room, &call, &query)?, header::VARY, "accept")),
+        false => html(&room, &call),
+    }
+}
+
+fn html(room: &Name, call: &Call) -> Answer {
+    let (cursor, count, members) = api::page(call, room, None, SHOWN);
+    let row = |member: &std::sync::Arc<crate::model::roster::Member>| Row {
+        user: member.user.to_string(),
+        meta: member.meta.as_str().to_owned(),
+        joined: Time(member.joined).to_string(),
+    };
+    let page = Page {
+        room,
+        room_path: segment(room),
+        forms: forms(room),
+        cursor: cursor.to_string(),
+        count,
+        users: members.iter().map(row).collect(),
+        assets: asset::folder(),
+        modules: asset::modules(),
+        version: env!("CARGO_PKG_VERSION"),
+    };
+    let html = page.render().map_err(|error| Refusal::new(Code::Failed, format!("the page failed: {error}")))?;
+    let response = answer::content(StatusCode::OK, "text/html; charset=utf-8", html);
+    let response = answer::with(response, header::CONTENT_SECURITY_POLICY, POLICY);
+    // Not "no-referrer": with it the origin of the page's own forms would be null.
+    let response = answer::with(response, header::REFERRER_POLICY, "same-origin");
+    let response = answer::with(response, header::VARY, "accept, accept-encoding");
+    Ok(answer::compressed(response, &call.headers))
+}
+
+/// `POST /api/rooms/{room}/login` with `user=` in a form
+pub async fn login(room: Segment, mut call: Call) -> Answer {
+    let (room, user) = form(&room, &mut call).await?;
+    call.gateway.rooms().change(&room, &[Command::sign_in(user, None)])?;
+    back_to(&room)
+}
+
+/// `POST /api/rooms/{room}/logout` with `user=` in a form
+pub async fn logout(room: Segment, mut call: Call) -> Answer {
+    let (room, user) = form(&room, &mut call).await?;
+    call.gateway.rooms().change(&room, &[Command::sign_out(user)])?;
+    back_to(&room)
+}
+
+async fn form(room: &Segment, call: &mut Call) -> Result<(Name, Name), Refusal> {
+    call.only("POST")?;
+    let room = room.name("room")?;
+    let user = user_of_form(call).await?;
+    may_change(&call.headers, &call.gateway.config().allow_origins)?;
+    Ok((room, user))
+}
+
+fn back_to(room: &Name) -> Answer {
+    Ok(answer::redirect(StatusCode::SEE_OTHER, &format!("/users?room={}", segment(room))))
+}
+
+/// The lobby's forms are those of the exercise.
+fn forms(room: &Name) -> String {
+    match *room == Name::lobby() {
+        true => "/api".to_owned(),
+        false => format!("/api/rooms/{}", segment(room)),
+    }
+}
+
+fn segment(name: &str) -> String {
+    utf8_percent_encode(name, NON_ALPHANUMERIC).to_string()
+}

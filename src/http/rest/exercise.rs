@@ -1,0 +1,76 @@
+//! The exercise that Presently grew from, in the lobby and unchanged on the wire.
+
+use warp::http::{Method, StatusCode};
+
+use crate::model::command::Command;
+use crate::wire::framing::Form;
+use crate::http::answer::{self, Answer};
+use crate::http::call::{Call, Segment};
+use crate::http::permit::may_change;
+use crate::http::query::Query;
+use crate::http::stream::sse;
+use crate::http::stream::options::Wish;
+use crate::model::name::Name;
+use crate::delivery::reader::Reader;
+use crate::model::refusal::Refusal;
+
+/// `GET` and `POST /api/login/{user}`
+pub async fn login(user: Segment, call: Call) -> Answer {
+    call.only("GET, HEAD, POST")?;
+    let user = user.name("user")?;
+    change(Command::sign_in(user, None), &call)
+}
+
+/// `GET` and `POST /api/logout/{user}`
+pub async fn logout(user: Segment, call: Call) -> Answer {
+    call.only("GET, HEAD, POST")?;
+    let user = user.name("user")?;
+    change(Command::sign_out(user), &call)
+}
+
+/// `POST /api/login` with `user=` in a form
+pub async fn login_form(mut call: Call) -> Answer {
+    call.only("POST")?;
+    let user = user_of_form(&mut call).await?;
+    change(Command::sign_in(user, None), &call)
+}
+
+/// `POST /api/logout` with `user=` in a form
+pub async fn logout_form(mut call: Call) -> Answer {
+    call.only("POST")?;
+    let user = user_of_form(&mut call).await?;
+    change(Command::sign_out(user), &call)
+}
+
+/// The user whom a form names.
+pub async fn user_of_form(call: &mut Call) -> Result<Name, Refusal> {
+    let form = call.form().await?;
+    Name::new("user", Query::strict(&form, &["user"])?.get("user").unwrap_or_default())
+}
+
+fn change(command: Command, call: &Call) -> Answer {
+    if call.method == Method::HEAD {
+        return Ok(answer::redirect(StatusCode::FOUND, "/users"));
+    }
+    may_change(&call.headers, &call.gateway.config().allow_origins)?;
+    call.gateway.rooms().change(&Name::lobby(), &[command])?;
+    if call.method == Method::GET {
+        return Ok(answer::redirect(StatusCode::FOUND, "/users"));
+    }
+    // A browser's form wants a page to go to; a program wants none.
+    match *answer::preferred(&call.headers, &[answer::NOTHING, answer::HTML]) == answer::HTML {
+        true => Ok(answer::redirect(StatusCode::SEE_OTHER, "/users")),
+        false => Ok(answer::bare(StatusCode::NO_CONTENT)),
+    }
+}
+
+/// `GET /user-stream`
+pub async fn stream(call: Call) -> Answer {
+    let last = sse::last_event_id(&call);
+    let wish = Wish { since: last.and_then(|id| id.parse().ok()), ..Wish::default() };
+    sse::answer(&call, Form::Exercise, Name::lobby(), wish, |following, cursor, least| match last {
+        Some(_) => Reader::resume(following, cursor, least),
+        None => Reader::from_now_on(following),
+    })
+    .await
+}

@@ -1,0 +1,180 @@
+//! The gateway's own numbers, for the page and for Prometheus: the same ones.
+
+use std::fmt;
+use std::fs;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::{Registry, Unit};
+use serde::Serialize;
+use warp::http::StatusCode;
+
+use crate::gateway::Gateway;
+use crate::model::hold::Transport;
+use crate::http::answer::{self, Answer};
+use crate::http::call::Call;
+use crate::http::query::Query;
+use crate::runtime::meter::Passes;
+use crate::model::refusal::{Code, Refusal};
+
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// All numbers, read at one moment or nearly so.
+#[derive(Debug, Serialize)]
+struct Stats {
+    version: &'static str,
+    /// Whole seconds since the gateway was started.
+    uptime: u64,
+    connections: Connections,
+    streams: Streams,
+    refused: u64,
+    rooms: usize,
+    members: u64,
+    events: u64,
+    deliveries: u64,
+    /// What 99 of 100 passes took at most, in seconds: a hub's way through all readers of a room.
+    pass_p99: Option<f64>,
+    restarts: u64,
+    /// The process's resident memory in bytes, where the system tells.
+    memory: Option<u64>,
+    #[serde(skip)]
+    started: SystemTime,
+    #[serde(skip)]
+    passes: Passes,
+}
+
+/// Connections that are open, by what they speak.
+#[derive(Debug, Serialize)]
+struct Connections {
+    open: usize,
+    /// Neither of the others, or not yet.
+    http: u64,
+    sse: u64,
+    websocket: u64,
+}
+
+/// Streams opened so far.
+#[derive(Debug, Serialize)]
+struct Streams {
+    sse: u64,
+    websocket: u64,
+}
+
+impl Stats {
+    fn of(gateway: &Gateway) -> Self {
+        let meter = gateway.rooms().meter();
+        let open = gateway.admissions().open();
+        let (sse, websocket) = (meter.open(Transport::Sse), meter.open(Transport::WebSocket));
+        let passes = meter.passes();
+        Stats {
+            version: env!("CARGO_PKG_VERSION"),
+            uptime: gateway.started().elapsed().unwrap_or_default().as_secs(),
+            connections: Connections { open, http: (open as u64).saturating_sub(sse + websocket), sse, websocket },
+            streams: Streams { sse: meter.opened(Transport::Sse), websocket: meter.opened(Transport::WebSocket) },
+            refused: gateway.admissions().refused(),
+            rooms: gateway.rooms().count(),
+            members: meter.members(),
+            events: meter.events(),
+            deliveries: meter.deliveries(),
+            pass_p99: passes.p99(),
+            restarts: gateway.tasks().restarts(),
+            memory: memory(),
+            started: gateway.started(),
+            passes,
+        }
+    }
+}
+
+/// `VmRSS` of `/proc/self/status` (proc(5)), which is in KiB whatever it says.
+fn memory() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib * 1024)
+}
+
+/// `GET /api/gateway`
+pub async fn gateway(call: Call) -> Answer {
+    call.only("GET, HEAD")?;
+    Query::strict(&call.query, &[])?;
+    Ok(answer::json(StatusCode::OK, &Stats::of(&call.gateway)))
+}
+
+/// `GET /metrics`, as OpenMetrics has it, which Prometheus reads
+pub async fn metrics(call: Call) -> Answer {
+    call.only("GET, HEAD")?;
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Stats::of(&call.gateway)));
+    let mut metrics = String::new();
+    let failed = |error| Refusal::new(Code::Failed, format!("the metrics failed: {error}"));
+    text::encode(&mut metrics, &registry).map_err(failed)?;
+    Ok(answer::content(StatusCode::OK, OPENMETRICS, metrics))
+}
+
+impl Collector for Stats {
+    fn encode(&self, mut to: DescriptorEncoder) -> fmt::Result {
+        let Connections { http, sse, websocket, .. } = self.connections;
+        let to = &mut to;
+        put_by(to, "presently_build_info", "What runs", "version", &[(self.version, gauge(1))])?;
+        let open = [("http", gauge(http)), ("sse", gauge(sse)), ("websocket", gauge(websocket))];
+        put_by(to, "presently_connections", "Open connections", "transport", &open)?;
+        let opened = [("sse", counter(self.streams.sse)), ("websocket", counter(self.streams.websocket))];
+        put_by(to, "presently_streams", "Streams opened", "transport", &opened)?;
+        put(to, "presently_refused_connections", "Connections closed at once", None, counter(self.refused))?;
+        put(to, "presently_rooms", "Rooms", None, gauge(self.rooms as u64))?;
+        put(to, "presently_members", "Members of all rooms", None, gauge(self.members))?;
+        put(to, "presently_events", "Events of all rooms", None, counter(self.events))?;
+        put(to, "presently_deliveries", "Events written, each time to each reader", None, counter(self.deliveries))?;
+        put(to, "presently_restarts", "Background tasks started again", None, counter(self.restarts))?;
+        self.encode_passes(to)?;
+        if let Some(memory) = self.memory {
+            put(to, "process_resident_memory", "Resident memory", Some(&Unit::Bytes), gauge(memory))?;
+        }
+        let started = self.started.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs_f64();
+        put(to, "process_start_time", "When the gateway was started", Some(&Unit::Seconds), ConstGauge::new(started))
+    }
+}
+
+impl Stats {
+    fn encode_passes(&self, to: &mut DescriptorEncoder) -> fmt::Result {
+        let help = "A hub's way through all readers of a room";
+        let mut metric = to.encode_descriptor("presently_pass", help, Some(&Unit::Seconds), MetricType::Histogram)?;
+        metric.encode_histogram::<NoLabelSet>(self.passes.sum, self.passes.count(), &self.passes.buckets, None)
+    }
+}
+
+fn put(
+    to: &mut DescriptorEncoder,
+    name: &str,
+    help: &str,
+    unit: Option<&Unit>,
+    metric: impl EncodeMetric,
+) -> fmt::Result {
+    metric.encode(to.encode_descriptor(name, help, unit, metric.metric_type())?)
+}
+
+/// The same for each value of a label.
+fn put_by<M: EncodeMetric>(
+    to: &mut DescriptorEncoder,
+    name: &str,
+    help: &str,
+    label: &str,
+    metrics: &[(&str, M)],
+) -> fmt::Result {
+    let Some((_, first)) = metrics.first() else {
+        return Ok(());
+    };
+    let mut family = to.encode_descriptor(name, help, None, first.metric_type())?;
+    metrics.iter().try_for_each(|(value, metric)| metric.encode(family.encode_family(&[(label, *value)])?))
+}
+
+fn counter(count: u64) -> ConstCounter<u64> {
+    ConstCounter::new(count)
+}
+
+fn gauge(count: u64) -> ConstGauge<i64> {
+    ConstGauge::new(i64::try_from(count).unwrap_or(i64::MAX))
+}

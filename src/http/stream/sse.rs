@@ -1,0 +1,204 @@
+//! Server-sent events (WHATWG HTML, 9.2).
+
+use std::fmt::Write;
+use std::future::pending;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use uuid::Uuid;
+use warp::http::header::{self, HeaderName, HeaderValue};
+use warp::http::{Method, Response, StatusCode, Version};
+
+use crate::delivery::connection::{Manner, Peer, Talk};
+use crate::model::event::Cursor;
+use crate::wire::framing::{Form, Framing};
+use crate::model::hold::Transport;
+use crate::rooms::connection_holds::Holding;
+use crate::http::answer::{self, Answer};
+use crate::http::call::{Call, Segment};
+use crate::http::stream::message::Reference;
+use crate::http::permit::may_change;
+use crate::http::query::Query;
+use crate::http::stream::options::Wish;
+use crate::model::name::Name;
+use crate::delivery::reader::Reader;
+use crate::model::refusal::{Code, Refusal};
+use crate::rooms::room::Following;
+
+/// `GET /api/rooms/{room}/stream`
+pub async fn room(room: Segment, call: Call) -> Answer {
+    call.only("GET, HEAD")?;
+    let room = room.name("room")?;
+    let query = Query::strict(&call.query, &["since", "as", "meta", "client", "alive", "only"])?;
+    let mut wish = Wish::of(&query)?;
+    // An EventSource reconnects to its old URL, so what it saw last wins over what it began with.
+    if let Some(id) = last_event_id(&call) {
+        wish.since = id.parse().ok();
+    }
+    let counts = match query.get("only") {
+        None => false,
+        Some("count") => true,
+        Some(_) => return Err(Refusal::new(Code::BadParameter, "parameter \"only\" is count or left out").of("only")),
+    };
+    if wish.holds.is_some() {
+        may_change(&call.headers, &call.gateway.config().allow_origins)?;
+    }
+    let reads = |following, cursor, least| match counts {
+        true => Reader::counting(following),
+        false => Reader::resume(following, cursor, least),
+    };
+    answer(&call, Form::Sse, room, wish, reads).await
+}
+
+/// Where the client says it was; empty is absent.
+pub fn last_event_id(call: &Call) -> Option<&str> {
+    let id = call.headers.get("last-event-id").filter(|id| !id.is_empty())?;
+    // What is not even text resumes nowhere, like any other nonsense.
+    Some(id.to_str().unwrap_or("?"))
+}
+
+/// Answers with a stream of `room`, which takes the socket and never comes back.
+pub async fn answer(
+    call: &Call,
+    form: Form,
+    room: Name,
+    wish: Wish,
+    reads: impl FnOnce(Following, Option<Cursor>, u64) -> Reader,
+) -> Answer {
+    call.only("GET, HEAD")?;
+    no_body(call)?;
+    let head = head(call.version);
+    if call.method == Method::HEAD {
+        return Ok(head);
+    }
+    let id = Uuid::new_v4();
+    let granted = match grant(call, id, &room, &wish) {
+        Ok(granted) => granted,
+        Err(refusal) if refusal.code.row().retry => return Ok(refused_for_now(&refusal)),
+        Err(refusal) => return Err(refusal),
+    };
+    let framing = Framing { form, chunked: call.version == Version::HTTP_11 };
+    let mut first = head_bytes(&head);
+    let mut lines = retry_line();
+    if let Some(refusal) = granted.refusal {
+        // Streams go on here, so this is a message like others, and not the event that ends one.
+        let _ = write!(lines, "data: {}\n\n", Reference::default().refused_json(&refusal));
+    }
+    first.extend_from_slice(&framing.lines(&lines));
+    let manner = Manner { id, framing, alive: wish.alive, head: first.into() };
+    let reader = reads(granted.following, wish.since, granted.least);
+    let peer = SseClient { holding: granted.holding.map(Box::new), reader: Some(Box::new(reader)) };
+    let gateway = call.gateway.clone();
+    call.slot.claim(move |socket| gateway.stream(socket, manner, peer));
+    pending().await
+}
+
+/// What a stream is made of.
+struct Granted {
+    following: Following,
+    holding: Option<Holding>,
+    /// The event of its own hold.
+    least: u64,
+    /// Why it only watches, where it was to hold somebody.
+    refusal: Option<Refusal>,
+}
+
+/// Does what the URL asks for. The hold comes first, so that the snapshot has it.
+fn grant(call: &Call, id: Uuid, room: &Name, wish: &Wish) -> Result<Granted, Refusal> {
+    let following = call.gateway.rooms().follow(room)?;
+    let mut granted = Granted { following, holding: None, least: 0, refusal: None };
+    if let Some((user, meta)) = wish.holds.clone() {
+        let mut holding = call.gateway.holding(id, Transport::Sse);
+        match holding.join(room.clone(), user, meta, wish.client) {
+            Ok(outcome) => granted.least = outcome.cursor.offset,
+            Err(refusal) if refusal.only_watches() => granted.refusal = Some(refusal),
+            Err(refusal) => return Err(refusal),
+        }
+        granted.holding = Some(holding);
+    }
+    Ok(granted)
+}
+
+/// A stream's socket leaves HTTP, so a body behind the request would be taken for something else.
+pub fn no_body(call: &Call) -> Result<(), Refusal> {
+    if call.has_body() {
+        return Err(Refusal::new(Code::BadRequest, "a stream's request has no body").of("body"));
+    }
+    Ok(())
+}
+
+fn head(version: Version) -> Response<Bytes> {
+    let mut head = answer::content(StatusCode::OK, "text/event-stream", Bytes::new());
+    head = answer::with(head, header::CACHE_CONTROL, "no-store");
+    // nginx would keep events back to fill its buffers.
+    head = answer::with(head, HeaderName::from_static("x-accel-buffering"), "no");
+    match version {
+        Version::HTTP_11 => answer::with(head, header::TRANSFER_ENCODING, "chunked"),
+        _ => answer::with(head, header::CONNECTION, "close"),
+    }
+}
+
+/// A response's head as it goes over the wire (RFC 9112, 4). hyper writes those of all answers but a
+/// stream's, which begins when the socket is no longer hyper's.
+pub fn head_bytes(head: &Response<Bytes>) -> Vec<u8> {
+    let mut text = format!("HTTP/1.1 {}\r\n", head.status());
+    for (name, value) in head.headers() {
+        // Our own values, all of them ASCII.
+        let _ = write!(text, "{name}: {}\r\n", value.to_str().unwrap_or_default());
+    }
+    let _ = write!(text, "date: {}\r\n\r\n", httpdate::HttpDate::from(SystemTime::now()));
+    text.into_bytes()
+}
+
+/// When to come back after a cut: soon enough for the grace, and not all at once.
+fn retry_line() -> String {
+    format!("retry: {}\n\n", fastrand::u16(1_000..=2_000))
+}
+
+/// An EventSource never comes back after an error, so "later" has to look like a stream that ends.
+fn refused_for_now(refusal: &Refusal) -> Response<Bytes> {
+    let body = retry_line() + &refused_event(refusal);
+    let mut response = answer::content(StatusCode::OK, "text/event-stream", body);
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn refused_event(refusal: &Refusal) -> String {
+    format!("event: refused\ndata: {}\n\n", Reference::default().refused_json(refusal))
+}
+
+/// An SSE client says nothing once its request is out; a pipelined request is not ours to answer. What most have not,
+/// or not for long, is boxed: it would be each idle stream's memory.
+struct SseClient {
+    holding: Option<Box<Holding>>,
+    reader: Option<Box<Reader>>,
+}
+
+impl Peer for SseClient {
+    fn begin(&mut self, talk: &mut Talk<'_>) -> bool {
+        if let Some(holding) = &self.holding {
+            holding.arrived(talk.connection());
+        }
+        if let Some(reader) = self.reader.take() {
+            talk.begin(*reader);
+        }
+        false
+    }
+
+    fn hear(&mut self, _: &[u8], _: &mut Talk<'_>) -> bool {
+        false
+    }
+
+    fn gone(&mut self) {
+        self.holding = None;
+    }
+
+    fn farewell(&mut self, code: Code, framing: Framing) -> Bytes {
+        // An EventSource comes back by itself, and is told when it had better not.
+        let said = match code.row().retry {
+            true => Bytes::new(),
+            false => framing.lines(&refused_event(&Refusal::new(code, code.row().means))),
+        };
+        [said, framing.end()].concat().into()
+    }
+}

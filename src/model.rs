@@ -1,0 +1,18 @@
+//! The pure core: rooms, members, commands and events as values.
+//!
+//! May import: nothing of Presently outside this folder, no executor, clock, socket or random number. Time and ids are
+//! arguments, so the same commands at the same moments always make the same room.
+
+pub mod refusal;
+pub mod name;
+pub mod meta;
+pub mod moment;
+pub mod hold;
+pub mod roster;
+pub mod event;
+pub mod command;
+pub mod history;
+pub mod snapshot;
+pub mod changes;
+pub mod denylist;
+pub mod presence;

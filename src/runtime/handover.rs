@@ -1,0 +1,156 @@
+//! Taking a socket back from hyper once a stream's request has been read.
+//!
+//! A stream lives for hours; hyper's buffers, timers and task would cost each one some 20 KiB all
+//! that time. So a stream's handler does not answer through hyper. It leaves a [`Claim`] in the
+//! connection's [`Slot`] and never resolves; hyper, which has nothing to write for this request,
+//! is then taken apart, and the claim goes on with the bare socket, beginning with the response's
+//! head. HTTP/1.1 answers in order, so whatever was asked before on the same connection has been
+//! answered by then; only its bytes may still be in hyper's buffer, and those are waited for.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper::server::conn::http1::Builder;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use parking_lot::Mutex;
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
+
+use crate::runtime::admission::Admission;
+
+/// A socket taken back.
+#[derive(Debug)]
+pub struct Socket {
+    /// The socket itself.
+    pub stream: TcpStream,
+    /// What was read from it behind the request.
+    pub read: Bytes,
+    /// The connection's place among all.
+    pub admission: Admission,
+}
+
+/// What goes on with a socket.
+pub type Claim = Box<dyn FnOnce(Socket) + Send>;
+
+/// Where a handler leaves its claim to the connection that its request came over. It travels in the
+/// request's extensions.
+#[derive(Clone, Default)]
+pub struct Slot(Arc<Mutex<Option<Claim>>>);
+
+impl Slot {
+    /// Claims the socket. The caller must not answer the request any more.
+    pub fn claim(&self, claim: impl FnOnce(Socket) + Send + 'static) {
+        *self.0.lock() = Some(Box::new(claim));
+    }
+
+    fn is_claimed(&self) -> bool {
+        self.0.lock().is_some()
+    }
+}
+
+/// Serves HTTP/1 on `stream` until it is closed, `stop` goes off or a stream claims it.
+pub async fn serve(
+    stream: TcpStream,
+    admission: Admission,
+    http: &Builder,
+    routes: BoxedFilter<(Response,)>,
+    stop: &CancellationToken,
+) -> hyper::Result<()> {
+    let (slot, blocked) = (Slot::default(), Arc::new(AtomicBool::new(false)));
+    let io = Watched { io: TokioIo::new(stream), blocked: blocked.clone() };
+    let routes = TowerToHyperService::new(warp::service(routes));
+    let inserted = slot.clone();
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(inserted.clone());
+        let version = request.version();
+        request.extensions_mut().insert(version);
+        hyper::service::Service::call(&routes, request)
+    });
+    let mut http = Some(http.serve_connection(io, service));
+    let mut stopping = std::pin::pin!(stop.cancelled());
+    let mut told = false;
+    let ended = poll_fn(|cx| {
+        let Some(connection) = &mut http else {
+            return Poll::Ready(Ok(()));
+        };
+        if !told && stopping.as_mut().poll(cx).is_ready() {
+            told = true;
+            Pin::new(&mut *connection).graceful_shutdown();
+        }
+        let polled = Pin::new(connection).poll(cx);
+        if polled.is_pending() && slot.is_claimed() && !blocked.load(Relaxed) {
+            return Poll::Ready(Ok(()));
+        }
+        polled
+    })
+    .await;
+    if let (Some(connection), Some(claim)) = (http.take(), slot.0.lock().take()) {
+        let parts = connection.into_parts();
+        let stream = parts.io.io.into_inner();
+        // The socket still knows this task as the one to wake for reading, which would keep the task's
+        // memory for as long as nothing comes.
+        let _ = stream.poll_read_ready(&mut Context::from_waker(Waker::noop()));
+        claim(Socket { stream, read: parts.read_buf, admission });
+    }
+    ended
+}
+
+/// A socket that knows whether hyper has bytes it could not write yet: hyper flushes at the end of
+/// each poll, so it has some exactly when its last write had to wait.
+struct Watched {
+    io: TokioIo<TcpStream>,
+    blocked: Arc<AtomicBool>,
+}
+
+impl Watched {
+    fn note<T>(&self, polled: Poll<T>) -> Poll<T> {
+        self.blocked.store(polled.is_pending(), Relaxed);
+        polled
+    }
+}
+
+impl Read for Watched {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buf)
+    }
+}
+
+impl Write for Watched {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.io).poll_write(cx, buf);
+        self.note(polled)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        self.note(polled)
+    }
+}
