@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 
-use crate::runtime::clock::millis;
 use crate::model::name::Name;
 use crate::model::presence::Bounds;
 use crate::runtime::tasks::Faults;
@@ -149,7 +148,7 @@ impl Default for Config {
 impl Config {
     /// How much one room may take.
     pub fn bounds(&self) -> Bounds {
-        Bounds { history: self.history as usize, members: self.max_members, grace: millis(self.grace) }
+        Bounds { history: self.history as usize, members: self.max_members, grace: self.grace }
     }
 }
 

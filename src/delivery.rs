@@ -2,8 +2,11 @@
 //!
 //! May import: [`crate::model`], [`crate::wire`], [`crate::runtime`], [`crate::rooms`].
 
+pub mod step;
 pub mod batch;
 pub mod reader;
 pub mod outbox;
+pub mod socket;
 pub mod connection;
+pub mod conversation;
 pub mod hub;

@@ -1,4 +1,4 @@
-//! The gateway: rooms, the hubs that write their events, and the streams that read them.
+//! The gateway: the rooms, the hubs, the background tasks, and what they share.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -8,67 +8,81 @@ use tokio::task::yield_now;
 use tokio::time::{MissedTickBehavior, interval};
 use uuid::Uuid;
 
-use crate::runtime::admission::Admissions;
-use crate::runtime::clock::BEAT;
-use crate::model::command::Command;
 use crate::config::Config;
-use crate::delivery::connection::{Connection, Ending, Manner, Peer, Writing};
-use crate::wire::framing::Form;
-use crate::runtime::handover::Socket;
-use crate::model::hold::Transport;
-use crate::rooms::connection_holds::Holding;
+use crate::delivery::connection::{Connection, Ending, Options, Shared};
+use crate::delivery::conversation::{Peer, converse};
 use crate::delivery::hub::Hub;
+use crate::model::command::Command;
+use crate::model::cursor::Epoch;
+use crate::model::hold::Transport;
+use crate::model::id::ConnectionId;
 use crate::model::name::Name;
 use crate::model::refusal::{Code, Refusal};
 use crate::rooms::Rooms;
+use crate::rooms::connection_holds::ConnectionHolds;
+use crate::rooms::directory::Directory;
+use crate::runtime::admission::Admissions;
+use crate::runtime::clock::{BEAT, Clock};
+use crate::runtime::handover::Socket;
+use crate::runtime::meter::Meter;
 use crate::runtime::tasks::Tasks;
+use crate::wire::framing::Framing;
 
-/// How long streams and requests may take to end, so that all is over within 5 s, before Docker
-/// (10 s) or Kubernetes (30 s) would kill.
+/// How long streams and requests may take to end. The gateway then ends within 5 s, before Docker (10 s) or Kubernetes
+/// (30 s) would kill it.
 const STOP_WITHIN: Duration = Duration::from_millis(4_500);
 
-/// How long a snapshot made for one reader is kept for the next, once or twice over: all who come
-/// back after a cut do so within two seconds (see `retry:`).
+/// How long an edition is stored for other readers, once or twice over: after a cut all clients reconnect within two
+/// seconds (see `retry:`).
 const TICK: Duration = Duration::from_secs(1);
 
-/// Everything that the routes share.
+/// Everything that requests and streams share.
 #[derive(Debug)]
 pub struct Gateway {
     config: Config,
     rooms: Arc<Rooms>,
+    clock: Arc<Clock>,
+    meter: Arc<Meter>,
     hubs: Vec<Arc<Hub>>,
-    next: AtomicUsize,
+    next_hub: AtomicUsize,
     tasks: Tasks,
-    writing: Arc<Writing>,
+    shared: Arc<Shared>,
     admissions: Arc<Admissions>,
     started: SystemTime,
 }
 
 impl Gateway {
-    /// Starts the hubs and the sweeper, and signs in the users given at start.
+    /// Starts the hubs and the background tasks, and signs in the users given at start.
+    ///
+    /// # Errors
+    ///
+    /// The refusal of those users.
     pub fn start(config: Config) -> Result<Arc<Self>, Refusal> {
         let tasks = Tasks::new(config.faults.clone());
-        let rooms = Arc::new(Rooms::new(config.max_rooms, config.bounds()));
+        let (clock, meter) = (Arc::<Clock>::default(), Arc::<Meter>::default());
+        let directory = Directory::new(config.max_rooms, config.bounds(), random_epoch());
+        let rooms = Arc::new(Rooms::new(directory, clock.clone(), meter.clone()));
         let at_start: Vec<_> = config.users.iter().map(|user| Command::sign_in(user.clone(), None)).collect();
         if !at_start.is_empty() {
             rooms.change(&Name::lobby(), &at_start)?;
         }
-        // One hub for each thread that could run one.
-        let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
-        let hubs = (0..threads).map(|_| Hub::start(&rooms, &tasks, config.keep_alive)).collect();
+        // One hub for each processor.
+        let processors = std::thread::available_parallelism().map_or(1, |n| n.get());
+        let hub = |_| Hub::start(&rooms, clock.clone(), meter.clone(), &tasks, config.keep_alive);
+        let hubs = (0..processors).map(hub).collect();
         let (swept, limits) = (rooms.clone(), config.history_for);
         let sweeper = tasks.clone();
         tasks.supervise("sweep", move || sweep(swept.clone(), limits, sweeper.clone()));
-        let (timed, timer) = (rooms.clone(), tasks.clone());
-        tasks.supervise("time", move || keep_time(timed.clone(), timer.clone()));
-        let (clock, send_within) = (rooms.clock().clone(), config.send_within);
-        let writing = Arc::new(Writing { tasks: tasks.clone(), clock, send_within });
+        let (timed, beaten, timer) = (rooms.clone(), clock.clone(), tasks.clone());
+        tasks.supervise("time", move || keep_time(timed.clone(), beaten.clone(), timer.clone()));
+        let send_within = config.send_within;
+        let shared = Arc::new(Shared { tasks: tasks.clone(), clock: clock.clone(), send_within });
         let admissions = Admissions::new(config.max_connections, config.max_per_address);
-        let (next, started) = (AtomicUsize::new(0), SystemTime::now());
-        Ok(Arc::new(Gateway { config, rooms, hubs, next, tasks, writing, admissions, started }))
+        let (next_hub, started) = (AtomicUsize::new(0), SystemTime::now());
+        Ok(Arc::new(Gateway { config, rooms, clock, meter, hubs, next_hub, tasks, shared, admissions, started }))
     }
 
-    /// What the operator set.
+    /// The configuration.
     pub fn config(&self) -> &Config {
         &self.config
     }
@@ -78,12 +92,22 @@ impl Gateway {
         &self.rooms
     }
 
-    /// Who may connect.
+    /// The gateway's clock.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// The counters.
+    pub fn meter(&self) -> &Meter {
+        &self.meter
+    }
+
+    /// The bounds on connections.
     pub fn admissions(&self) -> &Arc<Admissions> {
         &self.admissions
     }
 
-    /// When it was started.
+    /// When the gateway was started.
     pub fn started(&self) -> SystemTime {
         self.started
     }
@@ -93,22 +117,25 @@ impl Gateway {
         &self.tasks
     }
 
-    /// A holding for the connection `id`.
-    pub fn holding(&self, id: Uuid, transport: Transport) -> Holding {
-        Holding::new(self.rooms.clone(), id, transport, self.config.max_per_connection)
+    /// The holds of the connection `id`, none yet.
+    pub fn holds(&self, id: ConnectionId, transport: Transport) -> ConnectionHolds {
+        ConnectionHolds::new(self.rooms.clone(), id, transport, self.config.max_per_connection)
     }
 
-    /// Goes on with a stream's socket; `peer` says what is read.
-    pub fn stream(&self, socket: Socket, manner: Manner, peer: impl Peer + 'static) {
-        let transport = if manner.framing.form == Form::WebSocket { Transport::WebSocket } else { Transport::Sse };
-        let open = self.rooms.meter().stream(transport);
-        let connection = Arc::new(Connection::new(socket, manner, open, self.writing.clone()));
-        let hub = &self.hubs[self.next.fetch_add(1, Relaxed) % self.hubs.len()];
-        let seat = hub.seat(connection.clone());
+    /// Starts a stream over `socket`. `peer` gives the client's bytes their meaning.
+    pub fn stream(&self, socket: Socket, options: Options, peer: impl Peer + 'static) {
+        let transport = match options.format.framing {
+            Framing::WebSocket => Transport::WebSocket,
+            Framing::Sse { .. } => Transport::Sse,
+        };
+        let open = self.meter.stream(transport);
+        let connection = Arc::new(Connection::new(socket, options, open, self.shared.clone()));
+        let hub = &self.hubs[self.next_hub.fetch_add(1, Relaxed) % self.hubs.len()];
+        let membership = hub.add(connection.clone());
         if self.tasks.stop().is_cancelled() {
             connection.end(Ending::Ours(Code::Stopping));
         }
-        self.tasks.spawn(connection.converse(peer, seat));
+        self.tasks.spawn(converse(connection, peer, membership));
     }
 
     /// Ends all streams and tasks, within 5 s.
@@ -119,13 +146,20 @@ impl Gateway {
     }
 }
 
-/// Keeps the gateway's clock, and ends the holds whose time is over.
-async fn keep_time(rooms: Arc<Rooms>, tasks: Tasks) {
+/// An epoch to count from, so that a cursor from before a restart is not taken for a present one. 48 bits: ten characters
+/// of each cursor, and no two starts alike in practice.
+fn random_epoch() -> Epoch {
+    let (random, _) = Uuid::new_v4().as_u64_pair();
+    Epoch(random >> 16)
+}
+
+/// Runs the gateway's clock, and ends the holds whose deadline has passed.
+async fn keep_time(rooms: Arc<Rooms>, clock: Arc<Clock>, tasks: Tasks) {
     let mut beats = interval(BEAT);
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         beats.tick().await;
-        rooms.clock().beat();
+        clock.beat();
         tasks.fault("time");
         while rooms.expire() {
             yield_now().await;
@@ -133,8 +167,7 @@ async fn keep_time(rooms: Arc<Rooms>, tasks: Tasks) {
     }
 }
 
-/// Forgets old history and empty rooms a few times within the time that history lasts, and snapshots
-/// that nobody comes for any more.
+/// Forgets old events and idle rooms, several times within `history_for`, and editions without new readers.
 async fn sweep(rooms: Arc<Rooms>, history_for: Duration, tasks: Tasks) {
     let period = (history_for / 8).clamp(Duration::from_millis(50), Duration::from_secs(30));
     let (mut sweeps, mut ticks) = (interval(period), interval(TICK));
@@ -144,7 +177,7 @@ async fn sweep(rooms: Arc<Rooms>, history_for: Duration, tasks: Tasks) {
         tokio::select! {
             _ = sweeps.tick() => {
                 tasks.fault("sweep");
-                rooms.sweep(history_for.as_secs());
+                rooms.sweep(history_for);
             }
             _ = ticks.tick() => rooms.tick(),
         }

@@ -3,7 +3,7 @@
 // The layers in the order in which imports may point: each may import those above it, and no other.
 
 pub mod model;
-mod wire;
+pub mod wire;
 mod runtime;
 mod config;
 mod rooms;

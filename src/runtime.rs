@@ -6,5 +6,6 @@
 pub mod tasks;
 pub mod meter;
 pub mod clock;
+pub mod process;
 pub mod admission;
 pub mod handover;

@@ -15,9 +15,9 @@ use tracing::{debug, info, warn};
 
 use crate::config::Config;
 use crate::gateway::Gateway;
-use crate::runtime::handover;
 use crate::http;
 use crate::model::refusal::Refusal;
+use crate::runtime::handover;
 
 /// Connections that may wait to be accepted. The usual 128 makes some of a thousand clients that
 /// come at once wait a second or more for their next try.

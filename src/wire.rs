@@ -1,6 +1,9 @@
-//! The bytes on the wire, without a socket: framing, and the WebSocket protocol.
+//! The bytes on the wire, without a socket: JSON objects, framing, dialects, and the WebSocket protocol.
 //!
 //! May import: [`crate::model`]. Pure like the model.
 
+pub mod object;
+pub mod part;
 pub mod framing;
+pub mod dialect;
 pub mod websocket;

@@ -1,53 +1,54 @@
-//! A run of one room's events, framed once for all readers that stand at its beginning.
+//! Batches: a run of one room's events, framed once for all readers that stand at its beginning.
 
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
+use crate::model::cursor::Offset;
 use crate::model::event::Event;
-use crate::wire::framing::{FRAMINGS, Frame, Framing};
-use crate::rooms::room::RoomKey;
+use crate::rooms::key::RoomKey;
+use crate::wire::dialect::{FORMATS, Format};
 
-/// Events after one offset up to another.
+/// The events of one room from one offset to another.
 #[derive(Debug)]
 pub struct Batch {
     room: RoomKey,
-    from: u64,
-    to: u64,
+    from: Offset,
+    to: Offset,
     events: Vec<Arc<Event>>,
-    framed: [OnceLock<Bytes>; FRAMINGS],
+    framed: [OnceLock<Bytes>; FORMATS],
 }
 
 impl Batch {
-    /// The events that follow `from` in a room.
-    pub fn new(room: RoomKey, from: u64, events: Vec<Arc<Event>>) -> Self {
+    /// The `events` that follow `from` in `room`.
+    pub fn new(room: RoomKey, from: Offset, events: Vec<Arc<Event>>) -> Self {
         let to = events.last().map_or(from, |event| event.cursor.offset);
         Batch { room, from, to, events, framed: Default::default() }
     }
 
-    /// Whose events they are.
+    /// The room.
     pub fn room(&self) -> RoomKey {
         self.room
     }
 
-    /// Where a reader stands that may take it.
-    pub fn from(&self) -> u64 {
+    /// The place of a reader that may take the batch.
+    pub fn from(&self) -> Offset {
         self.from
     }
 
-    /// Where it stands then.
-    pub fn to(&self) -> u64 {
+    /// The reader's place behind the batch.
+    pub fn to(&self) -> Offset {
         self.to
     }
 
-    /// How many events they are.
+    /// The number of events.
     pub fn count(&self) -> usize {
         self.events.len()
     }
 
-    /// All events joined; the same memory for everyone who asks.
-    pub fn bytes(&self, framing: Framing) -> Bytes {
-        let frame = || framing.frame(self.events.iter().map(|event| Frame::Event(event)));
-        self.framed[framing.index()].get_or_init(frame).clone()
+    /// All events joined: the same memory for every reader of a format.
+    pub fn bytes(&self, format: Format) -> Bytes {
+        let frame = || format.events(self.events.iter().map(|event| &**event));
+        self.framed[format.index()].get_or_init(frame).clone()
     }
 }

@@ -1,4 +1,4 @@
-//! Hubs: a few tasks that write each room's events to all sockets.
+//! Hubs: a few tasks that write the events of all rooms to all connections.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -12,22 +12,23 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::delivery::batch::Batch;
-use crate::runtime::clock::{Clock, millis};
-use crate::delivery::connection::{self, Connection, Ending};
-use crate::runtime::meter::Meter;
-use crate::model::moment::Tick;
-use crate::delivery::reader::COUNT_EVERY;
-use crate::rooms::room::{Room, RoomKey};
+use crate::delivery::connection::{Connection, Ending};
+use crate::delivery::conversation::Subscriptions;
+use crate::delivery::step::COUNT_EVERY;
+use crate::model::cursor::Offset;
 use crate::rooms::Rooms;
+use crate::rooms::key::RoomKey;
+use crate::rooms::room::Room;
+use crate::runtime::clock::Clock;
+use crate::runtime::meter::Meter;
 use crate::runtime::tasks::Tasks;
 
 /// Connections written to before other tasks get their turn: about a millisecond's work.
 const SLICE: usize = 128;
 
-/// After events were written to all readers of a room, the next ones gather for as long as that
-/// took, but no longer than this: so a room busier than its readers' sockets costs fewer and larger
-/// writes, and a hub has half of its time for others. An event that comes later than that, as on a
-/// quiet day each does, is written at once.
+/// The longest rest of a room. After a delivery to all readers the room's next events gather for as long as the delivery
+/// took, up to this bound: a room that is busier than its readers' sockets then costs fewer and larger writes, and the hub
+/// has half of its time for other rooms. The first event after the rest is written at once.
 const MAX_REST: Duration = Duration::from_millis(4);
 
 /// Shorter rests are not worth a timer.
@@ -36,8 +37,8 @@ const MIN_REST: Duration = Duration::from_millis(1);
 /// A keep-alive period has this many steps, so that not all connections are due at once.
 const STEPS: usize = 10;
 
-/// So much of the period is left for what comes late: steps, timers, and the kernel's first retransmission, from
-/// which on it counts. With it, silence is found within the sum of both times and not a little later.
+/// The steps of a period left for delays: of steps, of timers, and of the kernel's first retransmission, at which its own
+/// timeout begins. With them, silence is found within the sum of both times and not later.
 const SLACK: usize = 1;
 
 /// Writes to its share of all connections.
@@ -46,11 +47,11 @@ pub struct Hub {
     tasks: Tasks,
     clock: Arc<Clock>,
     meter: Arc<Meter>,
-    seats: Mutex<Seats>,
+    members: Mutex<Members>,
 }
 
 #[derive(Debug, Default)]
-struct Seats {
+struct Members {
     all: Slab<Arc<Connection>>,
     rooms: HashMap<RoomKey, Followers>,
 }
@@ -58,47 +59,52 @@ struct Seats {
 #[derive(Debug)]
 struct Followers {
     room: Arc<Room>,
-    /// Up to where this hub has written the room's events.
-    written: u64,
-    /// Until when events gather, to be written together.
-    rests: Instant,
+    /// The last event that this hub has written.
+    written: Offset,
+    /// The end of the room's rest, until which events gather.
+    rest_end: Instant,
     connections: Slab<Arc<Connection>>,
-    /// Those that only read how many there are.
+    /// The connections that read only the number of members.
     counters: Slab<Arc<Connection>>,
-    /// Whether they will be told soon.
-    counts: bool,
+    /// Whether a count update is scheduled.
+    count_scheduled: bool,
 }
 
-/// What is to be done in a room at some time.
+/// A task of a hub in one room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Due {
     Deliver,
     Count,
 }
 
-/// What is to be done, the next first.
-type Agenda = BTreeMap<(Instant, Due, RoomKey), Arc<Room>>;
+/// The tasks ahead, the earliest first.
+type Schedule = BTreeMap<(Instant, Due, RoomKey), Arc<Room>>;
 
 impl Hub {
-    /// Starts a hub that listens to the news of `rooms`.
-    pub fn start(rooms: &Arc<Rooms>, tasks: &Tasks, keep_alive: Duration) -> Arc<Self> {
-        let (clock, meter) = (rooms.clock().clone(), rooms.meter().clone());
-        let hub = Hub { tasks: tasks.clone(), clock, meter, seats: Mutex::default() };
+    /// Starts a hub that listens to the news of `rooms` and sends keep-alives at least every `keep_alive`.
+    pub fn start(
+        rooms: &Arc<Rooms>,
+        clock: Arc<Clock>,
+        meter: Arc<Meter>,
+        tasks: &Tasks,
+        keep_alive: Duration,
+    ) -> Arc<Self> {
+        let hub = Hub { tasks: tasks.clone(), clock, meter, members: Mutex::default() };
         let hub = Arc::new(hub);
         let (this, rooms) = (hub.clone(), rooms.clone());
         tasks.supervise("hub", move || this.clone().run(rooms.news(), keep_alive));
         hub
     }
 
-    /// Gives `connection` a seat.
-    pub fn seat(self: &Arc<Self>, connection: Arc<Connection>) -> Seat {
-        let place = self.seats.lock().all.insert(connection.clone());
-        Seat { hub: self.clone(), connection, place, following: Vec::new() }
+    /// Adds `connection` for as long as the membership lives.
+    pub fn add(self: &Arc<Self>, connection: Arc<Connection>) -> Membership {
+        let place = self.members.lock().all.insert(connection.clone());
+        Membership { hub: self.clone(), connection, place, subscriptions: Vec::new() }
     }
 
-    /// Ends all connections alike.
+    /// Ends all connections in the same way.
     pub fn end(&self, how: &Ending) {
-        self.seats.lock().all.iter().for_each(|(_, connection)| connection.end(how.clone()));
+        self.members.lock().all.iter().for_each(|(_, connection)| connection.end(how.clone()));
     }
 
     async fn run(self: Arc<Self>, mut news: Receiver<Arc<Room>>, keep_alive: Duration) {
@@ -106,119 +112,119 @@ impl Hub {
         let mut steps = interval(period);
         steps.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut step = 0;
-        let mut agenda = Agenda::new();
+        let mut schedule = Schedule::new();
         // An earlier run may have failed on its way through a room.
-        self.catch_all_up(&mut agenda).await;
+        self.catch_all_up(&mut schedule).await;
         loop {
-            let next = agenda.first_key_value().map(|((at, ..), _)| *at);
+            let next = schedule.first_key_value().map(|((at, ..), _)| *at);
             tokio::select! {
                 heard = news.recv() => match heard {
-                    Ok(room) => match self.rests(&room) {
-                        Some(until) => drop(agenda.insert((until, Due::Deliver, room.key()), room)),
-                        None => self.deliver(&room, &mut agenda).await,
+                    Ok(room) => match self.rest_end(&room) {
+                        Some(until) => drop(schedule.insert((until, Due::Deliver, room.key()), room)),
+                        None => self.deliver(&room, &mut schedule).await,
                     },
-                    Err(RecvError::Lagged(_)) => self.catch_all_up(&mut agenda).await,
+                    Err(RecvError::Lagged(_)) => self.catch_all_up(&mut schedule).await,
                     Err(RecvError::Closed) => return,
                 },
                 () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {
-                    match agenda.pop_first() {
-                        Some(((_, Due::Deliver, _), room)) => self.deliver(&room, &mut agenda).await,
-                        Some(((_, Due::Count, _), room)) => self.count(&room, &mut agenda).await,
+                    match schedule.pop_first() {
+                        Some(((_, Due::Deliver, _), room)) => self.deliver(&room, &mut schedule).await,
+                        Some(((_, Due::Count, _), room)) => self.count(&room, &mut schedule).await,
                         None => {}
                     }
                 }
                 _ = steps.tick() => {
                     step = (step + 1) % STEPS;
-                    self.keep_alive(step, millis(period)).await;
+                    self.keep_alive(step, period).await;
                 }
             }
         }
     }
 
-    /// Until when `room` rests, if it does.
-    fn rests(&self, room: &Arc<Room>) -> Option<Instant> {
-        let seats = self.seats.lock();
-        seats.rooms.get(&room.key()).map(|followers| followers.rests).filter(|until| *until > Instant::now())
+    /// The end of the room's rest, if the room rests now.
+    fn rest_end(&self, room: &Arc<Room>) -> Option<Instant> {
+        let members = self.members.lock();
+        members.rooms.get(&room.key()).map(|followers| followers.rest_end).filter(|until| *until > Instant::now())
     }
 
-    /// Writes what is new in `room` to all who follow it here; then the room rests.
-    async fn deliver(&self, room: &Arc<Room>, agenda: &mut Agenda) {
+    /// Writes the new events of `room` to all connections that read it here. Then the room rests.
+    async fn deliver(&self, room: &Arc<Room>, schedule: &mut Schedule) {
         let Some(batch) = self.batch(room) else {
             return;
         };
         self.tasks.fault("hub");
         let start = Instant::now();
         self.each(
-            |seats| seats.rooms.get(&room.key()).map(|followers| &followers.connections),
+            |members| members.rooms.get(&room.key()).map(|followers| &followers.connections),
             |_, connection| connection.deliver(&batch),
         )
         .await;
         let took = start.elapsed();
         let rest = MAX_REST.min(took);
-        let mut seats = self.seats.lock();
-        let Some(followers) = seats.rooms.get_mut(&room.key()) else {
+        let mut members = self.members.lock();
+        let Some(followers) = members.rooms.get_mut(&room.key()) else {
             return;
         };
         self.meter.passed(followers.connections.len() * batch.count(), took);
         if rest >= MIN_REST {
-            followers.rests = Instant::now() + rest;
+            followers.rest_end = Instant::now() + rest;
         }
-        followers.count_at(Instant::now(), agenda);
+        followers.schedule_count(Instant::now(), schedule);
     }
 
-    /// The events of `room` that this hub has not written yet, if anyone here follows it.
+    /// The events of `room` that this hub has not written yet; `None` without readers here.
     fn batch(&self, room: &Arc<Room>) -> Option<Batch> {
-        let mut seats = self.seats.lock();
-        let followers = seats.rooms.get_mut(&room.key())?;
+        let mut members = self.members.lock();
+        let followers = members.rooms.get_mut(&room.key())?;
         let from = followers.written;
-        let (events, head) = followers.room.look(|presence| {
+        let (events, head) = followers.room.read(|presence| {
             let events = presence.after(from).map(|events| events.cloned().collect());
             (events, presence.head().offset)
         });
         followers.written = head;
-        // Where history does not reach back, a batch of nothing sends everyone to their own cursor.
+        // Where the history does not reach back, an empty batch sends each reader to its own cursor.
         (head > from).then(|| match events {
             Some(events) => Batch::new(room.key(), from, events),
             None => Batch::new(room.key(), head, Vec::new()),
         })
     }
 
-    /// Tells those who only count how many there are now. Who was told a moment ago is told the next time.
-    async fn count(&self, room: &Arc<Room>, agenda: &mut Agenda) {
-        if let Some(followers) = self.seats.lock().rooms.get_mut(&room.key()) {
-            followers.counts = false;
+    /// Writes the number of members to the connections that count. One that was written to too recently comes next time.
+    async fn count(&self, room: &Arc<Room>, schedule: &mut Schedule) {
+        if let Some(followers) = self.members.lock().rooms.get_mut(&room.key()) {
+            followers.count_scheduled = false;
         }
         let waits = AtomicBool::new(false);
         self.each(
-            |seats| seats.rooms.get(&room.key()).map(|followers| &followers.counters),
+            |members| members.rooms.get(&room.key()).map(|followers| &followers.counters),
             |_, connection| {
                 waits.fetch_or(connection.count(), Relaxed);
             },
         )
         .await;
         if waits.into_inner()
-            && let Some(followers) = self.seats.lock().rooms.get_mut(&room.key())
+            && let Some(followers) = self.members.lock().rooms.get_mut(&room.key())
         {
-            followers.count_at(Instant::now() + COUNT_EVERY, agenda);
+            followers.schedule_count(Instant::now() + COUNT_EVERY, schedule);
         }
     }
 
-    /// Has every connection look for itself whether there is something to write.
-    async fn catch_all_up(&self, agenda: &mut Agenda) {
-        self.each(|seats| Some(&seats.all), |_, connection| connection.catch_up()).await;
-        for followers in self.seats.lock().rooms.values_mut() {
-            followers.counts = false;
-            followers.count_at(Instant::now(), agenda);
+    /// Makes each connection look for itself whether there is something to write.
+    async fn catch_all_up(&self, schedule: &mut Schedule) {
+        self.each(|members| Some(&members.all), |_, connection| connection.catch_up()).await;
+        for followers in self.members.lock().rooms.values_mut() {
+            followers.count_scheduled = false;
+            followers.schedule_count(Instant::now(), schedule);
         }
     }
 
-    /// One step of a keep-alive period: a tenth of the connections are kept alive, all are judged by what they owe.
-    async fn keep_alive(&self, step: usize, period: Tick) {
+    /// One step of a keep-alive period: a keep-alive to a tenth of the connections, and a check of all connections' pings.
+    async fn keep_alive(&self, step: usize, period: Duration) {
         let next = self.clock.tick() + period;
         self.each(
-            |seats| Some(&seats.all),
+            |members| Some(&members.all),
             |place, connection| {
-                connection.judge(next);
+                connection.check_ping(next);
                 if place % STEPS == step {
                     connection.keep_alive();
                 }
@@ -227,12 +233,16 @@ impl Hub {
         .await;
     }
 
-    /// Calls `act` for each of some connections, in slices, so that nobody waits for the lock or for
-    /// the hub. Who takes a seat meanwhile has its own cursor to begin with.
-    async fn each(&self, of: impl Fn(&Seats) -> Option<&Slab<Arc<Connection>>>, act: impl Fn(usize, &Arc<Connection>)) {
+    /// Calls `act` for each of some connections, in slices, so that neither the lock nor the hub is held for long. A
+    /// connection that is added meanwhile has its own cursor to begin with.
+    async fn each(
+        &self,
+        of: impl Fn(&Members) -> Option<&Slab<Arc<Connection>>>,
+        act: impl Fn(usize, &Arc<Connection>),
+    ) {
         let mut from = 0;
         loop {
-            let (slice, more) = match of(&self.seats.lock()) {
+            let (slice, more) = match of(&self.members.lock()) {
                 Some(slab) => {
                     let end = slab.capacity().min(from + SLICE);
                     let slice = (from..end).filter_map(|place| Some((place, slab.get(place)?)));
@@ -255,78 +265,78 @@ impl Hub {
 impl Followers {
     fn new(room: &Arc<Room>) -> Self {
         Followers {
-            written: room.look(|presence| presence.head().offset),
-            rests: Instant::now(),
+            written: room.read(|presence| presence.head().offset),
+            rest_end: Instant::now(),
             room: room.clone(),
             connections: Slab::new(),
             counters: Slab::new(),
-            counts: false,
+            count_scheduled: false,
         }
     }
 
-    /// Has those who only count told at some time, if there are any and they are not to be told sooner.
-    fn count_at(&mut self, at: Instant, agenda: &mut Agenda) {
-        if !self.counters.is_empty() && !self.counts {
-            self.counts = true;
-            agenda.insert((at, Due::Count, self.room.key()), self.room.clone());
+    /// Schedules a count update, unless one is already due earlier.
+    fn schedule_count(&mut self, at: Instant, schedule: &mut Schedule) {
+        if !self.counters.is_empty() && !self.count_scheduled {
+            self.count_scheduled = true;
+            schedule.insert((at, Due::Count, self.room.key()), self.room.clone());
         }
     }
 }
 
-/// A connection's seat at its hub, which it leaves when this is dropped, also by a panic.
+/// A connection's membership in its hub, which ends when dropped, also by a panic.
 #[derive(Debug)]
-pub struct Seat {
+pub struct Membership {
     hub: Arc<Hub>,
     connection: Arc<Connection>,
     place: usize,
-    following: Vec<Follows>,
+    subscriptions: Vec<Subscription>,
 }
 
-/// Where a connection stands among a room's followers.
+/// A connection's place among a room's followers.
 #[derive(Clone, Copy, Debug)]
-struct Follows {
+struct Subscription {
     room: RoomKey,
     place: usize,
     counts: bool,
 }
 
-impl Seats {
-    fn leave(&mut self, Follows { room, place, counts }: Follows) {
+impl Members {
+    fn unsubscribe(&mut self, Subscription { room, place, counts }: Subscription) {
         let Some(followers) = self.rooms.get_mut(&room) else {
             return;
         };
-        let those = if counts { &mut followers.counters } else { &mut followers.connections };
-        those.remove(place);
+        let connections = if counts { &mut followers.counters } else { &mut followers.connections };
+        connections.remove(place);
         if followers.connections.is_empty() && followers.counters.is_empty() {
             self.rooms.remove(&room);
         }
     }
 }
 
-impl connection::Seat for Seat {
-    fn follow(&mut self, room: &Arc<Room>, counts: bool) {
-        let mut seats = self.hub.seats.lock();
-        let followers = seats.rooms.entry(room.key()).or_insert_with(|| Followers::new(room));
-        let those = if counts { &mut followers.counters } else { &mut followers.connections };
-        let place = those.insert(self.connection.clone());
-        drop(seats);
-        self.following.reserve_exact(1);
-        self.following.push(Follows { room: room.key(), place, counts });
+impl Subscriptions for Membership {
+    fn add(&mut self, room: &Arc<Room>, counts: bool) {
+        let mut members = self.hub.members.lock();
+        let followers = members.rooms.entry(room.key()).or_insert_with(|| Followers::new(room));
+        let connections = if counts { &mut followers.counters } else { &mut followers.connections };
+        let place = connections.insert(self.connection.clone());
+        drop(members);
+        self.subscriptions.reserve_exact(1);
+        self.subscriptions.push(Subscription { room: room.key(), place, counts });
     }
 
-    fn unfollow(&mut self, room: RoomKey) {
-        if let Some(at) = self.following.iter().position(|follows| follows.room == room) {
-            let follows = self.following.swap_remove(at);
-            self.hub.seats.lock().leave(follows);
+    fn remove(&mut self, room: RoomKey) {
+        if let Some(at) = self.subscriptions.iter().position(|subscription| subscription.room == room) {
+            let subscription = self.subscriptions.swap_remove(at);
+            self.hub.members.lock().unsubscribe(subscription);
         }
     }
 }
 
-impl Drop for Seat {
+impl Drop for Membership {
     fn drop(&mut self) {
         self.connection.abandon();
-        let mut seats = self.hub.seats.lock();
-        seats.all.remove(self.place);
-        self.following.drain(..).for_each(|follows| seats.leave(follows));
+        let mut members = self.hub.members.lock();
+        members.all.remove(self.place);
+        self.subscriptions.drain(..).for_each(|subscription| members.unsubscribe(subscription));
     }
 }

@@ -1,4 +1,4 @@
-//! A line: what is to be written to one connection, in order.
+//! Outboxes: what is to be written to one connection, in order.
 
 use std::collections::VecDeque;
 
@@ -6,180 +6,204 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use crate::delivery::batch::Batch;
-use crate::model::event::Cursor;
-use crate::wire::framing::Framing;
-use crate::delivery::reader::Reader;
-use crate::rooms::room::RoomKey;
+use crate::delivery::reader::{Place, Reader};
+use crate::delivery::step::CountTurn;
+use crate::model::cursor::Offset;
+use crate::rooms::key::RoomKey;
+use crate::wire::dialect::Format;
 
-/// What waits for one socket: first what was said, then what its readers read. A reader's events do
-/// not wait here but in its room.
+/// The backlog of one socket: first messages, then the bytes of the readers. The events of a slow reader wait in its room
+/// and not here.
 #[derive(Debug, Default)]
-pub struct Line {
-    /// Most connections read one room: their reader has its place here, where a hub finds it at once.
+pub struct Outbox {
+    /// Most connections read one room: that reader has its place here, where a hub finds it at once.
     readers: SmallVec<[Reader; 1]>,
-    /// An idle connection keeps no memory for what does not wait.
-    waiting: Option<Box<Waiting>>,
-    /// Whose turn it is: a busy room must not keep the others of a slow connection waiting.
+    /// Boxed, so that an idle connection keeps no memory for messages.
+    backlog: Option<Box<Backlog>>,
+    /// The reader whose turn comes next: a busy room must not delay the other rooms of a slow connection.
     turn: u32,
-    /// The last word is said.
+    /// Whether the last message is queued.
     closing: bool,
 }
 
 #[derive(Debug, Default)]
-struct Waiting {
-    /// What is said, in order. The first may be what the socket did not take of a frame, which is
-    /// finished before anything else.
-    said: VecDeque<Said>,
-    /// How many bytes of it are answers.
+struct Backlog {
+    /// In order. The first may be the rest of a frame that the socket took in part; it is finished before anything else.
+    messages: VecDeque<Message>,
+    /// The size in bytes of the answers among them.
     answers: usize,
 }
 
 #[derive(Debug)]
-enum Said {
+enum Message {
     Bytes(Bytes),
-    /// Not before this room's reader has come so far.
-    Behind(RoomKey, u64, Bytes),
-    /// From here on a room is read.
+    /// To be written when the room's reader has reached this offset.
+    After(RoomKey, Offset, Bytes),
+    /// A room is read from here on.
     Begin(Reader),
 }
 
-impl Line {
-    /// Says something more; the number of bytes that wait now.
-    pub fn say(&mut self, bytes: Bytes) -> usize {
-        self.answer(bytes.len(), Said::Bytes(bytes))
+/// The end of a subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unsubscribed {
+    /// The room was not read here.
+    NotSubscribed,
+    /// The room was read up to this place.
+    At(Place),
+}
+
+impl Outbox {
+    /// Queues a message. Nothing follows the last one.
+    pub fn send(&mut self, bytes: Bytes) {
+        self.answer(bytes.len(), Message::Bytes(bytes));
     }
 
-    /// Says something that must not come before the event at `offset`, if `room` is read here.
-    pub fn say_behind(&mut self, room: RoomKey, offset: u64, bytes: Bytes) -> usize {
-        self.answer(bytes.len(), Said::Behind(room, offset, bytes))
+    /// Queues a message that must not be written before the event at `offset`, if `room` is read here.
+    pub fn send_after(&mut self, room: RoomKey, offset: Offset, bytes: Bytes) {
+        self.answer(bytes.len(), Message::After(room, offset, bytes));
     }
 
-    /// Says the last word: nothing follows it, also no room that was about to be read.
+    /// Queues the last message. Nothing follows it, also no room that was about to be read.
     pub fn close(&mut self, bytes: Bytes) {
-        let said = self.said();
-        said.retain(|said| !matches!(said, Said::Begin(_)));
-        said.push_back(Said::Bytes(bytes));
+        if self.closing {
+            return;
+        }
+        let messages = self.messages();
+        messages.retain(|message| !matches!(message, Message::Begin(_)));
+        messages.push_back(Message::Bytes(bytes));
         self.closing = true;
         self.readers = SmallVec::new();
     }
 
-    /// Whether the last word is said.
+    /// Whether the last message is queued.
     pub fn is_closing(&self) -> bool {
         self.closing
     }
 
+    /// The size in bytes of the queued answers.
+    pub fn answers(&self) -> usize {
+        self.backlog.as_ref().map_or(0, |backlog| backlog.answers)
+    }
+
     /// Reads a room from here on.
     pub fn begin(&mut self, reader: Reader) {
-        self.said().push_back(Said::Begin(reader));
+        if !self.closing {
+            self.messages().push_back(Message::Begin(reader));
+        }
     }
 
-    /// Reads a room no more; `None` when it is not read, else where its reader stands, if it stands anywhere.
-    pub fn stop(&mut self, room: RoomKey) -> Option<Option<Cursor>> {
+    /// Stops reading a room.
+    pub fn stop(&mut self, room: RoomKey) -> Unsubscribed {
         if let Some(at) = self.readers.iter().position(|reader| reader.room().key() == room) {
-            return Some(self.readers.swap_remove(at).cursor());
+            return Unsubscribed::At(self.readers.swap_remove(at).place());
         }
-        let begins = |said: &Said| matches!(said, Said::Begin(reader) if reader.room().key() == room);
-        let said = &mut self.waiting.as_mut()?.said;
-        let at = said.iter().position(begins)?;
-        match said.remove(at)? {
-            Said::Begin(reader) => Some(reader.cursor()),
-            Said::Bytes(_) | Said::Behind(..) => Some(None),
+        let Some(backlog) = &mut self.backlog else {
+            return Unsubscribed::NotSubscribed;
+        };
+        let begins = |message: &Message| matches!(message, Message::Begin(reader) if reader.room().key() == room);
+        let at = backlog.messages.iter().position(begins);
+        match at.and_then(|at| backlog.messages.remove(at)) {
+            Some(Message::Begin(reader)) => Unsubscribed::At(reader.place()),
+            Some(Message::Bytes(_) | Message::After(..)) | None => Unsubscribed::NotSubscribed,
         }
     }
 
-    /// How many rooms are read, or are about to be.
+    /// The number of rooms that are read, or are about to be.
     pub fn rooms(&self) -> usize {
         self.all().count()
     }
 
-    /// Whether `room`'s events are read, or are about to be.
+    /// Whether the events of `room` are read, or are about to be.
     pub fn reads(&self, room: RoomKey) -> bool {
         self.all().any(|reader| reader.room().key() == room && !reader.counts())
     }
 
-    /// Whether a set is being read, or changes of it: much in one piece.
+    /// Whether a snapshot or changes are being written: many bytes in one piece.
     pub fn is_amid_set(&self) -> bool {
         self.readers.iter().any(Reader::is_amid_set)
     }
 
-    /// All readers, also those that are about to begin.
+    /// All readers, including readers that are about to begin.
     fn all(&self) -> impl Iterator<Item = &Reader> {
-        let begin = self.waiting.iter().flat_map(|waiting| &waiting.said).filter_map(|said| match said {
-            Said::Begin(reader) => Some(reader),
-            Said::Bytes(_) | Said::Behind(..) => None,
+        let messages = self.backlog.iter().flat_map(|backlog| &backlog.messages);
+        let begin = messages.filter_map(|message| match message {
+            Message::Begin(reader) => Some(reader),
+            Message::Bytes(_) | Message::After(..) => None,
         });
         self.readers.iter().chain(begin)
     }
 
-    fn said(&mut self) -> &mut VecDeque<Said> {
-        &mut self.waiting.get_or_insert_default().said
+    fn messages(&mut self) -> &mut VecDeque<Message> {
+        &mut self.backlog.get_or_insert_default().messages
     }
 
-    fn answer(&mut self, bytes: usize, said: Said) -> usize {
-        let waiting = self.waiting.get_or_insert_default();
-        waiting.answers += bytes;
-        waiting.said.push_back(said);
-        waiting.answers
+    fn answer(&mut self, bytes: usize, message: Message) {
+        if !self.closing {
+            let backlog = self.backlog.get_or_insert_default();
+            backlog.answers += bytes;
+            backlog.messages.push_back(message);
+        }
     }
 
-    /// The bytes of a batch, if they are just what this line's reader of the room reads next.
-    pub fn take(&mut self, batch: &Batch, framing: Framing) -> Option<Bytes> {
+    /// The bytes of a batch, if the room's reader is at its beginning.
+    pub fn take(&mut self, batch: &Batch, format: Format) -> Option<Bytes> {
         let reader = self.readers.iter_mut().find(|reader| reader.room().key() == batch.room())?;
-        // Without a look for more: what came meanwhile has news of its own.
-        reader.take(batch).then(|| batch.bytes(framing))
+        // Without a look for more events: they have news of their own.
+        reader.take(batch).then(|| batch.bytes(format))
     }
 
-    /// Lets those readers that only count tell what they counted; true when one has to wait for a while.
+    /// Makes the readers that count tell a number; true when one of them has told a number too recently.
     pub fn count(&mut self) -> bool {
-        self.readers.iter_mut().filter_map(Reader::count).any(|waits| waits)
+        let turns = self.readers.iter_mut().map(Reader::count);
+        turns.fold(false, |waits, turn| waits | (turn == CountTurn::TooEarly))
     }
 
-    /// The bytes that come next, or `None` when there are none for now.
-    pub fn next(&mut self, framing: Framing) -> Option<Bytes> {
-        while let Some(said) = self.waiting.as_mut().and_then(|waiting| waiting.said.pop_front()) {
-            match said {
-                Said::Bytes(bytes) => return Some(bytes),
-                Said::Begin(reader) => {
+    /// The bytes that come next; `None` when there are none for now.
+    pub fn next(&mut self, format: Format) -> Option<Bytes> {
+        while let Some(message) = self.backlog.as_mut().and_then(|backlog| backlog.messages.pop_front()) {
+            match message {
+                Message::Bytes(bytes) => return Some(bytes),
+                Message::Begin(reader) => {
                     self.readers.reserve_exact(1);
                     self.readers.push(reader);
                 }
-                Said::Behind(room, offset, bytes) => {
-                    let Some(event) = self.read_up_to(room, offset, framing) else {
+                Message::After(room, offset, bytes) => {
+                    let Some(event) = self.read_up_to(room, offset, format) else {
                         return Some(bytes);
                     };
-                    self.said().push_front(Said::Behind(room, offset, bytes));
+                    self.messages().push_front(Message::After(room, offset, bytes));
                     return Some(event);
                 }
             }
         }
-        self.waiting = None;
-        self.read(framing)
+        self.backlog = None;
+        self.read(format)
     }
 
-    fn read(&mut self, framing: Framing) -> Option<Bytes> {
+    fn read(&mut self, format: Format) -> Option<Bytes> {
         for _ in 0..self.readers.len() {
             let turn = self.turn as usize % self.readers.len();
             self.turn = turn as u32 + 1;
-            if let Some(bytes) = self.readers[turn].next(framing) {
+            if let Some(bytes) = self.readers[turn].next(format) {
                 return Some(bytes);
             }
         }
         None
     }
 
-    /// What the reader of `room` reads before it has come to `offset`.
-    fn read_up_to(&mut self, room: RoomKey, offset: u64, framing: Framing) -> Option<Bytes> {
+    /// The next bytes of the reader of `room`, unless it has reached `offset`.
+    fn read_up_to(&mut self, room: RoomKey, offset: Offset, format: Format) -> Option<Bytes> {
         let reader = self.readers.iter_mut().find(|reader| reader.room().key() == room)?;
-        if reader.reached(offset) { None } else { reader.next(framing) }
+        if reader.reached(offset) { None } else { reader.next(format) }
     }
 
-    /// Puts back what the socket did not take: it comes first the next time.
+    /// Puts back the bytes that the socket did not take. They come first the next time.
     pub fn put_back(&mut self, bytes: Bytes) {
-        self.said().push_front(Said::Bytes(bytes));
+        self.messages().push_front(Message::Bytes(bytes));
     }
 
-    /// Forgets everything: nothing can be written any more.
+    /// Forgets everything, since nothing can be written any more.
     pub fn fail(&mut self) {
-        *self = Line { closing: true, ..Line::default() };
+        *self = Outbox { closing: true, ..Outbox::default() };
     }
 }

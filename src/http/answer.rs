@@ -12,8 +12,8 @@ use serde::Serialize;
 use warp::http::header::{self, HeaderName, HeaderValue};
 use warp::http::{HeaderMap, Response, StatusCode};
 
-use crate::model::event::to_json;
 use crate::model::refusal::{Code, Refusal};
+use crate::wire::object::to_json;
 
 /// What a handler comes to.
 pub type Answer = Result<Response<Bytes>, Refusal>;

@@ -16,10 +16,10 @@ use warp::Filter;
 use warp::http::{HeaderMap, Method, Version, header};
 
 use crate::gateway::Gateway;
-use crate::runtime::handover::Slot;
 use crate::http::query::well_encoded;
 use crate::model::name::Name;
 use crate::model::refusal::{Code, Refusal};
+use crate::runtime::handover::ClaimSlot;
 
 /// A request, and the gateway that it asks.
 pub struct Call {
@@ -28,7 +28,7 @@ pub struct Call {
     pub headers: HeaderMap,
     pub version: Version,
     pub query: String,
-    pub slot: Slot,
+    pub slot: ClaimSlot,
     body: Pin<Box<dyn Stream<Item = Result<Bytes, warp::Error>> + Send + Sync>>,
 }
 
@@ -44,7 +44,7 @@ pub fn call(gateway: Arc<Gateway>) -> impl Filter<Extract = (Call,), Error = war
         .and(warp::header::headers_cloned())
         .and(warp::ext::get::<Version>())
         .and(query)
-        .and(warp::ext::get::<Slot>())
+        .and(warp::ext::get::<ClaimSlot>())
         .and(warp::body::stream())
         .map(move |method, headers, version, query, slot, body| {
             let body = TryStreamExt::map_ok(body, all_of);

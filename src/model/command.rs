@@ -1,75 +1,83 @@
-//! What someone asks of a room.
+//! Commands: everything that changes a room.
+//!
+//! Time changes a room by commands too ([`Command::Expire`], [`Command::Trim`]), so a list of commands with their moments
+//! determines the room.
 
-use uuid::Uuid;
+use std::time::Duration;
 
-use crate::model::event::Reason;
+use crate::model::event::DelReason;
 use crate::model::hold::ConnectionHold;
+use crate::model::id::{ClientId, ConnectionId};
 use crate::model::meta::Meta;
-use crate::model::moment::Tick;
+use crate::model::moment::Timestamp;
 use crate::model::name::Name;
 
-/// A wish to change a room's set. What comes of it are events, or none.
+/// A request to change a room.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Command {
-    /// Whom it is about.
-    pub user: Name,
-    /// What to do.
-    pub verb: Verb,
+pub enum Command {
+    /// Changes the holds or the `meta` of one user.
+    User(Name, Action),
+    /// Ends the holds whose deadline has passed, the earliest first, at most this many.
+    Expire(usize),
+    /// Forgets the events from before this time, and the denylist entries whose term is over.
+    Trim(Timestamp),
 }
 
-/// What to do with a user. Without `meta`, a member keeps theirs.
+/// A change to one user. Without `meta`, a member keeps the present one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verb {
-    /// Hold them until they are signed out, or for `ttl` from now on.
+pub enum Action {
+    /// Makes or renews the user's sign-in.
     SignIn {
-        /// What to say of them from now on.
+        /// The member's new `meta`.
         meta: Option<Meta>,
-        /// How long, in the clock's milliseconds.
-        ttl: Option<Tick>,
+        /// How long a lease lasts from now on; `None` signs in until sign-out.
+        ttl: Option<Duration>,
     },
-    /// End every hold of theirs, for this reason: signed out or kicked.
-    SignOut(Reason),
-    /// Change a member's `meta` without holding them.
+    /// Ends all holds of the user: the reason is `SignedOut` or `Kicked`.
+    SignOut(DelReason),
+    /// Changes a member's `meta` without a hold.
     SetMeta(Meta),
-    /// Hold them for as long as a connection is open, in the place of an older hold of its client.
+    /// Makes a connection's hold. Replaces an older hold of the same client.
     Join {
-        /// Whose hold it is.
+        /// The hold.
         hold: ConnectionHold,
-        /// What to say of them from now on.
+        /// The member's new `meta`.
         meta: Option<Meta>,
     },
-    /// Change their `meta`, by a connection that holds them.
-    Update(Uuid, Meta),
-    /// End a connection's hold at once.
-    Leave(Uuid),
-    /// A connection is lost: its hold stays for the grace.
-    Lose(Uuid),
-    /// End a client's hold at once, whichever connection has it.
-    LeaveClient(Uuid),
+    /// Changes the `meta` of a member that this connection holds.
+    Update(ConnectionId, Meta),
+    /// Ends a connection's hold at once.
+    Leave(ConnectionId),
+    /// Starts the grace period of a lost connection's hold.
+    Lose(ConnectionId),
+    /// Ends a client's hold at once, by whichever connection the client made it.
+    LeaveClient(ClientId),
 }
 
 impl Command {
-    /// Signs `user` in until they are signed out.
+    /// Signs `user` in until sign-out.
     pub fn sign_in(user: Name, meta: Option<Meta>) -> Self {
-        Command { user, verb: Verb::SignIn { meta, ttl: None } }
+        Command::User(user, Action::SignIn { meta, ttl: None })
     }
 
     /// Signs `user` out.
     pub fn sign_out(user: Name) -> Self {
-        Command { user, verb: Verb::SignOut(Reason::SignedOut) }
+        Command::User(user, Action::SignOut(DelReason::SignedOut))
     }
 
-    /// Whether it can make somebody a member.
-    pub fn adds(&self) -> bool {
-        match &self.verb {
-            Verb::SignIn { .. } | Verb::Join { .. } => true,
-            Verb::SignOut(_) | Verb::SetMeta(_) | Verb::Update(..) => false,
-            Verb::Leave(_) | Verb::Lose(_) | Verb::LeaveClient(_) => false,
+    /// The user whom the command can make a member.
+    pub fn adds(&self) -> Option<&Name> {
+        match self {
+            Command::User(user, Action::SignIn { .. } | Action::Join { .. }) => Some(user),
+            Command::User(..) | Command::Expire(_) | Command::Trim(_) => None,
         }
     }
 
-    /// Whether it takes a member away for certain.
-    pub fn removes(&self) -> bool {
-        matches!(self.verb, Verb::SignOut(_))
+    /// The user who is no member after the command in any case.
+    pub fn removes(&self) -> Option<&Name> {
+        match self {
+            Command::User(user, Action::SignOut(_)) => Some(user),
+            Command::User(..) | Command::Expire(_) | Command::Trim(_) => None,
+        }
     }
 }

@@ -1,96 +1,101 @@
-//! Clients that were signed out, and may not undo it by coming back.
+//! The denylist of a room: clients that were signed out or kicked, and may only watch for a while.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
-use uuid::Uuid;
-
-use crate::model::event::Reason;
+use crate::model::event::DelReason;
+use crate::model::id::ClientId;
 use crate::model::moment::Tick;
 use crate::model::name::Name;
 
-/// How long: an EventSource of a forgotten tab reconnects for as long as the tab is open, but who
-/// comes back after an hour has come back.
-const TERM: Tick = 3_600_000;
+/// How long an entry lasts. The EventSource of a forgotten tab reconnects for as long as the tab is open; a person who
+/// returns after an hour means to return.
+const TERM: Duration = Duration::from_secs(3_600);
 
-/// The most that are remembered, of one room: those signed out longest ago are forgotten first.
-const MOST: usize = 10_000;
+/// The most entries of one room. The oldest are forgotten first.
+const MAX_ENTRIES: usize = 10_000;
 
-/// Who may only watch for a while, in one room. An EventSource reconnects by itself; without this it
-/// would undo each sign-out within seconds. It is no ban: a client may choose another id.
+/// Users and clients that may only watch. An EventSource reconnects by itself; without the denylist it would undo each
+/// sign-out within seconds. An entry is no ban: a client may choose another id.
 #[derive(Debug, Default)]
-pub struct Barred {
-    why: BTreeMap<(Name, Uuid), (Tick, Reason)>,
-    /// The same in the order in which they end; who was barred again stands here twice.
-    ends: VecDeque<(Tick, (Name, Uuid))>,
+pub struct Denylist {
+    entries: BTreeMap<(Name, ClientId), (Tick, DelReason)>,
+    /// The keys in the order of their deadlines. A key that was added again is here twice.
+    deadlines: VecDeque<(Tick, (Name, ClientId))>,
 }
 
-impl Barred {
-    /// Bars `client` from holding `user`, from `now` on.
-    pub fn add(&mut self, user: &Name, client: Uuid, now: Tick, reason: Reason) {
+impl Denylist {
+    /// Denies `client` to hold `user` from `now` on.
+    pub fn add(&mut self, user: &Name, client: ClientId, now: Tick, reason: DelReason) {
         self.forget(now);
-        if self.ends.len() >= MOST {
+        if self.deadlines.len() >= MAX_ENTRIES {
             self.forget_first();
         }
-        let (key, ends) = ((user.clone(), client), now + TERM);
-        self.why.insert(key.clone(), (ends, reason));
-        self.ends.push_back((ends, key));
+        let (key, deadline) = ((user.clone(), client), now + TERM);
+        self.entries.insert(key.clone(), (deadline, reason));
+        self.deadlines.push_back((deadline, key));
     }
 
-    /// Why `client` may not hold `user`, if it may not.
-    pub fn why(&self, user: &Name, client: Uuid, now: Tick) -> Option<Reason> {
-        self.why.get(&(user.clone(), client)).filter(|(ends, _)| *ends > now).map(|(_, reason)| *reason)
+    /// The reason for which `client` may not hold `user`; `None` when it may.
+    pub fn reason(&self, user: &Name, client: ClientId, now: Tick) -> Option<DelReason> {
+        self.entries.get(&(user.clone(), client)).filter(|(deadline, _)| *deadline > now).map(|(_, reason)| *reason)
     }
 
-    /// Forgets those whose time is over.
+    /// Forgets the entries whose term is over.
     pub fn forget(&mut self, now: Tick) {
-        while self.ends.front().is_some_and(|(ends, _)| *ends <= now) {
+        while self.deadlines.front().is_some_and(|(deadline, _)| *deadline <= now) {
             self.forget_first();
         }
     }
 
-    /// Whether nobody is barred.
+    /// Whether there are no entries.
     pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
+        self.deadlines.is_empty()
     }
 
     fn forget_first(&mut self) {
-        if let Some((ends, key)) = self.ends.pop_front()
-            && self.why.get(&key).is_some_and(|(last, _)| *last == ends)
+        if let Some((deadline, key)) = self.deadlines.pop_front()
+            && self.entries.get(&key).is_some_and(|(last, _)| *last == deadline)
         {
-            self.why.remove(&key);
+            self.entries.remove(&key);
         }
-        if self.ends.is_empty() {
-            *self = Barred::default();
+        if self.deadlines.is_empty() {
+            *self = Denylist::default();
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
 
-    const CLIENT: Uuid = Uuid::from_u128(7);
+    const CLIENT: ClientId = ClientId(Uuid::from_u128(7));
+    const START: Tick = Tick(0);
 
     #[test]
-    fn who_was_signed_out_is_barred_for_an_hour_from_the_last_time() {
-        let (mut barred, ann) = (Barred::default(), Name::lobby());
-        barred.add(&ann, CLIENT, 0, Reason::SignedOut);
-        barred.add(&ann, CLIENT, 1_000, Reason::Kicked);
-        assert_eq!(barred.why(&ann, CLIENT, TERM + 999), Some(Reason::Kicked));
-        assert_eq!(barred.why(&ann, CLIENT, TERM + 1_000), None);
-        barred.forget(TERM);
-        assert!(barred.why(&ann, CLIENT, TERM).is_some() && !barred.is_empty());
-        barred.forget(TERM + 1_000);
-        assert!(barred.is_empty() && barred.why.is_empty());
-        assert_eq!(barred.why(&"bob".parse().unwrap(), CLIENT, 0), None);
+    fn an_entry_lasts_an_hour_from_the_last_sign_out() {
+        let (mut list, ann) = (Denylist::default(), Name::lobby());
+        let end = START + TERM;
+        list.add(&ann, CLIENT, START, DelReason::SignedOut);
+        list.add(&ann, CLIENT, Tick(1_000), DelReason::Kicked);
+        assert_eq!(list.reason(&ann, CLIENT, Tick(end.0 + 999)), Some(DelReason::Kicked));
+        assert_eq!(list.reason(&ann, CLIENT, Tick(end.0 + 1_000)), None);
+        list.forget(end);
+        assert!(list.reason(&ann, CLIENT, end).is_some() && !list.is_empty());
+        list.forget(Tick(end.0 + 1_000));
+        assert!(list.is_empty() && list.entries.is_empty());
+        assert_eq!(list.reason(&"bob".parse().unwrap(), CLIENT, START), None);
     }
 
     #[test]
-    fn the_first_are_forgotten_when_there_are_too_many() {
-        let (mut barred, ann) = (Barred::default(), Name::lobby());
-        (0..=MOST as u128).for_each(|n| barred.add(&ann, Uuid::from_u128(n), n as Tick, Reason::SignedOut));
-        assert_eq!(barred.ends.len(), MOST);
-        let known = |n| barred.why(&ann, Uuid::from_u128(n), 0).is_some();
-        assert!(!known(0) && known(1) && known(MOST as u128));
+    fn the_oldest_entries_are_forgotten_when_there_are_too_many() {
+        let (mut list, ann) = (Denylist::default(), Name::lobby());
+        let client = |n: usize| ClientId(Uuid::from_u128(n as u128));
+        (0..=MAX_ENTRIES).for_each(|n| list.add(&ann, client(n), Tick(n as u64), DelReason::SignedOut));
+        assert_eq!(list.deadlines.len(), MAX_ENTRIES);
+        let known = |n| list.reason(&ann, client(n), START).is_some();
+        assert!(!known(0) && known(1) && known(MAX_ENTRIES));
     }
 }

@@ -3,31 +3,37 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::model::event::{Change, Event, Reason};
+use crate::model::cursor::Offset;
+use crate::model::event::{Change, DelReason, Event};
+use crate::model::moment::Timestamp;
 use crate::model::name::Name;
 
-/// For each event remembered whole, so many older ones are remembered in brief: some 60 bytes
-/// instead of 300. At the default, a reader may fall 16,000 events behind before it needs the set.
-const BRIEF: usize = 16;
+/// Briefs kept for each whole event: a brief takes some 60 bytes, an event some 300. At the default, a reader may fall
+/// 16,000 events behind before it needs a snapshot.
+const BRIEFS_PER_EVENT: usize = 16;
 
-/// The last events of a room, each with the second it happened in. Offsets count up by one, so an
-/// event's place in the queue is its offset less the floor's.
+/// Events looked through one by one, from the newest, before the place is searched for by halving.
+const NEAR: usize = 8;
+
+/// The last events of a room, each with the time at which it happened.
 #[derive(Debug)]
 pub struct History {
-    events: VecDeque<(u64, Arc<Event>)>,
-    /// What is left of the events before those: enough to say what changed, not to tell it again.
-    briefs: VecDeque<Brief>,
-    /// The offset of the last event that is not whole any more: where one can just still resume.
-    floor: u64,
+    events: VecDeque<(Timestamp, Arc<Event>)>,
+    /// What is left of the events before: enough to net changes, too little to repeat the events.
+    briefs: VecDeque<(Offset, Brief)>,
+    /// The last forgotten event: the earliest place after which the events themselves are known.
+    events_floor: Offset,
+    /// The same for briefs.
+    briefs_floor: Offset,
     bound: usize,
 }
 
-/// Whom an event was about, and what it did.
+/// An event in brief: the user, and what happened.
 #[derive(Clone, Debug)]
 pub struct Brief {
-    /// Who.
+    /// The user.
     pub user: Name,
-    /// What.
+    /// What happened.
     pub kind: Kind,
 }
 
@@ -38,8 +44,8 @@ pub enum Kind {
     Add,
     /// A member's `meta` changed.
     Update,
-    /// The user is no member any more.
-    Del(Reason),
+    /// The user is no longer a member.
+    Del(DelReason),
 }
 
 impl Brief {
@@ -55,58 +61,71 @@ impl Brief {
 
 impl History {
     /// An empty history after the event at `floor`, for at most `bound` events.
-    pub fn new(floor: u64, bound: usize) -> Self {
-        History { events: VecDeque::new(), briefs: VecDeque::new(), floor, bound }
+    pub fn new(floor: Offset, bound: usize) -> Self {
+        let (events, briefs) = (VecDeque::new(), VecDeque::new());
+        History { events, briefs, events_floor: floor, briefs_floor: floor, bound }
     }
 
-    /// Remembers the next event, which happened at `second`.
-    pub fn push(&mut self, second: u64, event: Arc<Event>) {
-        self.events.push_back((second, event));
+    /// Appends the next event, which happened at `time`. Shortens the oldest to a brief when there are too many.
+    pub fn push(&mut self, time: Timestamp, event: Arc<Event>) {
+        self.events.push_back((time, event));
         if self.events.len() > self.bound
             && let Some(event) = self.forget()
         {
-            if self.briefs.len() >= self.bound.saturating_mul(BRIEF) {
-                self.briefs.pop_front();
+            if self.briefs.len() >= self.bound.saturating_mul(BRIEFS_PER_EVENT)
+                && let Some((offset, _)) = self.briefs.pop_front()
+            {
+                self.briefs_floor = offset;
             }
-            self.briefs.push_back(Brief::of(&event.change));
+            self.briefs.push_back((event.cursor.offset, Brief::of(&event.change)));
         }
     }
 
-    /// Forgets what happened before `second`.
-    pub fn trim(&mut self, second: u64) {
-        while self.events.front().is_some_and(|(at, _)| *at < second) {
+    /// Forgets the events from before `time`.
+    pub fn trim(&mut self, time: Timestamp) {
+        while self.events.front().is_some_and(|(at, _)| *at < time) {
             self.forget();
-            // All of them are older still.
+            // All briefs are older than that event.
             self.briefs = VecDeque::new();
+            self.briefs_floor = self.events_floor;
         }
         if self.events.is_empty() {
             self.events = VecDeque::new();
         }
     }
 
-    /// The events after `offset`, or `None` when some of them are forgotten or `offset` is yet to come.
-    pub fn after(&self, offset: u64) -> Option<impl Iterator<Item = &Arc<Event>>> {
-        let known = usize::try_from(offset.checked_sub(self.floor)?).ok()?;
-        (known <= self.events.len()).then(|| self.events.range(known..).map(|(_, event)| event))
+    /// The events after `offset`; `None` when some of them are forgotten, or when `offset` is yet to come.
+    pub fn after(&self, offset: Offset) -> Option<impl Iterator<Item = &Arc<Event>>> {
+        let head = self.events.back().map_or(self.events_floor, |(_, event)| event.cursor.offset);
+        (self.events_floor..=head).contains(&offset).then(|| {
+            // Offsets may skip, so the place is searched for. Most readers are a few events behind the newest.
+            let is_newer = |(_, event): &&(Timestamp, Arc<Event>)| event.cursor.offset > offset;
+            let newer = self.events.iter().rev().take(NEAR).take_while(is_newer).count();
+            let from = match newer < NEAR {
+                true => self.events.len() - newer,
+                false => self.events.partition_point(|(_, event)| event.cursor.offset <= offset),
+            };
+            self.events.range(from..).map(|(_, event)| event)
+        })
     }
 
-    /// The events after `offset` in brief, or `None` when some are forgotten even so.
-    pub fn briefs_after(&self, offset: u64) -> Option<impl Iterator<Item = Brief>> {
-        let floor = self.floor - self.briefs.len() as u64;
-        let known = usize::try_from(offset.checked_sub(floor)?).ok()?;
-        let briefs = self.briefs.range(known.min(self.briefs.len())..).cloned();
-        let events = self.after(offset.max(self.floor))?.map(|event| Brief::of(&event.change));
-        Some(briefs.chain(events))
+    /// The events after `offset` in brief; `None` when some of them are forgotten even so.
+    pub fn briefs_after(&self, offset: Offset) -> Option<impl Iterator<Item = Brief>> {
+        let known = offset >= self.briefs_floor;
+        let events = self.after(offset.max(self.events_floor)).filter(|_| known)?;
+        let from = self.briefs.partition_point(|(at, _)| *at <= offset);
+        let briefs = self.briefs.range(from..).map(|(_, brief)| brief.clone());
+        Some(briefs.chain(events.map(|event| Brief::of(&event.change))))
     }
 
-    /// Whether nothing is remembered.
+    /// Whether no event is known.
     pub fn is_empty(&self) -> bool {
         self.events.is_empty()
     }
 
     fn forget(&mut self) -> Option<Arc<Event>> {
         let (_, event) = self.events.pop_front()?;
-        self.floor = event.cursor.offset;
+        self.events_floor = event.cursor.offset;
         Some(event)
     }
 }
@@ -114,20 +133,20 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::event::{Change, Cursor, Reason};
-    use crate::model::name::Name;
+    use crate::model::cursor::{Cursor, Epoch};
 
     fn history(bound: usize, offsets: std::ops::RangeInclusive<u64>) -> History {
-        let mut history = History::new(*offsets.start() - 1, bound);
+        let mut history = History::new(Offset(*offsets.start() - 1), bound);
         for offset in offsets {
-            let change = Change::Del("ann".parse().unwrap(), Reason::SignedOut);
-            history.push(offset, Arc::new(Event::new(&Name::lobby(), Cursor { epoch: 1, offset }, change)));
+            let change = Change::Del("ann".parse().unwrap(), DelReason::SignedOut);
+            let cursor = Cursor { epoch: Epoch(1), offset: Offset(offset) };
+            history.push(Timestamp(offset), Arc::new(Event::new(Name::lobby(), cursor, change)));
         }
         history
     }
 
     fn after(history: &History, offset: u64) -> Option<Vec<u64>> {
-        history.after(offset).map(|events| events.map(|e| e.cursor.offset).collect())
+        history.after(Offset(offset)).map(|events| events.map(|e| e.cursor.offset.0).collect())
     }
 
     #[test]
@@ -144,7 +163,7 @@ mod tests {
     #[test]
     fn what_is_not_whole_any_more_is_still_known_in_brief() {
         let history = history(2, 1..=50);
-        let briefs = |offset| history.briefs_after(offset).map(Iterator::count);
+        let briefs = |offset| history.briefs_after(Offset(offset)).map(Iterator::count);
         assert_eq!((briefs(50), briefs(48), briefs(47), briefs(16)), (Some(0), Some(2), Some(3), Some(34)));
         assert_eq!((briefs(15), briefs(51)), (None, None), "2 whole and 32 in brief");
     }
@@ -152,9 +171,9 @@ mod tests {
     #[test]
     fn old_events_are_forgotten_by_age_too() {
         let mut history = history(10, 1..=5);
-        history.trim(4);
+        history.trim(Timestamp(4));
         assert_eq!((after(&history, 2), after(&history, 3)), (None, Some(vec![4, 5])));
-        history.trim(100);
+        history.trim(Timestamp(100));
         assert_eq!((after(&history, 5), history.is_empty()), (Some(vec![]), true));
     }
 }

@@ -1,44 +1,44 @@
-//! Why a member is present.
+//! Holds: the reasons why a member is present.
 
 use std::sync::Arc;
 
 use serde::Serialize;
-use uuid::Uuid;
 
+use crate::model::id::{ClientId, ConnectionId};
 use crate::model::moment::Tick;
 
-/// One of the holds that a user can have in a room.
+/// Identifies one hold among those of a user in a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Which {
-    /// The one sign-in.
+pub enum HoldId {
+    /// The sign-in, of which there is at most one.
     SignIn,
-    /// That of the connection with this id.
-    Connection(Uuid),
+    /// The hold of this connection.
+    Connection(ConnectionId),
 }
 
 /// One reason why a member is present.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hold {
-    /// Made over HTTP. It ends with a sign-out, or by itself when it is a lease.
+    /// Made over HTTP. Ends with a sign-out; a lease also ends at its deadline.
     SignIn(Option<Tick>),
-    /// Made by an open connection.
+    /// Made by a connection.
     Connection(ConnectionHold),
 }
 
-/// What an open connection, or one that was lost a moment ago, holds.
+/// The hold of a connection that is open, or was lost within the grace period.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectionHold {
-    /// Whose it is.
-    pub connection: Uuid,
-    /// Who opens one such connection after the other. Never shown: who knows it could take the place of it.
-    pub client: Option<Uuid>,
-    /// How the connection is made.
+    /// The connection.
+    pub connection: ConnectionId,
+    /// The client that opened the connection, if the client named itself.
+    pub client: Option<ClientId>,
+    /// The connection's transport.
     pub transport: Transport,
-    /// When it ends, once the connection is lost.
-    pub ends: Option<Tick>,
+    /// The end of the grace period, once the connection is lost.
+    pub deadline: Option<Tick>,
 }
 
-/// How a connection is made.
+/// A connection's transport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Transport {
@@ -49,95 +49,95 @@ pub enum Transport {
 }
 
 impl Hold {
-    /// Which of its user's holds this is.
-    pub fn which(&self) -> Which {
+    /// Identifies the hold among its user's.
+    pub fn id(&self) -> HoldId {
         match self {
-            Hold::SignIn(_) => Which::SignIn,
-            Hold::Connection(hold) => Which::Connection(hold.connection),
+            Hold::SignIn(_) => HoldId::SignIn,
+            Hold::Connection(hold) => HoldId::Connection(hold.connection),
         }
     }
 
-    /// When it ends by itself.
-    pub fn ends(&self) -> Option<Tick> {
+    /// When the hold ends by itself, if it does.
+    pub fn deadline(&self) -> Option<Tick> {
         match self {
-            Hold::SignIn(ends) => *ends,
-            Hold::Connection(hold) => hold.ends,
+            Hold::SignIn(deadline) => *deadline,
+            Hold::Connection(hold) => hold.deadline,
         }
     }
 }
 
-/// A sign-in that ends only with a sign-out.
-const FOR_GOOD: Hold = Hold::SignIn(None);
+/// A sign-in without a deadline.
+const PERMANENT: Hold = Hold::SignIn(None);
 
-/// The holds of one member, who stays while there is one. They stand beside the member and not in it,
-/// since readers never see them.
+/// The holds of one member. The member stays while there is one. Holds are stored beside the member and not in it, since
+/// readers never see them.
 ///
-/// A large room is mostly people who signed in for good, so that alone takes no memory of its own;
-/// the others share theirs with the copies that snapshots keep.
+/// Most members of a large room have one permanent sign-in, so that case takes no memory of its own. All other holds are
+/// shared with the copies that snapshots keep.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Holds(Kept);
+pub struct Holds(Stored);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Kept {
-    SignedIn,
-    These(Arc<Vec<Hold>>),
+enum Stored {
+    PermanentSignIn,
+    List(Arc<Vec<Hold>>),
 }
 
 impl Holds {
-    /// A first hold.
+    /// A member's first hold.
     pub fn of(hold: Hold) -> Self {
-        Holds(if hold == FOR_GOOD { Kept::SignedIn } else { Kept::These(Arc::new(vec![hold])) })
+        Holds(if hold == PERMANENT { Stored::PermanentSignIn } else { Stored::List(Arc::new(vec![hold])) })
     }
 
-    /// Adds a hold in the place of that which was the same before, and gives that back.
+    /// Adds a hold. Replaces and returns the hold with the same id.
     pub fn put(&mut self, hold: Hold) -> Option<Hold> {
-        let old = self.take(hold.which());
+        let old = self.take(hold.id());
         self.edit(|holds| holds.push(hold));
         old
     }
 
-    /// Takes a hold away.
-    pub fn take(&mut self, which: Which) -> Option<Hold> {
-        let at = self.iter().position(|hold| hold.which() == which)?;
+    /// Removes and returns a hold.
+    pub fn take(&mut self, id: HoldId) -> Option<Hold> {
+        let at = self.iter().position(|hold| hold.id() == id)?;
         let mut taken = None;
         self.edit(|holds| taken = Some(holds.swap_remove(at)));
         taken
     }
 
-    /// This hold, if it is there.
-    pub fn get(&self, which: Which) -> Option<&Hold> {
-        self.iter().find(|hold| hold.which() == which)
+    /// The hold with this id.
+    pub fn get(&self, id: HoldId) -> Option<&Hold> {
+        self.iter().find(|hold| hold.id() == id)
     }
 
-    /// The connection's hold that belongs to `client`.
-    pub fn of_client(&self, client: Uuid) -> Option<&ConnectionHold> {
+    /// The connection hold of this client.
+    pub fn of_client(&self, client: ClientId) -> Option<&ConnectionHold> {
         self.iter().find_map(|hold| match hold {
             Hold::Connection(hold) if hold.client == Some(client) => Some(hold),
             Hold::Connection(_) | Hold::SignIn(_) => None,
         })
     }
 
-    /// Whether nothing holds the member any more.
+    /// Whether no hold is left.
     pub fn is_empty(&self) -> bool {
         self.iter().len() == 0
     }
 
-    /// All of them.
+    /// All holds.
     pub fn iter(&self) -> std::slice::Iter<'_, Hold> {
         match &self.0 {
-            Kept::SignedIn => const { &[FOR_GOOD] }.iter(),
-            Kept::These(holds) => holds.iter(),
+            Stored::PermanentSignIn => const { &[PERMANENT] }.iter(),
+            Stored::List(holds) => holds.iter(),
         }
     }
 
     fn edit(&mut self, change: impl FnOnce(&mut Vec<Hold>)) {
-        if self.0 == Kept::SignedIn {
-            self.0 = Kept::These(Arc::new(vec![FOR_GOOD]));
+        if self.0 == Stored::PermanentSignIn {
+            self.0 = Stored::List(Arc::new(vec![PERMANENT]));
         }
-        if let Kept::These(holds) = &mut self.0 {
+        if let Stored::List(holds) = &mut self.0 {
             change(Arc::make_mut(holds));
-            if holds[..] == [FOR_GOOD] {
-                self.0 = Kept::SignedIn;
+            if holds[..] == [PERMANENT] {
+                self.0 = Stored::PermanentSignIn;
             }
         }
     }
@@ -145,23 +145,29 @@ impl Holds {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
 
+    fn id(n: u128) -> ConnectionId {
+        ConnectionId(Uuid::from_u128(n))
+    }
+
     fn connection(n: u128, client: Option<u128>) -> Hold {
-        let (connection, client) = (Uuid::from_u128(n), client.map(Uuid::from_u128));
-        Hold::Connection(ConnectionHold { connection, client, transport: Transport::Sse, ends: None })
+        let (connection, client) = (id(n), client.map(|client| ClientId(Uuid::from_u128(client))));
+        Hold::Connection(ConnectionHold { connection, client, transport: Transport::Sse, deadline: None })
     }
 
     #[test]
-    fn a_sign_in_for_good_takes_a_pointer_and_no_more() {
-        let mut holds = Holds::of(Hold::SignIn(Some(7)));
-        assert_eq!(holds.put(Hold::SignIn(None)), Some(Hold::SignIn(Some(7))));
-        assert_eq!((holds.0.clone(), size_of::<Holds>()), (Kept::SignedIn, 8));
+    fn a_permanent_sign_in_takes_one_pointer() {
+        let mut holds = Holds::of(Hold::SignIn(Some(Tick(7))));
+        assert_eq!(holds.put(Hold::SignIn(None)), Some(Hold::SignIn(Some(Tick(7)))));
+        assert_eq!((holds.0.clone(), size_of::<Holds>()), (Stored::PermanentSignIn, 8));
         assert!(holds.put(connection(1, None)).is_none());
         assert_eq!(holds.iter().count(), 2);
-        assert_eq!(holds.take(Which::Connection(Uuid::from_u128(1))), Some(connection(1, None)));
-        assert_eq!(holds.0, Kept::SignedIn);
-        assert!(holds.take(Which::SignIn).is_some() && holds.is_empty());
+        assert_eq!(holds.take(HoldId::Connection(id(1))), Some(connection(1, None)));
+        assert_eq!(holds.0, Stored::PermanentSignIn);
+        assert!(holds.take(HoldId::SignIn).is_some() && holds.is_empty());
     }
 
     #[test]
@@ -169,7 +175,7 @@ mod tests {
         let mut holds = Holds::of(connection(1, Some(10)));
         holds.put(connection(2, Some(20)));
         assert_eq!(holds.put(connection(2, Some(30))), Some(connection(2, Some(20))));
-        let found = |client| holds.of_client(Uuid::from_u128(client)).map(|hold| hold.connection.as_u128());
+        let found = |client| holds.of_client(ClientId(Uuid::from_u128(client))).map(|hold| hold.connection.0.as_u128());
         assert_eq!([found(10), found(20), found(30)], [Some(1), None, Some(2)]);
     }
 }

@@ -1,22 +1,53 @@
-//! Moments, as the pure core is told them.
+//! Points in time, as the model is told them.
 
-/// A place on the gateway's own clock, in milliseconds. It starts anew with each gateway and passes
-/// neither when the wall clock is set nor while the machine sleeps or the process is stopped: leases
-/// and graces last as long as the gateway could have heard from their holders.
-pub type Tick = u64;
+use std::ops::Add;
+use std::time::Duration;
 
-/// When something happens.
+/// A point on the gateway's own clock, in milliseconds. That clock stands still while the machine sleeps or the process
+/// is stopped, and the wall clock does not move it: a lease or a grace period lasts as long as the gateway could have
+/// heard from its clients.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Tick(pub u64);
+
+/// A point on the wall clock: whole seconds since 1970, UTC.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timestamp(pub u64);
+
+/// One moment on both clocks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Moment {
-    /// Seconds since 1970, UTC: what people are shown, and how old history is.
-    pub second: u64,
-    /// What leases and graces are measured by.
+    /// For people, and for the age of events.
+    pub time: Timestamp,
+    /// For deadlines.
     pub tick: Tick,
 }
 
 impl Moment {
-    /// The second in which `tick` comes, as far as one can say now.
-    pub fn second_of(&self, tick: Tick) -> u64 {
-        self.second + tick.saturating_sub(self.tick).div_ceil(1_000)
+    /// When `tick` will come by the wall clock, as far as is known now; rounded up to a second.
+    pub fn time_of(&self, tick: Tick) -> Timestamp {
+        Timestamp(self.time.0 + tick.0.saturating_sub(self.tick.0).div_ceil(1_000))
+    }
+}
+
+impl Add<Duration> for Tick {
+    type Output = Tick;
+
+    fn add(self, time: Duration) -> Tick {
+        Tick(self.0.saturating_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)))
+    }
+}
+
+impl Add<Duration> for Timestamp {
+    type Output = Timestamp;
+
+    fn add(self, time: Duration) -> Timestamp {
+        Timestamp(self.0.saturating_add(time.as_secs()))
+    }
+}
+
+impl Timestamp {
+    /// The point in time `age` earlier.
+    pub fn before(self, age: Duration) -> Timestamp {
+        Timestamp(self.0.saturating_sub(age.as_secs()))
     }
 }

@@ -1,231 +1,204 @@
-//! Who is in one room, why, and in which order it came about. Pure: no clock, no executor, no IO.
+//! Presence: one room's members, holds and order of events. Decides the outcome of each command.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
-use uuid::Uuid;
-
-use crate::model::denylist::Barred;
 use crate::model::changes::Changes;
-use crate::model::command::{Command, Verb};
-use crate::model::event::{Change, Cursor, Event, Reason};
+use crate::model::command::{Action, Command};
+use crate::model::cursor::{Cursor, Offset};
+use crate::model::deadlines::Deadlines;
+use crate::model::denylist::Denylist;
+use crate::model::event::{Change, DelReason, Event};
 use crate::model::history::History;
-use crate::model::hold::{ConnectionHold, Hold, Holds, Which};
+use crate::model::hold::{ConnectionHold, Hold, HoldId, Holds};
+use crate::model::id::{ClientId, ConnectionId};
 use crate::model::meta::Meta;
 use crate::model::moment::{Moment, Tick};
 use crate::model::name::Name;
+use crate::model::outcome::{EndCause, EndedHold, Outcome};
 use crate::model::refusal::{Code, Refusal};
 use crate::model::roster::{Member, Roster};
 use crate::model::snapshot::Snapshot;
 
-/// How much one room may take.
+/// Bounds of one room.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// Events to remember.
+    /// Events in the history.
     pub history: usize,
     /// Members at most; 0 is no bound.
     pub members: usize,
-    /// How long a lost connection holds on.
-    pub grace: Tick,
+    /// The grace period: how long the hold of a lost connection lasts.
+    pub grace: Duration,
 }
 
-/// What came of some commands: how many users came and went, and the room's place afterwards.
-#[derive(Clone, Debug)]
-pub struct Outcome {
-    /// Users who became members.
-    pub added: usize,
-    /// Users who are members no more.
-    pub removed: usize,
-    /// How many events were made.
-    pub events: usize,
-    /// Where the room stands now, with all of it.
-    pub cursor: Cursor,
-    /// Open connections whose holds others ended.
-    pub ended: Vec<Ended>,
-}
-
-/// The end of an open connection's hold, which the connection itself did not ask for.
-#[derive(Clone, Debug)]
-pub struct Ended {
-    /// Whose hold it was.
-    pub connection: Uuid,
-    /// Why.
-    pub why: Why,
-    /// The member's `del`, if it was the last hold.
-    pub event: Option<Arc<Event>>,
-}
-
-/// Why others ended a connection's hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
-    /// A newer connection of the same client has taken its place.
-    Replaced,
-    /// The user was signed out, or the client left over HTTP.
-    Left,
-    /// The user was sent away.
-    Kicked,
-}
-
-/// One room: its set, what holds its members, and the last events that made it so.
+/// One room: members, holds, and the last events.
 #[derive(Debug)]
 pub struct Presence {
     room: Name,
     head: Cursor,
     roster: Roster,
-    /// The holds that end by themselves, the next first.
-    deadlines: BTreeSet<(Tick, Name, Which)>,
-    barred: Option<Box<Barred>>,
+    deadlines: Deadlines,
+    denylist: Option<Box<Denylist>>,
     history: History,
     bounds: Bounds,
 }
 
 impl Presence {
-    /// An empty room in a life of its own.
-    pub fn new(room: Name, epoch: u64, bounds: Bounds) -> Self {
+    /// An empty room. Its first event follows `start`, whose epoch no other room and no earlier life of this room has.
+    pub fn new(room: Name, start: Cursor, bounds: Bounds) -> Self {
         Presence {
             room,
-            head: Cursor { epoch, offset: 0 },
+            head: start,
             roster: Roster::default(),
-            deadlines: BTreeSet::new(),
-            barred: None,
-            history: History::new(0, bounds.history),
+            deadlines: Deadlines::default(),
+            denylist: None,
+            history: History::new(start.offset, bounds.history),
             bounds,
         }
     }
 
     /// Does all of `commands`, in order, or refuses all of them.
+    ///
+    /// # Errors
+    ///
+    /// A refusal of `commands`, all of which are undone then: none has been done. [`Command::Expire`] and
+    /// [`Command::Trim`] are never refused.
     pub fn apply(&mut self, commands: &[Command], now: Moment) -> Result<Outcome, Refusal> {
-        self.permit(commands, now)?;
-        let mut outcome = self.nothing();
+        self.check(commands, now)?;
+        let mut outcome = Outcome { added: 0, removed: 0, events: 0, cursor: self.head, ended: Vec::new() };
         for command in commands {
-            self.act(command, now, &mut outcome);
+            match command {
+                Command::User(user, action) => self.act(user, action, now, &mut outcome),
+                Command::Expire(most) => self.expire(*most, now, &mut outcome),
+                Command::Trim(before) => {
+                    self.history.trim(*before);
+                    self.trim_denylist(now.tick);
+                }
+            }
         }
         Ok(outcome)
     }
 
-    /// Ends the holds whose time is over, but at most so many at once.
-    pub fn expire(&mut self, now: Moment, most: usize) -> Outcome {
-        let mut outcome = self.nothing();
-        for _ in 0..most {
-            let Some((_, user, which)) = self.deadlines.first().filter(|(ends, ..)| *ends <= now.tick).cloned() else {
-                break;
-            };
-            let reason = match which {
-                Which::SignIn => Reason::Expired,
-                Which::Connection(_) => Reason::Timeout,
-            };
-            self.end(&user, which, reason, now, &mut outcome);
-        }
-        outcome
-    }
-
-    /// When the next hold ends by itself.
+    /// The earliest deadline of a hold.
     pub fn next_deadline(&self) -> Option<Tick> {
-        self.deadlines.first().map(|(ends, ..)| *ends)
-    }
-
-    fn nothing(&self) -> Outcome {
-        Outcome { added: 0, removed: 0, events: 0, cursor: self.head, ended: Vec::new() }
+        self.deadlines.next()
     }
 
     /// Refuses commands that cannot all be done, before any of them is.
-    fn permit(&self, commands: &[Command], now: Moment) -> Result<(), Refusal> {
-        if let [command] = commands {
-            self.permit_one(command, now)?;
+    fn check(&self, commands: &[Command], now: Moment) -> Result<(), Refusal> {
+        if let [Command::User(user, action)] = commands {
+            self.check_action(user, action, now)?;
         }
         let most = self.bounds.members;
-        if most > 0 && self.grown_by(commands) > most.saturating_sub(self.roster.len()) {
+        if most > 0 && self.growth(commands) > most.saturating_sub(self.roster.len()) {
             let message = format!("{} has {} of at most {most} members", self.room, self.roster.len());
             return Err(Refusal::new(Code::TooManyMembers, message));
         }
         Ok(())
     }
 
-    fn permit_one(&self, Command { user, verb }: &Command, now: Moment) -> Result<(), Refusal> {
-        match verb {
-            Verb::SetMeta(_) if self.roster.get(user).is_none() => {
+    fn check_action(&self, user: &Name, action: &Action, now: Moment) -> Result<(), Refusal> {
+        match action {
+            Action::SetMeta(_) if self.roster.get(user).is_none() => {
                 let message = format!("{user} is not a member of {}", self.room);
                 Err(Refusal::new(Code::NotPresent, message))
             }
-            Verb::Update(connection, _) | Verb::Leave(connection) if self.hold(user, *connection).is_none() => {
+            Action::Update(connection, _) | Action::Leave(connection) if self.hold(user, *connection).is_none() => {
                 let message = format!("this connection does not hold {user} in {}", self.room);
                 Err(Refusal::new(Code::NotJoined, message))
             }
-            Verb::Join { hold, .. } => self.permit_client(user, hold, now),
-            Verb::SignIn { .. } | Verb::SignOut(_) | Verb::SetMeta(_) | Verb::Update(..) => Ok(()),
-            Verb::Leave(_) | Verb::Lose(_) | Verb::LeaveClient(_) => Ok(()),
+            Action::Join { hold, .. } => self.check_denylist(user, hold, now),
+            Action::SignIn { .. } | Action::SignOut(_) | Action::SetMeta(_) | Action::Update(..) => Ok(()),
+            Action::Leave(_) | Action::Lose(_) | Action::LeaveClient(_) => Ok(()),
         }
     }
 
-    /// A client that was signed out only watches for a while.
-    fn permit_client(&self, user: &Name, hold: &ConnectionHold, now: Moment) -> Result<(), Refusal> {
-        let barred = self.barred.as_ref().zip(hold.client);
-        let Some(reason) = barred.and_then(|(barred, client)| barred.why(user, client, now.tick)) else {
+    fn check_denylist(&self, user: &Name, hold: &ConnectionHold, now: Moment) -> Result<(), Refusal> {
+        let listed = self.denylist.as_ref().zip(hold.client);
+        let Some(reason) = listed.and_then(|(denylist, client)| denylist.reason(user, client, now.tick)) else {
             return Ok(());
         };
         let (code, how) = match reason {
-            Reason::Kicked => (Code::Kicked, "sent away"),
-            Reason::SignedOut | Reason::Closed | Reason::Timeout | Reason::Expired => (Code::SignedOut, "signed out"),
+            DelReason::Kicked => (Code::Kicked, "sent away"),
+            DelReason::SignedOut | DelReason::Closed | DelReason::Timeout | DelReason::Expired => {
+                (Code::SignedOut, "signed out")
+            }
         };
         let message = format!("{user} was {how}; this client only watches, for an hour or until its id is another");
         Err(Refusal::new(code, message).of("client"))
     }
 
-    /// By how many members the commands would grow the room.
-    fn grown_by(&self, commands: &[Command]) -> usize {
-        let absent = |user: &Name| self.roster.get(user).is_none();
-        let comes: HashSet<_> = commands.iter().filter(|c| c.adds() && absent(&c.user)).map(|c| &c.user).collect();
-        let goes = commands.iter().filter(|c| c.removes() && !absent(&c.user)).count();
-        comes.len().saturating_sub(goes)
+    /// The number of members that the commands would add, less the number that they would remove.
+    fn growth(&self, commands: &[Command]) -> usize {
+        let is_member = |user: &Name| self.roster.get(user).is_some();
+        let added: HashSet<_> = commands.iter().filter_map(Command::adds).filter(|user| !is_member(user)).collect();
+        let removed = commands.iter().filter_map(Command::removes).filter(|user| is_member(user)).count();
+        added.len().saturating_sub(removed)
     }
 
-    fn act(&mut self, Command { user, verb }: &Command, now: Moment, outcome: &mut Outcome) {
-        match verb {
-            Verb::SignIn { meta, ttl } => {
+    fn act(&mut self, user: &Name, action: &Action, now: Moment, outcome: &mut Outcome) {
+        match action {
+            Action::SignIn { meta, ttl } => {
                 let hold = Hold::SignIn(ttl.map(|ttl| now.tick + ttl));
-                self.keep(user, hold, meta.as_ref(), now, outcome);
+                self.put_hold(user, hold, meta.as_ref(), now, outcome);
             }
-            Verb::Join { hold, meta } => {
+            Action::Join { hold, meta } => {
                 self.replace(user, hold, outcome);
-                self.keep(user, Hold::Connection(hold.clone()), meta.as_ref(), now, outcome);
+                self.put_hold(user, Hold::Connection(hold.clone()), meta.as_ref(), now, outcome);
             }
-            Verb::SetMeta(meta) | Verb::Update(_, meta) => self.update(user, meta, now, outcome),
-            Verb::SignOut(reason) => self.sign_out(user, *reason, now, outcome),
-            Verb::Leave(connection) => {
-                self.end(user, Which::Connection(*connection), Reason::Closed, now, outcome);
+            Action::SetMeta(meta) | Action::Update(_, meta) => self.update(user, meta, now, outcome),
+            Action::SignOut(reason) => self.sign_out(user, *reason, now, outcome),
+            Action::Leave(connection) => {
+                self.end(user, HoldId::Connection(*connection), DelReason::Closed, now, outcome);
             }
-            Verb::Lose(connection) => self.lose(user, *connection, now),
-            Verb::LeaveClient(client) => self.leave_client(user, *client, now, outcome),
+            Action::Lose(connection) => self.lose(user, *connection, now),
+            Action::LeaveClient(client) => self.leave_client(user, *client, now, outcome),
         }
     }
 
-    /// Holds `user` by `hold`, the first of which makes them a member.
-    fn keep(&mut self, user: &Name, hold: Hold, meta: Option<&Meta>, now: Moment, outcome: &mut Outcome) {
-        let (which, ends) = (hold.which(), hold.ends());
+    /// Ends the holds whose deadline has passed, the earliest first, at most `most` of them.
+    fn expire(&mut self, most: usize, now: Moment, outcome: &mut Outcome) {
+        for _ in 0..most {
+            let Some((user, id)) = self.deadlines.due(now.tick) else {
+                break;
+            };
+            let reason = match id {
+                HoldId::SignIn => DelReason::Expired,
+                HoldId::Connection(_) => DelReason::Timeout,
+            };
+            self.end(&user, id, reason, now, outcome);
+        }
+    }
+
+    /// Adds or replaces a hold. The first hold makes the user a member.
+    fn put_hold(&mut self, user: &Name, hold: Hold, meta: Option<&Meta>, now: Moment, outcome: &mut Outcome) {
+        let (id, deadline) = (hold.id(), hold.deadline());
         if let Some(holds) = self.roster.holds_mut(user) {
-            let old = holds.put(hold).and_then(|old| old.ends());
-            self.reschedule(user, which, old, ends);
+            let old = holds.put(hold).and_then(|old| old.deadline());
+            self.deadlines.change(user, id, old, deadline);
             if let Some(meta) = meta {
                 self.update(user, meta, now, outcome);
             }
             return;
         }
-        self.reschedule(user, which, None, ends);
-        let member = Member { user: user.clone(), meta: meta.cloned().unwrap_or_default(), joined: now.second };
+        self.deadlines.change(user, id, None, deadline);
+        let member = Member { user: user.clone(), meta: meta.cloned().unwrap_or_default(), joined: now.time };
+        let member = Arc::new(member);
         self.roster.put(member.clone(), Holds::of(hold));
         outcome.added += 1;
         self.publish(Change::Add(member), now, outcome);
     }
 
-    /// Takes away the older hold of the client that `hold` is for. Its own connection stays as it is.
+    /// Removes an older hold of the client of `hold`, made by another connection.
     fn replace(&mut self, user: &Name, hold: &ConnectionHold, outcome: &mut Outcome) {
         let old = hold.client.and_then(|client| self.roster.holds(user)?.of_client(client).cloned());
         let Some(old) = old.filter(|old| old.connection != hold.connection) else {
             return;
         };
-        self.release(user, Which::Connection(old.connection));
-        if old.ends.is_none() {
-            outcome.ended.push(Ended { connection: old.connection, why: Why::Replaced, event: None });
+        self.release(user, HoldId::Connection(old.connection));
+        if old.deadline.is_none() {
+            outcome.ended.push(EndedHold { connection: old.connection, cause: EndCause::Replaced, event: None });
         }
     }
 
@@ -236,104 +209,93 @@ impl Presence {
         }
     }
 
-    fn sign_out(&mut self, user: &Name, reason: Reason, now: Moment, outcome: &mut Outcome) {
+    fn sign_out(&mut self, user: &Name, reason: DelReason, now: Moment, outcome: &mut Outcome) {
         let Some(holds) = self.roster.holds(user).cloned() else {
             return;
         };
         for hold in holds.iter() {
-            self.reschedule(user, hold.which(), hold.ends(), None);
+            self.deadlines.change(user, hold.id(), hold.deadline(), None);
         }
         let event = self.del(user, reason, now, outcome);
-        let why = if reason == Reason::Kicked { Why::Kicked } else { Why::Left };
+        let cause = if reason == DelReason::Kicked { EndCause::Kicked } else { EndCause::Left };
         for hold in holds.iter() {
-            if let Hold::Connection(ConnectionHold { connection, client, ends, .. }) = hold {
-                if ends.is_none() {
-                    outcome.ended.push(Ended { connection: *connection, why, event: Some(event.clone()) });
+            if let Hold::Connection(ConnectionHold { connection, client, deadline, .. }) = hold {
+                if deadline.is_none() {
+                    outcome.ended.push(EndedHold { connection: *connection, cause, event: Some(event.clone()) });
                 }
                 if let Some(client) = client {
-                    self.barred.get_or_insert_default().add(user, *client, now.tick, reason);
+                    self.denylist.get_or_insert_default().add(user, *client, now.tick, reason);
                 }
             }
         }
     }
 
-    /// Lets a connection's hold live on for the grace.
-    fn lose(&mut self, user: &Name, connection: Uuid, now: Moment) {
-        let which = Which::Connection(connection);
-        let Some(mut hold) = self.hold(user, connection).filter(|hold| hold.ends.is_none()).cloned() else {
+    /// Starts the grace period of a connection's hold.
+    fn lose(&mut self, user: &Name, connection: ConnectionId, now: Moment) {
+        let Some(mut hold) = self.hold(user, connection).filter(|hold| hold.deadline.is_none()).cloned() else {
             return;
         };
-        hold.ends = Some(now.tick + self.bounds.grace);
-        self.reschedule(user, which, None, hold.ends);
+        hold.deadline = Some(now.tick + self.bounds.grace);
+        self.deadlines.change(user, HoldId::Connection(connection), None, hold.deadline);
         if let Some(holds) = self.roster.holds_mut(user) {
             holds.put(Hold::Connection(hold));
         }
     }
 
-    fn leave_client(&mut self, user: &Name, client: Uuid, now: Moment, outcome: &mut Outcome) {
+    fn leave_client(&mut self, user: &Name, client: ClientId, now: Moment, outcome: &mut Outcome) {
         let hold = self.roster.holds(user).and_then(|holds| holds.of_client(client)).cloned();
-        let Some(ConnectionHold { connection, ends, .. }) = hold else {
+        let Some(ConnectionHold { connection, deadline, .. }) = hold else {
             return;
         };
-        let event = self.end(user, Which::Connection(connection), Reason::Closed, now, outcome);
-        if ends.is_none() && event.is_some() {
-            outcome.ended.push(Ended { connection, why: Why::Left, event });
+        let event = self.end(user, HoldId::Connection(connection), DelReason::Closed, now, outcome);
+        if deadline.is_none() && event.is_some() {
+            outcome.ended.push(EndedHold { connection, cause: EndCause::Left, event });
         }
     }
 
-    /// Ends one hold; the end of the last one is the member's, with its reason.
+    /// Ends one hold. The end of the last hold removes the member, for the same reason.
     fn end(
         &mut self,
         user: &Name,
-        which: Which,
-        reason: Reason,
+        id: HoldId,
+        reason: DelReason,
         now: Moment,
         outcome: &mut Outcome,
     ) -> Option<Arc<Event>> {
-        let unheld = self.release(user, which);
-        unheld.then(|| self.del(user, reason, now, outcome))
+        let was_last = self.release(user, id);
+        was_last.then(|| self.del(user, reason, now, outcome))
     }
 
-    /// Takes a hold away; true when it was the last. The member is still in the set then.
-    fn release(&mut self, user: &Name, which: Which) -> bool {
+    /// Removes a hold; true when it was the member's last. The member is still in the set then.
+    fn release(&mut self, user: &Name, id: HoldId) -> bool {
         let Some(holds) = self.roster.holds_mut(user) else {
             return false;
         };
-        let old = holds.take(which);
-        let unheld = holds.is_empty();
-        self.reschedule(user, which, old.and_then(|hold| hold.ends()), None);
-        unheld
+        let old = holds.take(id);
+        let was_last = holds.is_empty();
+        self.deadlines.change(user, id, old.and_then(|hold| hold.deadline()), None);
+        was_last
     }
 
-    fn del(&mut self, user: &Name, reason: Reason, now: Moment, outcome: &mut Outcome) -> Arc<Event> {
+    fn del(&mut self, user: &Name, reason: DelReason, now: Moment, outcome: &mut Outcome) -> Arc<Event> {
         self.roster.remove(user);
         outcome.removed += 1;
         self.publish(Change::Del(user.clone(), reason), now, outcome)
     }
 
-    /// Notes that a hold ends by itself at another time than it did.
-    fn reschedule(&mut self, user: &Name, which: Which, old: Option<Tick>, new: Option<Tick>) {
-        if let Some(old) = old {
-            self.deadlines.remove(&(old, user.clone(), which));
-        }
-        if let Some(new) = new {
-            self.deadlines.insert((new, user.clone(), which));
-        }
-    }
-
-    /// Remembers what the set just became, in the same step for whoever reads.
+    /// Appends the event of a change to the history. The change and its event are one step for every reader.
     fn publish(&mut self, change: Change, now: Moment, outcome: &mut Outcome) -> Arc<Event> {
-        self.head.offset += 1;
-        let event = Arc::new(Event::new(&self.room, self.head, change));
-        self.history.push(now.second, event.clone());
+        self.head.offset = self.head.offset.next();
+        let event = Arc::new(Event::new(self.room.clone(), self.head, change));
+        self.history.push(now.time, event.clone());
         outcome.events += 1;
         outcome.cursor = self.head;
         event
     }
 
-    /// The hold that `connection` has of `user`.
-    pub fn hold(&self, user: &str, connection: Uuid) -> Option<&ConnectionHold> {
-        match self.roster.holds(user)?.get(Which::Connection(connection))? {
+    /// The hold of `user` that `connection` made.
+    pub fn hold(&self, user: &str, connection: ConnectionId) -> Option<&ConnectionHold> {
+        match self.roster.holds(user)?.get(HoldId::Connection(connection))? {
             Hold::Connection(hold) => Some(hold),
             Hold::SignIn(_) => None,
         }
@@ -344,7 +306,7 @@ impl Presence {
         &self.room
     }
 
-    /// Where the room stands.
+    /// The room's place: the cursor of the last event.
     pub fn head(&self) -> Cursor {
         self.head
     }
@@ -354,40 +316,38 @@ impl Presence {
         &self.roster
     }
 
-    /// The offset to go on after, if `cursor` is a place in this room's memory.
-    pub fn place(&self, cursor: Cursor) -> Option<u64> {
+    /// The offset to resume after, if the history reaches back to `cursor`.
+    pub fn place(&self, cursor: Cursor) -> Option<Offset> {
         let here = cursor.epoch == self.head.epoch && self.history.after(cursor.offset).is_some();
         here.then_some(cursor.offset)
     }
 
-    /// The events after `offset`, or `None` when some of them are forgotten.
-    pub fn after(&self, offset: u64) -> Option<impl Iterator<Item = &Arc<Event>>> {
+    /// The events after `offset`; `None` when some of them are forgotten.
+    pub fn after(&self, offset: Offset) -> Option<impl Iterator<Item = &Arc<Event>>> {
         self.history.after(offset)
     }
 
-    /// The whole set as it is now. Takes microseconds also for a million members.
+    /// The present set.
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot::new(self.room.clone(), self.head, self.roster.clone())
+        Snapshot { room: self.room.clone(), cursor: self.head, roster: self.roster.clone() }
     }
 
-    /// What changed after `offset`, or `None` when that is forgotten.
-    pub fn changes(&self, offset: u64) -> Option<Changes> {
+    /// The netted changes since `offset`; `None` when the history does not reach back to it.
+    pub fn changes(&self, offset: Offset) -> Option<Changes> {
         let briefs = self.history.briefs_after(offset)?;
         Some(Changes::net(self.room.clone(), self.head, briefs, &self.roster))
     }
 
-    /// Forgets events from before `second`, and whose time as only a watcher is over by `tick`.
-    pub fn trim(&mut self, Moment { second, tick }: Moment) {
-        self.history.trim(second);
-        if let Some(barred) = &mut self.barred {
-            barred.forget(tick);
+    fn trim_denylist(&mut self, now: Tick) {
+        if let Some(denylist) = &mut self.denylist {
+            denylist.forget(now);
         }
-        self.barred.take_if(|barred| barred.is_empty());
+        self.denylist.take_if(|denylist| denylist.is_empty());
     }
 
-    /// Whether nothing would be lost with this room: no members, nothing to resume, nobody barred.
+    /// Whether nothing would be lost with this room: no members, no history, no denylist.
     pub fn is_idle(&self) -> bool {
-        self.roster.is_empty() && self.history.is_empty() && self.barred.is_none()
+        self.roster.is_empty() && self.history.is_empty() && self.denylist.is_none()
     }
 }
 
@@ -396,14 +356,17 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::model::cursor::Epoch;
+    use crate::model::moment::Timestamp;
     use crate::model::roster::Mark;
 
     fn presence(history: usize, members: usize) -> Presence {
-        Presence::new(Name::lobby(), 7, Bounds { history, members, grace: 5 })
+        let start = Cursor { epoch: Epoch(7), ..Cursor::default() };
+        Presence::new(Name::lobby(), start, Bounds { history, members, grace: Duration::from_millis(5) })
     }
 
     fn at(second: u64) -> Moment {
-        Moment { second, tick: second }
+        Moment { time: Timestamp(second), tick: Tick(second) }
     }
 
     fn sign_in(user: &str) -> Command {
@@ -424,9 +387,9 @@ mod tests {
         let mut made = |command: Command| {
             let before = room.head().offset;
             room.apply(&[command], at(0)).unwrap();
-            room.head().offset - before
+            room.head().offset.0 - before.0
         };
-        let set = |n| Command { user: "ann".parse().unwrap(), verb: Verb::SetMeta(meta(n)) };
+        let set = |n| Command::User("ann".parse().unwrap(), Action::SetMeta(meta(n)));
         let with = |n| Command::sign_in("ann".parse().unwrap(), Some(meta(n)));
         assert_eq!(made(sign_out("ann")), 0);
         assert_eq!(made(sign_in("ann")), 1);
@@ -446,7 +409,7 @@ mod tests {
         room.apply(&[sign_in("ann"), sign_in("bob")], at(0)).unwrap();
         let refusal = room.apply(&[sign_in("ann"), sign_in("cyd")], at(0)).unwrap_err();
         assert_eq!(refusal.code, Code::TooManyMembers);
-        assert_eq!((room.head().offset, room.roster().len()), (2, 2));
+        assert_eq!((room.head().offset.0, room.roster().len()), (2, 2));
         let outcome = room.apply(&[sign_out("ann"), sign_in("cyd")], at(0)).unwrap();
         assert_eq!((outcome.added, outcome.removed), (1, 1));
     }
@@ -470,27 +433,28 @@ mod tests {
         let some = |rng: &mut fastrand::Rng| rng.bool().then(|| meta(rng.u32(..3)));
         match rng.u8(..5) {
             0 | 1 => Command::sign_in(user, some(rng)),
-            2 => Command { user, verb: Verb::SetMeta(meta(rng.u32(..3))) },
+            2 => Command::User(user, Action::SetMeta(meta(rng.u32(..3)))),
             _ => Command::sign_out(user),
         }
     }
 
     /// A naive room: a map, and nothing else.
-    fn model(set: &mut Set, Command { user, verb }: &Command) {
-        match verb {
-            Verb::SignIn { meta, .. } => {
+    fn model(set: &mut Set, command: &Command) {
+        let Command::User(user, action) = command else { panic!("not among the random commands") };
+        match action {
+            Action::SignIn { meta, .. } => {
                 let old = set.entry(user.clone()).or_default();
                 if let Some(meta) = meta {
                     *old = meta.clone();
                 }
             }
-            Verb::SetMeta(meta) => {
+            Action::SetMeta(meta) => {
                 if let Some(old) = set.get_mut(user) {
                     *old = meta.clone();
                 }
             }
-            Verb::SignOut(_) => drop(set.remove(user)),
-            Verb::Join { .. } | Verb::Update(..) | Verb::Leave(_) | Verb::Lose(_) | Verb::LeaveClient(_) => {
+            Action::SignOut(_) => drop(set.remove(user)),
+            Action::Join { .. } | Action::Update(..) | Action::Leave(_) | Action::Lose(_) | Action::LeaveClient(_) => {
                 panic!("the test of holds has these")
             }
         }

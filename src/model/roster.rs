@@ -1,181 +1,182 @@
-//! The members of a room as readers see them, in byte order of their names.
+//! The roster: a room's members and their holds, in byte order of the users' names.
 
 use std::sync::Arc;
 
 use crate::model::hold::Holds;
 use crate::model::meta::Meta;
+use crate::model::moment::Timestamp;
 use crate::model::name::Name;
 
 /// A user as present in one room.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// Who.
+    /// The user's name.
     pub user: Name,
-    /// What the application says of them.
+    /// What the application says about the member.
     pub meta: Meta,
-    /// When they came, in seconds since 1970 (UTC).
-    pub joined: u64,
+    /// When the user became a member.
+    pub joined: Timestamp,
 }
 
-/// The most members of one page: a change copies at most one page of pointers (2 KiB) while a
-/// snapshot still reads it, and a million members are some ten thousand pages to clone.
-const PAGE: usize = 128;
+/// The most members of one chunk: a change copies at most one chunk of pointers (2 KiB) while a snapshot still reads it,
+/// and a million members are some ten thousand chunks to clone.
+const CHUNK: usize = 128;
 
-type Page = Arc<Vec<Slot>>;
+type Chunk = Arc<Vec<Entry>>;
 
-/// A member's place in the roster, and what holds them there.
+/// A member and its holds.
 #[derive(Clone, Debug)]
-struct Slot {
+struct Entry {
     member: Arc<Member>,
     holds: Holds,
 }
 
-/// An ordered set of members that is cheap to copy: a clone shares all pages, and a later change
-/// copies only the page it touches. So a snapshot is taken under the room's lock in microseconds
-/// and encoded outside of it.
+/// An ordered set of members that is cheap to copy: a clone shares all chunks, and a later change
+/// copies only the chunk that it touches. So a snapshot is taken under the room's lock in microseconds and encoded
+/// outside of it.
 #[derive(Clone, Debug, Default)]
 pub struct Roster {
-    /// None is empty; the last name of one is less than the first of the next.
-    pages: Vec<Page>,
+    /// No chunk is empty; the last name of a chunk is less than the first name of the next.
+    chunks: Vec<Chunk>,
     count: usize,
 }
 
 /// A place in one roster, between two members.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Mark {
-    page: usize,
+    chunk: usize,
     at: usize,
 }
 
 impl Roster {
-    /// How many members.
+    /// The number of members.
     pub fn len(&self) -> usize {
         self.count
     }
 
-    /// Whether nobody is here.
+    /// Whether there are no members.
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
 
     /// The member named `user`.
     pub fn get(&self, user: &str) -> Option<&Arc<Member>> {
-        self.slot(user).map(|slot| &slot.member)
+        self.entry(user).map(|entry| &entry.member)
     }
 
-    /// What holds `user`; `None` when absent.
+    /// The holds of `user`; `None` when absent.
     pub fn holds(&self, user: &str) -> Option<&Holds> {
-        self.slot(user).map(|slot| &slot.holds)
+        self.entry(user).map(|entry| &entry.holds)
     }
 
-    fn slot(&self, user: &str) -> Option<&Slot> {
+    fn entry(&self, user: &str) -> Option<&Entry> {
         let (mark, found) = self.find(user);
-        found.then(|| &self.pages[mark.page][mark.at])
+        found.then(|| &self.chunks[mark.chunk][mark.at])
     }
 
-    /// What holds `user`, to be changed.
+    /// The holds of `user`, to be changed; `None` when absent.
     pub fn holds_mut(&mut self, user: &str) -> Option<&mut Holds> {
         let (mark, found) = self.find(user);
-        found.then(|| &mut Arc::make_mut(&mut self.pages[mark.page])[mark.at].holds)
+        found.then(|| &mut Arc::make_mut(&mut self.chunks[mark.chunk])[mark.at].holds)
     }
 
-    /// Puts `member` in, who is here by `holds`; one who was here already is replaced.
-    pub fn put(&mut self, member: Member, holds: Holds) {
+    /// Adds `member` with its holds, or replaces the member of that name.
+    pub fn put(&mut self, member: Arc<Member>, holds: Holds) {
         let (mark, found) = self.find(&member.user);
-        let slot = Slot { member: Arc::new(member), holds };
+        let entry = Entry { member, holds };
         if found {
-            Arc::make_mut(&mut self.pages[mark.page])[mark.at] = slot;
+            Arc::make_mut(&mut self.chunks[mark.chunk])[mark.at] = entry;
             return;
         }
         self.count += 1;
-        let mark = self.room_at(mark);
-        Arc::make_mut(&mut self.pages[mark.page]).insert(mark.at, slot);
+        let mark = self.space_at(mark);
+        Arc::make_mut(&mut self.chunks[mark.chunk]).insert(mark.at, entry);
     }
 
-    /// Says something else of the member named `user`.
+    /// Changes the `meta` of the member named `user`.
     pub fn set_meta(&mut self, user: &str, meta: Meta) {
         let (mark, found) = self.find(user);
         if found {
-            let slot = &mut Arc::make_mut(&mut self.pages[mark.page])[mark.at];
-            slot.member = Arc::new(Member { meta, ..slot.member.as_ref().clone() });
+            let entry = &mut Arc::make_mut(&mut self.chunks[mark.chunk])[mark.at];
+            entry.member = Arc::new(Member { meta, ..entry.member.as_ref().clone() });
         }
     }
 
-    /// Takes the member named `user` out.
+    /// Removes and returns the member named `user`.
     pub fn remove(&mut self, user: &str) -> Option<Arc<Member>> {
         let (mark, found) = self.find(user);
         if !found {
             return None;
         }
         self.count -= 1;
-        let page = Arc::make_mut(&mut self.pages[mark.page]);
-        let slot = page.remove(mark.at);
-        if page.is_empty() {
-            self.pages.remove(mark.page);
-        } else if page.len() < PAGE / 4 {
-            self.merge(mark.page);
+        let chunk = Arc::make_mut(&mut self.chunks[mark.chunk]);
+        let entry = chunk.remove(mark.at);
+        if chunk.is_empty() {
+            self.chunks.remove(mark.chunk);
+        } else if chunk.len() < CHUNK / 4 {
+            self.merge(mark.chunk);
         }
-        Some(slot.member)
+        Some(entry.member)
     }
 
     /// The members from `mark` on, in order.
     pub fn iter_from(&self, mark: Mark) -> impl Iterator<Item = &Arc<Member>> {
-        let pages = self.pages.get(mark.page..).unwrap_or_default().iter();
-        pages.flat_map(|page| page.iter()).skip(mark.at).map(|slot| &slot.member)
+        let chunks = self.chunks.get(mark.chunk..).unwrap_or_default().iter();
+        chunks.flat_map(|chunk| chunk.iter()).skip(mark.at).map(|entry| &entry.member)
     }
 
-    /// The place just behind the name `user`, whether it is here or not.
+    /// The place just behind the name `user`, present or not.
     pub fn mark_after(&self, user: &str) -> Mark {
         let (mark, found) = self.find(user);
         Mark { at: mark.at + usize::from(found), ..mark }
     }
 
-    /// The place `members` further on than `mark`.
+    /// The place `members` behind `mark`.
     pub fn advance(&self, mark: Mark, members: usize) -> Mark {
         let mut to = Mark { at: mark.at + members, ..mark };
-        while let Some(page) = self.pages.get(to.page).filter(|page| to.at >= page.len()) {
-            to = Mark { page: to.page + 1, at: to.at - page.len() };
+        while let Some(chunk) = self.chunks.get(to.chunk).filter(|chunk| to.at >= chunk.len()) {
+            to = Mark { chunk: to.chunk + 1, at: to.at - chunk.len() };
         }
         to
     }
 
-    /// Where `user` is, or where it would go.
+    /// The place of `user` and true, or the place where `user` would be inserted and false.
     fn find(&self, user: &str) -> (Mark, bool) {
-        let after = self.pages.partition_point(|page| &*page[0].member.user <= user);
-        let page = after.saturating_sub(1);
-        let Some(slots) = self.pages.get(page) else {
+        let after = self.chunks.partition_point(|chunk| &*chunk[0].member.user <= user);
+        let chunk = after.saturating_sub(1);
+        let Some(entries) = self.chunks.get(chunk) else {
             return (Mark::default(), false);
         };
-        match slots.binary_search_by(|slot| (*slot.member.user).cmp(user)) {
-            Ok(at) => (Mark { page, at }, true),
-            Err(at) => (Mark { page, at }, false),
+        match entries.binary_search_by(|entry| (*entry.member.user).cmp(user)) {
+            Ok(at) => (Mark { chunk, at }, true),
+            Err(at) => (Mark { chunk, at }, false),
         }
     }
 
-    /// Makes room for one more at `mark`, splitting a full page.
-    fn room_at(&mut self, mark: Mark) -> Mark {
-        let Some(page) = self.pages.get_mut(mark.page) else {
-            // Most rooms are small: their one page takes no more than it needs.
-            self.pages = vec![Page::default()];
+    /// Makes space for one more entry at `mark`; splits a full chunk.
+    fn space_at(&mut self, mark: Mark) -> Mark {
+        let Some(chunk) = self.chunks.get_mut(mark.chunk) else {
+            // Most rooms are small: their one chunk takes no more than it needs.
+            self.chunks = vec![Chunk::default()];
             return mark;
         };
-        if page.len() < PAGE {
+        if chunk.len() < CHUNK {
             return mark;
         }
-        // Names often come in rising order (imports, counters): then pages stay full.
-        let cut = if mark.at == PAGE { PAGE } else { PAGE / 2 };
-        let right = Arc::make_mut(page).split_off(cut);
-        self.pages.insert(mark.page + 1, Arc::new(right));
-        if mark.at < cut { mark } else { Mark { page: mark.page + 1, at: mark.at - cut } }
+        // Names often come in rising order (imports, counters): then chunks stay full.
+        let cut = if mark.at == CHUNK { CHUNK } else { CHUNK / 2 };
+        let right = Arc::make_mut(chunk).split_off(cut);
+        self.chunks.insert(mark.chunk + 1, Arc::new(right));
+        if mark.at < cut { mark } else { Mark { chunk: mark.chunk + 1, at: mark.at - cut } }
     }
 
-    /// Joins a small page with a neighbour, if both together leave room to grow.
-    fn merge(&mut self, page: usize) {
-        let left = if page + 1 < self.pages.len() { page } else { page.saturating_sub(1) };
-        let fits = |right: &Page| self.pages[left].len() + right.len() <= PAGE / 2;
-        if self.pages.get(left + 1).is_some_and(fits) {
-            let right = self.pages.remove(left + 1);
-            Arc::make_mut(&mut self.pages[left]).extend(right.iter().cloned());
+    /// Merges a small chunk with its neighbour, if both together leave space to grow.
+    fn merge(&mut self, chunk: usize) {
+        let left = if chunk + 1 < self.chunks.len() { chunk } else { chunk.saturating_sub(1) };
+        let fits = |right: &Chunk| self.chunks[left].len() + right.len() <= CHUNK / 2;
+        if self.chunks.get(left + 1).is_some_and(fits) {
+            let right = self.chunks.remove(left + 1);
+            Arc::make_mut(&mut self.chunks[left]).extend(right.iter().cloned());
         }
     }
 }
@@ -191,12 +192,12 @@ mod tests {
         Holds::of(Hold::SignIn(None))
     }
 
-    fn member(user: &str, joined: u64) -> Member {
-        Member { user: user.parse().unwrap(), meta: Meta::default(), joined }
+    fn member(user: &str, joined: u64) -> Arc<Member> {
+        Arc::new(Member { user: user.parse().unwrap(), meta: Meta::default(), joined: Timestamp(joined) })
     }
 
     fn content(roster: &Roster) -> Vec<(String, u64)> {
-        roster.iter_from(Mark::default()).map(|m| (m.user.to_string(), m.joined)).collect()
+        roster.iter_from(Mark::default()).map(|m| (m.user.to_string(), m.joined.0)).collect()
     }
 
     /// Seeded: puts and removes at random against a `BTreeMap`, with clones that must not change.
@@ -208,14 +209,14 @@ mod tests {
             let mut clones = Vec::new();
             for step in 0..4_000u64 {
                 let user = format!("u{}", rng.u32(..1_000));
-                // Phases that grow and phases that shrink, so that pages split and merge.
+                // Phases that grow and phases that shrink, so that chunks split and merge.
                 if rng.u8(..10) < if (step / 1_000) % 2 == 0 { 8 } else { 2 } {
                     roster.put(member(&user, step), by());
                     model.insert(user.clone(), step);
                 } else {
-                    assert_eq!(roster.remove(&user).map(|m| m.joined), model.remove(&user));
+                    assert_eq!(roster.remove(&user).map(|m| m.joined.0), model.remove(&user));
                 }
-                assert_eq!(roster.get(&user).map(|m| m.joined), model.get(&user).copied());
+                assert_eq!(roster.get(&user).map(|m| m.joined.0), model.get(&user).copied());
                 if step % 500 == 0 {
                     clones.push((roster.clone(), content(&roster)));
                 }
@@ -234,12 +235,12 @@ mod tests {
         (100..1_000).for_each(|n| roster.put(member(&n.to_string(), n), by()));
         for (after, first) in [("", 100), ("100", 101), ("1005", 101), ("550", 551), ("98", 980)] {
             let mark = roster.mark_after(after);
-            assert_eq!(roster.iter_from(mark).next().unwrap().joined, first, "after {after:?}");
+            assert_eq!(roster.iter_from(mark).next().unwrap().joined.0, first, "after {after:?}");
         }
         assert!(roster.iter_from(roster.mark_after("999")).next().is_none());
         let (mut mark, mut seen) = (Mark::default(), 0);
         while let Some(member) = roster.iter_from(mark).next() {
-            assert_eq!(member.joined, 100 + seen);
+            assert_eq!(member.joined.0, 100 + seen);
             mark = roster.advance(mark, 7);
             seen += 7;
         }

@@ -1,48 +1,52 @@
-//! What one connection holds, for as long as it is open.
+//! The holds of one connection, which end with it.
 
 use std::sync::Arc;
 
-use uuid::Uuid;
-
-use crate::model::command::{Command, Verb};
+use crate::model::command::{Action, Command};
 use crate::model::hold::{ConnectionHold, Transport};
-use crate::rooms::hold_registry::Holder;
+use crate::model::id::{ClientId, ConnectionId};
 use crate::model::meta::Meta;
 use crate::model::name::Name;
-use crate::model::presence::Outcome;
+use crate::model::outcome::Outcome;
 use crate::model::refusal::{Code, Refusal};
 use crate::rooms::Rooms;
+use crate::rooms::hold_registry::HoldListener;
 
-/// The members that one connection holds. When this is dropped, also by a panic, the connection counts
-/// as lost, so nobody stays behind whom nothing holds.
+/// The members that one connection holds. Dropped, also by a panic, it counts the connection as lost, so that no member
+/// stays without a hold.
 #[derive(Debug)]
-pub struct Holding {
+pub struct ConnectionHolds {
     rooms: Arc<Rooms>,
-    connection: Uuid,
+    connection: ConnectionId,
     transport: Transport,
     most: usize,
+    /// Rooms and users.
     held: Vec<(Name, Name)>,
 }
 
-impl Holding {
-    /// Holds of `connection`, none yet and at most `most`.
-    pub fn new(rooms: Arc<Rooms>, connection: Uuid, transport: Transport, most: usize) -> Self {
-        rooms.holders().expect(connection);
-        Holding { rooms, connection, transport, most, held: Vec::new() }
+impl ConnectionHolds {
+    /// No holds of `connection` yet, and at most `most`.
+    pub fn new(rooms: Arc<Rooms>, connection: ConnectionId, transport: Transport, most: usize) -> Self {
+        rooms.hold_registry().expect(connection);
+        ConnectionHolds { rooms, connection, transport, most, held: Vec::new() }
     }
 
-    /// Says where the connection is to be found when others end its holds.
-    pub fn arrived(&self, holder: &Arc<impl Holder + 'static>) {
-        self.rooms.holders().arrived(self.connection, holder);
+    /// Names the listener to notify when others end a hold.
+    pub fn notify(&self, listener: &Arc<impl HoldListener + 'static>) {
+        self.rooms.hold_registry().open(self.connection, listener);
     }
 
-    /// Holds `user` in `room`, in the place of an older hold of `client`.
+    /// Holds `user` in `room`. Replaces an older hold of `client`.
+    ///
+    /// # Errors
+    ///
+    /// `too_many_joined` at this connection's bound, or the room's refusal.
     pub fn join(
         &mut self,
         room: Name,
         user: Name,
         meta: Option<Meta>,
-        client: Option<Uuid>,
+        client: Option<ClientId>,
     ) -> Result<Outcome, Refusal> {
         let held = (room, user);
         let known = self.held.contains(&held);
@@ -53,12 +57,12 @@ impl Holding {
             let message = format!("this connection holds {} users, and no more than that may be", self.most);
             return Err(Refusal::new(Code::TooManyJoined, message));
         }
-        let hold = ConnectionHold { connection: self.connection, client, transport: self.transport, ends: None };
-        let command = Command { user: held.1.clone(), verb: Verb::Join { hold, meta } };
+        let hold = ConnectionHold { connection: self.connection, client, transport: self.transport, deadline: None };
+        let command = Command::User(held.1.clone(), Action::Join { hold, meta });
         if known {
             return self.rooms.change(&held.0, &[command]);
         }
-        // Noted first: whatever happens then, it will be given up.
+        // Noted first, so that the hold ends whatever happens next.
         self.held.reserve_exact(1);
         self.held.push(held.clone());
         let joined = self.rooms.change(&held.0, &[command]);
@@ -68,36 +72,48 @@ impl Holding {
         joined
     }
 
-    /// Forgets the holds that others have ended. Looked for only at the bound, since it asks a room for each.
+    /// Forgets the holds that others ended. Called only at the bound, since each hold costs a look into its room.
     fn forget_ended(&mut self) {
         let (rooms, connection) = (&self.rooms, self.connection);
-        self.held.retain(|(room, user)| rooms.look(room, |presence| presence.hold(user, connection).is_some()));
+        self.held.retain(|(room, user)| rooms.read(room, |presence| presence.hold(user, connection).is_some()));
     }
 
-    /// Says something else of a user who is held.
+    /// Changes the `meta` of a held user.
+    ///
+    /// # Errors
+    ///
+    /// `not_joined` if this connection does not hold `user` in `room`.
     pub fn update(&self, room: &Name, user: Name, meta: Meta) -> Result<Outcome, Refusal> {
-        self.rooms.change(room, &[Command { user, verb: Verb::Update(self.connection, meta) }])
+        self.rooms.change(room, &[Command::User(user, Action::Update(self.connection, meta))])
     }
 
     /// Ends one hold at once.
+    ///
+    /// # Errors
+    ///
+    /// `not_joined` if this connection does not hold `user` in `room`.
     pub fn leave(&mut self, room: &Name, user: Name) -> Result<Outcome, Refusal> {
         self.held.retain(|(in_room, held)| (in_room, held) != (room, &user));
-        self.rooms.change(room, &[Command { user, verb: Verb::Leave(self.connection) }])
+        self.rooms.change(room, &[Command::User(user, Action::Leave(self.connection))])
     }
 
-    /// Ends all holds: at once when the connection was closed cleanly, else they last for the grace.
-    pub fn end(&mut self, clean: bool) {
+    /// Ends all holds at once, since the client closed the connection cleanly.
+    pub fn leave_all(&mut self) {
+        self.end_all(Action::Leave(self.connection));
+    }
+
+    fn end_all(&mut self, action: Action) {
         for (room, user) in std::mem::take(&mut self.held) {
-            let verb = if clean { Verb::Leave(self.connection) } else { Verb::Lose(self.connection) };
-            // Refused only when somebody else has ended the hold already.
-            let _ = self.rooms.change(&room, &[Command { user, verb }]);
+            // Refused only when others have ended the hold already.
+            let _ = self.rooms.change(&room, &[Command::User(user, action.clone())]);
         }
     }
 }
 
-impl Drop for Holding {
+impl Drop for ConnectionHolds {
     fn drop(&mut self) {
-        self.end(false);
-        self.rooms.holders().forget(self.connection);
+        // Each hold lasts for the grace period.
+        self.end_all(Action::Lose(self.connection));
+        self.rooms.hold_registry().remove(self.connection);
     }
 }

@@ -1,106 +1,104 @@
-//! The open connections that hold members, to be told when others end their holds.
+//! The hold registry: the open connections that hold members, to be notified when others end their holds.
 
 use std::fmt;
 use std::sync::{Arc, Weak};
 
 use dashmap::DashMap;
-use uuid::Uuid;
 
-use crate::model::presence::Ended;
-use crate::rooms::room::RoomKey;
+use crate::model::id::ConnectionId;
+use crate::model::outcome::EndedHold;
+use crate::rooms::key::RoomKey;
 
-/// Someone whose holds others may end: an open connection.
-pub trait Holder: Send + Sync {
-    /// Tells of a hold that ended in `room`.
-    fn ended(self: Arc<Self>, room: RoomKey, ended: &Ended);
+/// An open connection, as the registry knows it.
+pub trait HoldListener: Send + Sync {
+    /// Others ended a hold of the connection in `room`.
+    fn hold_ended(self: Arc<Self>, room: RoomKey, ended: &EndedHold);
 }
 
-/// The open connections that hold members, by their ids.
+/// The open connections that hold members, by id.
 #[derive(Default)]
-pub struct Holders(DashMap<Uuid, Who>);
+pub struct HoldRegistry(DashMap<ConnectionId, Entry>);
 
-enum Who {
-    /// Not a connection yet: its hold came first. What happens to it meanwhile is told then.
-    Coming(Vec<(RoomKey, Ended)>),
-    Here(Weak<dyn Holder>),
+enum Entry {
+    /// The hold is there and the connection is not yet: the holds ended in the meantime.
+    Expected(Vec<(RoomKey, EndedHold)>),
+    Open(Weak<dyn HoldListener>),
 }
 
-impl Holders {
-    /// Expects the connection `id` to hold somebody soon.
-    pub fn expect(&self, id: Uuid) {
-        self.0.entry(id).or_insert(Who::Coming(Vec::new()));
+impl HoldRegistry {
+    /// Announces the connection `id`, whose hold comes before the connection.
+    pub fn expect(&self, id: ConnectionId) {
+        self.0.entry(id).or_insert(Entry::Expected(Vec::new()));
     }
 
-    /// The connection is here: what happened to its holds until now it is told at once.
-    pub fn arrived(&self, id: Uuid, holder: &Arc<impl Holder + 'static>) {
-        let weak = Arc::downgrade(holder);
-        if let Some(Who::Coming(missed)) = self.0.insert(id, Who::Here(weak)) {
-            missed.iter().for_each(|(room, ended)| holder.clone().ended(*room, ended));
+    /// Adds the connection `id`, and notifies it of the holds that were ended meanwhile.
+    pub fn open(&self, id: ConnectionId, listener: &Arc<impl HoldListener + 'static>) {
+        let weak = Arc::downgrade(listener);
+        if let Some(Entry::Expected(missed)) = self.0.insert(id, Entry::Open(weak)) {
+            missed.iter().for_each(|(room, ended)| listener.clone().hold_ended(*room, ended));
         }
     }
 
-    /// The connection holds nobody any more.
-    pub fn forget(&self, id: Uuid) {
+    /// Removes the connection `id`.
+    pub fn remove(&self, id: ConnectionId) {
         self.0.remove(&id);
     }
 
-    /// Tells whoever had the hold that ended in `room`.
-    pub fn tell(&self, room: RoomKey, ended: &Ended) {
-        let holder = match self.0.get_mut(&ended.connection).as_deref_mut() {
-            Some(Who::Here(holder)) => holder.upgrade(),
-            Some(Who::Coming(missed)) => {
+    /// Notifies the connection whose hold was ended in `room`.
+    pub fn notify(&self, room: RoomKey, ended: &EndedHold) {
+        let listener = match self.0.get_mut(&ended.connection).as_deref_mut() {
+            Some(Entry::Open(listener)) => listener.upgrade(),
+            Some(Entry::Expected(missed)) => {
                 missed.push((room, ended.clone()));
                 None
             }
             None => None,
         };
-        if let Some(holder) = holder {
-            holder.ended(room, ended);
+        if let Some(listener) = listener {
+            listener.hold_ended(room, ended);
         }
     }
 }
 
-impl fmt::Debug for Holders {
+impl fmt::Debug for HoldRegistry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Holders({})", self.0.len())
+        write!(f, "HoldRegistry({})", self.0.len())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use parking_lot::Mutex;
+    use uuid::Uuid;
 
     use super::*;
-    use crate::model::name::Name;
-    use crate::model::presence::{Bounds, Presence, Why};
-    use crate::rooms::room::Room;
+    use crate::model::outcome::EndCause;
 
     #[derive(Default)]
-    struct Told(Mutex<Vec<Why>>);
+    struct Causes(Mutex<Vec<EndCause>>);
 
-    impl Holder for Told {
-        fn ended(self: Arc<Self>, _: RoomKey, ended: &Ended) {
-            self.0.lock().push(ended.why);
+    impl HoldListener for Causes {
+        fn hold_ended(self: Arc<Self>, _: RoomKey, ended: &EndedHold) {
+            self.0.lock().push(ended.cause);
         }
     }
 
-    /// An SSE client's hold comes before its connection: a newer one may replace it in between.
+    /// The hold of an SSE client comes before its connection: a newer one may replace it in between.
     #[test]
-    fn what_happens_before_a_connection_is_here_is_told_when_it_is() {
-        let bounds = Bounds { history: 1, members: 0, grace: 0 };
-        let room = Room::new(Presence::new(Name::lobby(), 1, bounds), Arc::default()).key();
-        let (holders, told) = (Holders::default(), Arc::new(Told::default()));
-        let (id, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
-        let ended = |connection, why| Ended { connection, why, event: None };
-        holders.tell(room, &ended(id, Why::Kicked));
-        holders.expect(id);
-        holders.tell(room, &ended(id, Why::Replaced));
-        holders.tell(room, &ended(other, Why::Kicked));
-        assert!(told.0.lock().is_empty());
-        holders.arrived(id, &told);
-        holders.tell(room, &ended(id, Why::Left));
-        holders.forget(id);
-        holders.tell(room, &ended(id, Why::Kicked));
-        assert_eq!(*told.0.lock(), [Why::Replaced, Why::Left]);
+    fn a_connection_is_notified_of_what_happened_before_it_was_open() {
+        let room = RoomKey::of(&0);
+        let (registry, causes) = (HoldRegistry::default(), Arc::new(Causes::default()));
+        let [id, other] = [1, 2].map(|n| ConnectionId(Uuid::from_u128(n)));
+        let ended = |connection, cause| EndedHold { connection, cause, event: None };
+        registry.notify(room, &ended(id, EndCause::Kicked));
+        registry.expect(id);
+        registry.notify(room, &ended(id, EndCause::Replaced));
+        registry.notify(room, &ended(other, EndCause::Kicked));
+        assert!(causes.0.lock().is_empty());
+        registry.open(id, &causes);
+        registry.notify(room, &ended(id, EndCause::Left));
+        registry.remove(id);
+        registry.notify(room, &ended(id, EndCause::Kicked));
+        assert_eq!(*causes.0.lock(), [EndCause::Replaced, EndCause::Left]);
     }
 }

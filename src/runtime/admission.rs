@@ -1,18 +1,19 @@
-//! How many connections there may be, in all and from one address.
+//! Admission: bounds on connections, in all and from one address.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use dashmap::DashMap;
-use rustix::process::{Resource, getrlimit, setrlimit};
 use tracing::warn;
 
-/// Open files that are not connections: the listener, the executor's own, logs, and a few for the
-/// moments between accepting a connection and refusing it.
+use crate::runtime::process;
+
+/// Open files that are not connections: the listener, the executor's own, logs, and a few for the moments between
+/// accepting and refusing a connection.
 const RESERVE: u64 = 100;
 
-/// The gateway's doors: counts who is in.
+/// Counts and bounds the open connections.
 #[derive(Debug)]
 pub struct Admissions {
     most: usize,
@@ -22,18 +23,18 @@ pub struct Admissions {
     each: DashMap<IpAddr, usize>,
 }
 
-/// One connection's place, given back when dropped.
+/// One connection's admission, given back when dropped.
 #[derive(Debug)]
 pub struct Admission {
-    doors: Arc<Admissions>,
+    admissions: Arc<Admissions>,
     address: Option<IpAddr>,
 }
 
 impl Admissions {
-    /// Doors for at most `most` connections (0: as many as there may be open files) and `most_each`
-    /// from one address (0: no bound).
+    /// Admits at most `most` connections (0: as many as there may be open files), and `most_each` from one address (0: no
+    /// bound).
     pub fn new(most: usize, most_each: usize) -> Arc<Self> {
-        let files = usize::try_from(beyond_reserve(files())).unwrap_or(usize::MAX);
+        let files = usize::try_from(beyond_reserve(process::max_open_files())).unwrap_or(usize::MAX);
         let most = if most == 0 { files } else { most };
         if most > files {
             warn!(most, files, "more connections are allowed than there may be open files; see ulimit -n");
@@ -42,14 +43,14 @@ impl Admissions {
         Arc::new(Admissions { most, most_each, open, refused, each: DashMap::new() })
     }
 
-    /// Lets a connection from `address` in, or counts that it was refused.
+    /// Admits a connection from `address`; `None`, counted, when a bound is reached.
     pub fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Admission> {
         if self.open.fetch_add(1, Relaxed) >= self.most {
             self.open.fetch_sub(1, Relaxed);
             return self.refuse();
         }
         // From here on dropping the admission takes back what was counted.
-        let mut admission = Admission { doors: self.clone(), address: None };
+        let mut admission = Admission { admissions: self.clone(), address: None };
         if self.most_each > 0 {
             let mut here = self.each.entry(address).or_insert(0);
             if *here >= self.most_each {
@@ -71,12 +72,12 @@ impl Admissions {
         None
     }
 
-    /// How many are in.
+    /// The number of open connections.
     pub fn open(&self) -> usize {
         self.open.load(Relaxed)
     }
 
-    /// How many were refused.
+    /// The number of refused connections.
     pub fn refused(&self) -> u64 {
         self.refused.load(Relaxed)
     }
@@ -84,9 +85,9 @@ impl Admissions {
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        self.doors.open.fetch_sub(1, Relaxed);
+        self.admissions.open.fetch_sub(1, Relaxed);
         if let Some(address) = self.address {
-            self.doors.each.remove_if_mut(&address, |_, here| {
+            self.admissions.each.remove_if_mut(&address, |_, here| {
                 *here -= 1;
                 *here == 0
             });
@@ -94,20 +95,9 @@ impl Drop for Admission {
     }
 }
 
-/// What is left of `files` for connections: where there are few, at least half.
+/// The part of `files` for connections: where there are few files, at least half.
 fn beyond_reserve(files: u64) -> u64 {
     files - RESERVE.min(files / 2)
-}
-
-/// How many files may be open; the soft limit is raised to the hard one.
-fn files() -> u64 {
-    let mut limit = getrlimit(Resource::Nofile);
-    let hard = limit.maximum;
-    limit.current = hard;
-    if setrlimit(Resource::Nofile, limit).is_err() {
-        return getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    }
-    hard.unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -125,15 +115,15 @@ mod tests {
 
     #[test]
     fn places_are_counted_in_all_and_for_each_address_and_given_back() {
-        let doors = Admissions::new(3, 2);
-        let first = doors.admit(HERE).unwrap();
-        let _second = doors.admit(HERE).unwrap();
-        assert!(doors.admit(HERE).is_none(), "a third from one address");
-        let _third = doors.admit(THERE).unwrap();
-        assert!(doors.admit(THERE).is_none(), "a fourth in all");
-        assert_eq!((doors.open(), doors.refused()), (3, 2));
+        let admissions = Admissions::new(3, 2);
+        let first = admissions.admit(HERE).unwrap();
+        let _second = admissions.admit(HERE).unwrap();
+        assert!(admissions.admit(HERE).is_none(), "a third from one address");
+        let _third = admissions.admit(THERE).unwrap();
+        assert!(admissions.admit(THERE).is_none(), "a fourth in all");
+        assert_eq!((admissions.open(), admissions.refused()), (3, 2));
         drop(first);
-        let _again = doors.admit(HERE).unwrap();
-        assert_eq!((doors.open(), doors.refused()), (3, 2));
+        let _again = admissions.admit(HERE).unwrap();
+        assert_eq!((admissions.open(), admissions.refused()), (3, 2));
     }
 }

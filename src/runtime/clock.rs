@@ -1,85 +1,80 @@
-//! The gateway's own clock: it passes only while the gateway could hear its clients.
+//! The gateway's own clock: it runs only while the gateway could hear its clients.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 
-use crate::model::moment::{Moment, Tick};
+use crate::model::moment::{Moment, Tick, Timestamp};
 
-/// How often the clock has to be told that the process runs: leases and graces end so much late.
+/// How often the clock has to be told that the process runs. Leases and grace periods end late by as much.
 pub const BEAT: Duration = Duration::from_millis(100);
 
-/// The most that passes between two beats. A process that was stopped, or starved for longer, did not
-/// hear its clients, and does not hold the time against them.
-const MOST: Duration = Duration::from_millis(250);
+/// The most time that counts between two beats. A process that was stopped, or starved for longer, did not hear its
+/// clients in that time.
+const MAX_STEP: Duration = Duration::from_millis(250);
 
-/// After a gap, what came in meanwhile is read before anyone is judged: so many beats long.
-const READING: u32 = 10;
+/// The beats after a gap in which no deadline is enforced, so that the bytes that arrived meanwhile are read first.
+const CATCH_UP_BEATS: u32 = 10;
 
-/// A clock that passes from beat to beat. The wall clock and the machine's sleep do not move it either.
+/// A clock that advances from beat to beat. Neither the wall clock nor the machine's sleep moves it.
 #[derive(Debug)]
-pub struct Clock(Mutex<Passed>);
+pub struct Clock(Mutex<Reading>);
 
 #[derive(Debug)]
-struct Passed {
-    /// What had passed at the last beat.
-    before: Duration,
+struct Reading {
+    /// The clock's time at the last beat.
+    at_beat: Tick,
     beat: Instant,
-    /// Beats to come in which nobody is judged.
-    reading: u32,
+    /// Beats to come in which no deadline is enforced.
+    catch_up_beats: u32,
 }
 
-impl Passed {
-    fn by(&self, now: Instant) -> Duration {
-        self.before + MOST.min(now.saturating_duration_since(self.beat))
+impl Reading {
+    fn by(&self, now: Instant) -> Tick {
+        self.at_beat + MAX_STEP.min(now.saturating_duration_since(self.beat))
     }
 }
 
 impl Default for Clock {
     fn default() -> Self {
-        Clock::starting(Instant::now())
+        Clock::starting(Tick::default(), Instant::now())
     }
 }
 
 impl Clock {
-    /// A clock whose process was last seen running at `beat`.
-    pub fn starting(beat: Instant) -> Self {
-        Clock(Mutex::new(Passed { before: Duration::ZERO, beat, reading: 0 }))
+    /// A clock that shows `at_beat` at `beat`, when the process was last seen running.
+    pub fn starting(at_beat: Tick, beat: Instant) -> Self {
+        Clock(Mutex::new(Reading { at_beat, beat, catch_up_beats: 0 }))
     }
 
-    /// What time it is.
+    /// The present moment on both clocks.
     pub fn now(&self) -> Moment {
-        let second = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        Moment { second, tick: self.tick() }
+        let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        Moment { time: Timestamp(time), tick: self.tick() }
     }
 
-    /// What time it is on this clock.
+    /// The present time on this clock.
     pub fn tick(&self) -> Tick {
-        millis(self.0.lock().by(Instant::now()))
+        self.0.lock().by(Instant::now())
     }
 
-    /// Whether it may be judged whose time is over.
-    pub fn judges(&self) -> bool {
-        self.0.lock().reading == 0
+    /// Whether deadlines may be enforced now.
+    pub fn enforces_deadlines(&self) -> bool {
+        self.0.lock().catch_up_beats == 0
     }
 
-    /// Says that the process runs.
+    /// Tells the clock that the process runs.
     pub fn beat(&self) {
         self.beat_at(Instant::now());
     }
 
     fn beat_at(&self, now: Instant) {
-        let mut passed = self.0.lock();
-        let gap = now.saturating_duration_since(passed.beat) > 2 * MOST;
-        passed.before = passed.by(now);
-        passed.beat = now;
-        passed.reading = if gap { READING } else { passed.reading.saturating_sub(1) };
+        let mut reading = self.0.lock();
+        let is_gap = now.saturating_duration_since(reading.beat) > 2 * MAX_STEP;
+        reading.at_beat = reading.by(now);
+        reading.beat = now;
+        reading.catch_up_beats = if is_gap { CATCH_UP_BEATS } else { reading.catch_up_beats.saturating_sub(1) };
     }
-}
-
-/// A length of time as the pure core counts it.
-pub fn millis(time: Duration) -> Tick {
-    u64::try_from(time.as_millis()).unwrap_or(Tick::MAX)
 }
 
 #[cfg(test)]
@@ -87,19 +82,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn time_in_which_the_process_was_stopped_does_not_count_and_then_it_reads_first() {
+    fn time_in_which_the_process_was_stopped_does_not_count_and_deadlines_wait() {
         let mut now = Instant::now();
-        let clock = Clock::starting(now);
+        let clock = Clock::starting(Tick(0), now);
         let mut after = |time| {
             now += time;
             clock.beat_at(now);
-            let before = clock.0.lock().before;
-            (millis(before), clock.judges())
+            let at_beat = clock.0.lock().at_beat;
+            (at_beat.0, clock.enforces_deadlines())
         };
         assert_eq!(after(BEAT), (100, true));
         assert_eq!(after(2 * BEAT), (300, true));
         assert_eq!(after(Duration::from_secs(60)), (550, false));
-        for n in 1..READING {
+        for n in 1..CATCH_UP_BEATS {
             assert_eq!(after(BEAT), (550 + 100 * u64::from(n), false));
         }
         assert!(after(BEAT).1);

@@ -2,7 +2,7 @@
 //!
 //! A stream lives for hours; hyper's buffers, timers and task would cost each one some 20 KiB all
 //! that time. So a stream's handler does not answer through hyper. It leaves a [`Claim`] in the
-//! connection's [`Slot`] and never resolves; hyper, which has nothing to write for this request,
+//! connection's [`ClaimSlot`] and never resolves; hyper, which has nothing to write for this request,
 //! is then taken apart, and the claim goes on with the bare socket, beginning with the response's
 //! head. HTTP/1.1 answers in order, so whatever was asked before on the same connection has been
 //! answered by then; only its bytes may still be in hyper's buffer, and those are waited for.
@@ -47,9 +47,9 @@ pub type Claim = Box<dyn FnOnce(Socket) + Send>;
 /// Where a handler leaves its claim to the connection that its request came over. It travels in the
 /// request's extensions.
 #[derive(Clone, Default)]
-pub struct Slot(Arc<Mutex<Option<Claim>>>);
+pub struct ClaimSlot(Arc<Mutex<Option<Claim>>>);
 
-impl Slot {
+impl ClaimSlot {
     /// Claims the socket. The caller must not answer the request any more.
     pub fn claim(&self, claim: impl FnOnce(Socket) + Send + 'static) {
         *self.0.lock() = Some(Box::new(claim));
@@ -68,7 +68,7 @@ pub async fn serve(
     routes: BoxedFilter<(Response,)>,
     stop: &CancellationToken,
 ) -> hyper::Result<()> {
-    let (slot, blocked) = (Slot::default(), Arc::new(AtomicBool::new(false)));
+    let (slot, blocked) = (ClaimSlot::default(), Arc::new(AtomicBool::new(false)));
     let io = Watched { io: TokioIo::new(stream), blocked: blocked.clone() };
     let routes = TowerToHyperService::new(warp::service(routes));
     let inserted = slot.clone();

@@ -1,4 +1,4 @@
-//! What the gateway counts of its own work, for operators.
+//! The meter: counters of the gateway's own work, for operators.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use crate::model::hold::Transport;
 
-/// A pass takes this long or less, then twice as long, and so on: 16 us to half a second.
+/// The bound of the first bucket; each further bucket's is twice as long: 16 us to half a second.
 const SHORTEST: Duration = Duration::from_micros(16);
 const BOUNDS: usize = 16;
 
-/// Counters that only grow, but for the streams that are open. Nobody waits for anybody here.
+/// Counters without locks. All of them only grow.
 #[derive(Debug, Default)]
 pub struct Meter {
     opened: [AtomicU64; 2],
@@ -23,19 +23,20 @@ pub struct Meter {
     pass_micros: AtomicU64,
 }
 
-/// An open stream; closed when dropped.
+/// An open stream, counted as closed when dropped.
 #[derive(Debug)]
 pub struct Stream {
     meter: Arc<Meter>,
     transport: Transport,
 }
 
-/// How long passes took so far.
+/// The duration of all passes so far.
 #[derive(Clone, Debug)]
 pub struct Passes {
-    /// How many took as long as the bound or less, but longer than the one before; with the others under infinity.
+    /// Each bucket's bound in seconds, and the number of passes that took longer than the bound before and not longer than
+    /// this one. The last bound stands for infinity.
     pub buckets: Vec<(f64, u64)>,
-    /// All of them together, in seconds.
+    /// The sum of all durations, in seconds.
     pub sum: f64,
 }
 
@@ -46,14 +47,14 @@ impl Meter {
         Stream { meter: self.clone(), transport }
     }
 
-    /// Events happened in a room, by which some users became members and some are members no more.
+    /// Counts the events of a room, the users who became members and the users who are no longer members.
     pub fn happened(&self, events: usize, added: usize, removed: usize) {
         self.events.fetch_add(events as u64, Relaxed);
         self.added.fetch_add(added as u64, Relaxed);
         self.removed.fetch_add(removed as u64, Relaxed);
     }
 
-    /// A hub wrote a room's events to its readers, in a pass that took so long.
+    /// Counts one pass of a hub: its writes of a room's events to readers.
     pub fn passed(&self, deliveries: usize, took: Duration) {
         self.deliveries.fetch_add(deliveries as u64, Relaxed);
         self.pass_micros.fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Relaxed);
@@ -89,7 +90,7 @@ impl Meter {
         self.deliveries.load(Relaxed)
     }
 
-    /// How long passes took so far.
+    /// The duration of all passes so far.
     pub fn passes(&self) -> Passes {
         let counts = self.passes.iter().map(|count| count.load(Relaxed));
         let bounds = (0..BOUNDS).map(|bucket| bound(bucket).as_secs_f64()).chain([f64::MAX]);
@@ -99,12 +100,12 @@ impl Meter {
 }
 
 impl Passes {
-    /// How many there were.
+    /// The number of passes.
     pub fn count(&self) -> u64 {
         self.buckets.iter().map(|(_, count)| count).sum()
     }
 
-    /// The bound that 99 of 100 kept, in seconds; `None` while there were none, or when it was beyond the last.
+    /// The bound in seconds that 99 of 100 passes kept; `None` without passes, or beyond the last bound.
     pub fn p99(&self) -> Option<f64> {
         let most = self.count().checked_sub(1)? * 99 / 100;
         let mut passed = 0;

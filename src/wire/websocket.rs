@@ -43,7 +43,12 @@ impl WebSocket {
 
     /// Takes `input` off the wire. Texts go to `on_text`, whose answers, like pongs and closes, go to
     /// `output` in order.
-    pub fn hear(&mut self, mut input: &[u8], output: &mut Vec<u8>, on_text: impl FnMut(&str, &mut Vec<u8>)) -> State {
+    pub fn receive(
+        &mut self,
+        mut input: &[u8],
+        output: &mut Vec<u8>,
+        on_text: impl FnMut(&str, &mut Vec<u8>),
+    ) -> State {
         let fresh = self.context.is_none();
         if fresh {
             input = behind_pongs(input);
@@ -155,7 +160,7 @@ mod tests {
 
     fn hear(websocket: &mut WebSocket, input: &[u8]) -> Vec<u8> {
         let mut output = Vec::new();
-        assert_eq!(websocket.hear(input, &mut output, |_, _| panic!("no text")), State::Open);
+        assert_eq!(websocket.receive(input, &mut output, |_, _| panic!("no text")), State::Open);
         output
     }
 
@@ -185,7 +190,7 @@ mod tests {
             for cut in 1..=input.len() {
                 let (mut websocket, mut heard) = (WebSocket::new(1_024), String::new());
                 for part in [&input[..cut], &input[cut..]] {
-                    websocket.hear(part, &mut Vec::new(), |text, _| heard.push_str(text));
+                    websocket.receive(part, &mut Vec::new(), |text, _| heard.push_str(text));
                 }
                 let all = input.iter().filter(|byte| byte.is_ascii_lowercase() && **byte != b'h' && **byte != b'i');
                 assert_eq!(heard.len(), all.count(), "cut at {cut}");
@@ -193,7 +198,7 @@ mod tests {
             }
         }
         let mut websocket = WebSocket::new(1_024);
-        websocket.hear(&[0x01, 0x81, 0, 0, 0, 0, b'a'], &mut Vec::new(), |_, _| panic!("half a message"));
+        websocket.receive(&[0x01, 0x81, 0, 0, 0, 0, b'a'], &mut Vec::new(), |_, _| panic!("half a message"));
         assert!(websocket.context.is_some());
     }
 
@@ -205,10 +210,10 @@ mod tests {
             (&[0x88, 0x82, 0, 0, 0, 0, 3, 233], 1001),
             (&[0x88, 0x82, 0, 0, 0, 0, 15, 161], 4001),
         ] {
-            let state = WebSocket::new(1_024).hear(input, &mut Vec::new(), |_, _| {});
+            let state = WebSocket::new(1_024).receive(input, &mut Vec::new(), |_, _| {});
             assert_eq!(state, State::Closed(Some(code)));
         }
-        let unmasked = WebSocket::new(1_024).hear(&[0x81, 0], &mut Vec::new(), |_, _| {});
+        let unmasked = WebSocket::new(1_024).receive(&[0x81, 0], &mut Vec::new(), |_, _| {});
         assert_eq!(unmasked, State::Closed(None));
     }
 

@@ -4,28 +4,32 @@
 //! A failure prints its seed and the shortest history that still fails; `PRESENTLY_SEED` runs that seed alone.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use fastrand::Rng;
-use presently::model::command::{Command, Verb};
-use presently::model::event::{Change, Reason};
-use presently::model::hold::{ConnectionHold, Transport, Which};
+use presently::model::command::{Action, Command};
+use presently::model::cursor::{Cursor, Epoch, Offset};
+use presently::model::event::{Change, DelReason};
+use presently::model::hold::{ConnectionHold, HoldId, Transport};
+use presently::model::id::{ClientId, ConnectionId};
 use presently::model::meta::Meta;
-use presently::model::moment::{Moment, Tick};
+use presently::model::moment::{Moment, Tick, Timestamp};
 use presently::model::name::Name;
-use presently::model::presence::{Bounds, Presence, Why};
+use presently::model::outcome::EndCause;
+use presently::model::presence::{Bounds, Presence};
 use presently::model::refusal::Code;
 use presently::model::roster::Mark;
 use uuid::Uuid;
 
 const HISTORIES: u64 = 100_000;
-const GRACE: Tick = 5;
-const HOUR: Tick = 3_600_000;
+const GRACE: Duration = Duration::from_millis(5);
+const HOUR: Duration = Duration::from_secs(3_600);
 
 #[derive(Clone, Debug)]
 enum Step {
-    Do(Command),
+    Do(Name, Action),
     /// Time passes, so that holds end.
-    Pass(Tick),
+    Pass(Duration),
 }
 
 /// What can be seen to happen, in order.
@@ -33,9 +37,9 @@ enum Step {
 enum Seen {
     Add(Name),
     Update(Name),
-    Del(Name, Reason),
+    Del(Name, DelReason),
     /// An open connection is told that others ended its hold, and whether with the member's `del`.
-    Ended(Uuid, Why, bool),
+    Ended(ConnectionId, EndCause, bool),
     Refused(Code),
 }
 
@@ -43,90 +47,90 @@ enum Seen {
 struct Held {
     meta: Meta,
     /// Each with its client, and when it ends.
-    holds: BTreeMap<Which, (Option<Uuid>, Option<Tick>)>,
+    holds: BTreeMap<HoldId, (Option<ClientId>, Option<Tick>)>,
 }
 
 /// The reference.
 #[derive(Default)]
 struct Naive {
     users: BTreeMap<Name, Held>,
-    barred: Vec<(Name, Uuid, Tick, Reason)>,
+    denied: Vec<(Name, ClientId, Tick, DelReason)>,
     now: Tick,
 }
 
 impl Naive {
     fn step(&mut self, step: &Step) -> Vec<Seen> {
         match step {
-            Step::Pass(ticks) => self.pass(*ticks),
-            Step::Do(command) => self.act(&command.user, &command.verb),
+            Step::Pass(time) => self.pass(*time),
+            Step::Do(user, action) => self.act(user, action),
         }
     }
 
-    fn pass(&mut self, ticks: Tick) -> Vec<Seen> {
-        self.now += ticks;
+    fn pass(&mut self, time: Duration) -> Vec<Seen> {
+        self.now = self.now + time;
         let mut over = BTreeSet::new();
         for (user, held) in &self.users {
             let ends = held.holds.iter().filter_map(|(which, (_, ends))| Some((ends.as_ref()?, which)));
             over.extend(ends.filter(|(ends, _)| **ends <= self.now).map(|(ends, which)| (*ends, user.clone(), *which)));
         }
-        let reason = |which| if which == Which::SignIn { Reason::Expired } else { Reason::Timeout };
+        let reason = |which| if which == HoldId::SignIn { DelReason::Expired } else { DelReason::Timeout };
         over.into_iter().flat_map(|(_, user, which)| self.end(&user, which, reason(which))).collect()
     }
 
-    fn act(&mut self, user: &Name, verb: &Verb) -> Vec<Seen> {
+    fn act(&mut self, user: &Name, action: &Action) -> Vec<Seen> {
         let held = self.users.get(user);
-        let joined = |id: &Uuid| held.is_some_and(|held| held.holds.contains_key(&Which::Connection(*id)));
-        match verb {
-            Verb::SignIn { meta, ttl } => {
+        let joined = |id: &ConnectionId| held.is_some_and(|held| held.holds.contains_key(&HoldId::Connection(*id)));
+        match action {
+            Action::SignIn { meta, ttl } => {
                 let ends = ttl.map(|ttl| self.now + ttl);
-                self.keep(user, Which::SignIn, None, ends, meta.as_ref())
+                self.keep(user, HoldId::SignIn, None, ends, meta.as_ref())
             }
-            Verb::Join { hold, meta } => self.join(user, hold, meta.as_ref()),
-            Verb::SetMeta(_) if held.is_none() => vec![Seen::Refused(Code::NotPresent)],
-            Verb::Update(id, _) | Verb::Leave(id) if !joined(id) => vec![Seen::Refused(Code::NotJoined)],
-            Verb::SetMeta(meta) | Verb::Update(_, meta) => self.update(user, meta),
-            Verb::Leave(id) => self.end(user, Which::Connection(*id), Reason::Closed),
-            Verb::Lose(id) => {
-                let hold = self.users.get_mut(user).and_then(|held| held.holds.get_mut(&Which::Connection(*id)));
+            Action::Join { hold, meta } => self.join(user, hold, meta.as_ref()),
+            Action::SetMeta(_) if held.is_none() => vec![Seen::Refused(Code::NotPresent)],
+            Action::Update(id, _) | Action::Leave(id) if !joined(id) => vec![Seen::Refused(Code::NotJoined)],
+            Action::SetMeta(meta) | Action::Update(_, meta) => self.update(user, meta),
+            Action::Leave(id) => self.end(user, HoldId::Connection(*id), DelReason::Closed),
+            Action::Lose(id) => {
+                let hold = self.users.get_mut(user).and_then(|held| held.holds.get_mut(&HoldId::Connection(*id)));
                 if let Some((_, ends @ None)) = hold {
                     *ends = Some(self.now + GRACE);
                 }
                 Vec::new()
             }
-            Verb::LeaveClient(client) => {
+            Action::LeaveClient(client) => {
                 let Some((which, live)) = self.of_client(user, *client) else {
                     return Vec::new();
                 };
-                let mut seen = self.end(user, which, Reason::Closed);
-                if let (Which::Connection(id), true, false) = (which, live, seen.is_empty()) {
-                    seen.push(Seen::Ended(id, Why::Left, true));
+                let mut seen = self.end(user, which, DelReason::Closed);
+                if let (HoldId::Connection(id), true, false) = (which, live, seen.is_empty()) {
+                    seen.push(Seen::Ended(id, EndCause::Left, true));
                 }
                 seen
             }
-            Verb::SignOut(reason) => self.sign_out(user, *reason),
+            Action::SignOut(reason) => self.sign_out(user, *reason),
         }
     }
 
-    fn of_client(&self, user: &Name, client: Uuid) -> Option<(Which, bool)> {
+    fn of_client(&self, user: &Name, client: ClientId) -> Option<(HoldId, bool)> {
         let holds = &self.users.get(user)?.holds;
         let (which, (_, ends)) = holds.iter().find(|(_, (of, _))| *of == Some(client))?;
         Some((*which, ends.is_none()))
     }
 
     fn join(&mut self, user: &Name, hold: &ConnectionHold, meta: Option<&Meta>) -> Vec<Seen> {
-        let is_barred = |(who, client, until, _): &&(Name, Uuid, Tick, Reason)| {
+        let is_denied = |(who, client, until, _): &&(Name, ClientId, Tick, DelReason)| {
             who == user && Some(*client) == hold.client && *until > self.now
         };
-        if let Some((.., reason)) = self.barred.iter().rev().find(is_barred) {
-            return vec![Seen::Refused(if *reason == Reason::Kicked { Code::Kicked } else { Code::SignedOut })];
+        if let Some((.., reason)) = self.denied.iter().rev().find(is_denied) {
+            return vec![Seen::Refused(if *reason == DelReason::Kicked { Code::Kicked } else { Code::SignedOut })];
         }
-        let own = Which::Connection(hold.connection);
+        let own = HoldId::Connection(hold.connection);
         let old = hold.client.and_then(|client| self.of_client(user, client)).filter(|(which, _)| *which != own);
         let mut seen = self.keep(user, own, hold.client, None, meta);
         if let Some((which, live)) = old {
             self.users.get_mut(user).expect("kept").holds.remove(&which);
-            if let (Which::Connection(id), true) = (which, live) {
-                seen.push(Seen::Ended(id, Why::Replaced, false));
+            if let (HoldId::Connection(id), true) = (which, live) {
+                seen.push(Seen::Ended(id, EndCause::Replaced, false));
             }
         }
         seen
@@ -135,8 +139,8 @@ impl Naive {
     fn keep(
         &mut self,
         user: &Name,
-        which: Which,
-        client: Option<Uuid>,
+        which: HoldId,
+        client: Option<ClientId>,
         ends: Option<Tick>,
         meta: Option<&Meta>,
     ) -> Vec<Seen> {
@@ -156,7 +160,7 @@ impl Naive {
         }
     }
 
-    fn end(&mut self, user: &Name, which: Which, reason: Reason) -> Vec<Seen> {
+    fn end(&mut self, user: &Name, which: HoldId, reason: DelReason) -> Vec<Seen> {
         let Some(held) = self.users.get_mut(user) else {
             return Vec::new();
         };
@@ -168,20 +172,29 @@ impl Naive {
         vec![Seen::Del(user.clone(), reason)]
     }
 
-    fn sign_out(&mut self, user: &Name, reason: Reason) -> Vec<Seen> {
+    fn sign_out(&mut self, user: &Name, reason: DelReason) -> Vec<Seen> {
         let Some(held) = self.users.remove(user) else {
             return Vec::new();
         };
         let mut seen = vec![Seen::Del(user.clone(), reason)];
-        let why = if reason == Reason::Kicked { Why::Kicked } else { Why::Left };
+        let cause = if reason == DelReason::Kicked { EndCause::Kicked } else { EndCause::Left };
         for (which, (client, ends)) in held.holds {
-            if let (Which::Connection(id), None) = (which, ends) {
-                seen.push(Seen::Ended(id, why, true));
+            if let (HoldId::Connection(id), None) = (which, ends) {
+                seen.push(Seen::Ended(id, cause, true));
             }
-            self.barred.extend(client.map(|client| (user.clone(), client, self.now + HOUR, reason)));
+            self.denied.extend(client.map(|client| (user.clone(), client, self.now + HOUR, reason)));
         }
         seen
     }
+}
+
+fn at(now: Tick) -> Moment {
+    Moment { time: Timestamp(now.0 / 1_000), tick: now }
+}
+
+fn room(history: usize) -> Presence {
+    let start = Cursor { epoch: Epoch(1), ..Cursor::default() };
+    Presence::new(Name::lobby(), start, Bounds { history, members: 0, grace: GRACE })
 }
 
 /// What the core shows of a step.
@@ -190,14 +203,15 @@ fn core_step(core: &mut Presence, now: &mut Tick, step: &Step) -> Vec<Seen> {
     let mut ended = Vec::new();
     let from = core.head().offset;
     match step {
-        Step::Pass(ticks) => {
-            *now += ticks;
+        Step::Pass(time) => {
+            *now = *now + *time;
             // By twos, as a large room ends its many.
             while core.next_deadline().is_some_and(|ends| ends <= *now) {
-                assert!(core.expire(Moment { second: 0, tick: *now }, 2).ended.is_empty());
+                let outcome = core.apply(&[Command::Expire(2)], at(*now)).expect("never refused");
+                assert!(outcome.ended.is_empty());
             }
         }
-        Step::Do(command) => match core.apply(std::slice::from_ref(command), Moment { second: 0, tick: *now }) {
+        Step::Do(user, action) => match core.apply(&[Command::User(user.clone(), action.clone())], at(*now)) {
             Ok(outcome) => ended = outcome.ended,
             Err(refusal) => seen.push(Seen::Refused(refusal.code)),
         },
@@ -208,14 +222,14 @@ fn core_step(core: &mut Presence, now: &mut Tick, step: &Step) -> Vec<Seen> {
         Change::Del(user, reason) => Seen::Del(user.clone(), *reason),
     }));
     ended.sort_by_key(|ended| ended.connection);
-    seen.extend(ended.into_iter().map(|ended| Seen::Ended(ended.connection, ended.why, ended.event.is_some())));
+    seen.extend(ended.into_iter().map(|ended| Seen::Ended(ended.connection, ended.cause, ended.event.is_some())));
     seen
 }
 
 /// Plays a history to both; what differs, if anything does.
 fn play(history: &[Step]) -> Result<(), String> {
-    let (mut naive, mut now) = (Naive::default(), 0);
-    let mut core = Presence::new(Name::lobby(), 1, Bounds { history: 1_000, members: 0, grace: GRACE });
+    let (mut naive, mut now) = (Naive::default(), Tick(0));
+    let mut core = room(1_000);
     for (n, step) in history.iter().enumerate() {
         let (expected, seen) = (naive.step(step), core_step(&mut core, &mut now, step));
         if seen != expected {
@@ -235,11 +249,11 @@ fn play(history: &[Step]) -> Result<(), String> {
     Ok(())
 }
 
-type Shown = (Meta, BTreeMap<Which, Option<Tick>>);
+type Shown = (Meta, BTreeMap<HoldId, Option<Tick>>);
 
 fn shown(core: &Presence, member: &presently::model::roster::Member) -> (Name, Shown) {
     let holds = core.roster().holds(&member.user).expect("a member is held");
-    (member.user.clone(), (member.meta.clone(), holds.iter().map(|hold| (hold.which(), hold.ends())).collect()))
+    (member.user.clone(), (member.meta.clone(), holds.iter().map(|hold| (hold.id(), hold.deadline())).collect()))
 }
 
 fn expected_of(held: &Held) -> Shown {
@@ -252,26 +266,28 @@ fn random_history(rng: &mut Rng) -> Vec<Step> {
 
 fn random_step(rng: &mut Rng) -> Step {
     let user: Name = ["ann", "bob", "cyd"][rng.usize(..3)].parse().expect("a name");
-    let connection = Uuid::from_u128(rng.u128(1..5));
-    let client = |rng: &mut Rng| Uuid::from_u128(rng.u128(10..13));
+    let connection = ConnectionId(Uuid::from_u128(rng.u128(1..5)));
+    let client = |rng: &mut Rng| ClientId(Uuid::from_u128(rng.u128(10..13)));
     let meta = |rng: &mut Rng| Meta::from_value(serde_json::json!({ "n": rng.u8(..2) })).expect("an object");
     let some_meta = |rng: &mut Rng| rng.bool().then(|| meta(rng));
-    let verb = match rng.u8(..14) {
-        0 | 1 => Verb::SignIn { meta: some_meta(rng), ttl: rng.bool().then(|| rng.u64(1..12)) },
+    let action = match rng.u8(..14) {
+        0 | 1 => {
+            Action::SignIn { meta: some_meta(rng), ttl: rng.bool().then(|| Duration::from_millis(rng.u64(1..12))) }
+        }
         2..=5 => {
             let client = (rng.u8(..3) > 0).then(|| client(rng));
-            let hold = ConnectionHold { connection, client, transport: Transport::WebSocket, ends: None };
-            Verb::Join { hold, meta: some_meta(rng) }
+            let hold = ConnectionHold { connection, client, transport: Transport::WebSocket, deadline: None };
+            Action::Join { hold, meta: some_meta(rng) }
         }
-        6 => Verb::Update(connection, meta(rng)),
-        7 => Verb::SetMeta(meta(rng)),
-        8 => Verb::Leave(connection),
-        9 => Verb::Lose(connection),
-        10 => Verb::LeaveClient(client(rng)),
-        11 if rng.bool() => Verb::SignOut(if rng.bool() { Reason::Kicked } else { Reason::SignedOut }),
-        _ => return Step::Pass(if rng.u8(..20) == 0 { HOUR } else { rng.u64(1..4) }),
+        6 => Action::Update(connection, meta(rng)),
+        7 => Action::SetMeta(meta(rng)),
+        8 => Action::Leave(connection),
+        9 => Action::Lose(connection),
+        10 => Action::LeaveClient(client(rng)),
+        11 if rng.bool() => Action::SignOut(if rng.bool() { DelReason::Kicked } else { DelReason::SignedOut }),
+        _ => return Step::Pass(if rng.u8(..20) == 0 { HOUR } else { Duration::from_millis(rng.u64(1..4)) }),
     };
-    Step::Do(Command { user, verb })
+    Step::Do(user, action)
 }
 
 /// Leaves out what a failure does not need.
@@ -301,12 +317,46 @@ fn the_core_is_what_a_naive_room_is() {
     }
 }
 
+/// Everything that a room shows, as text.
+fn everything(core: &Presence) -> String {
+    let members: Vec<_> =
+        core.roster().iter_from(Mark::default()).map(|member| (member, shown(core, member))).collect();
+    let events: Option<Vec<_>> = core.after(core.head().offset.min(Offset(0))).map(|events| events.collect());
+    format!("{:?} {members:?} {:?} {events:?} {}", core.head(), core.next_deadline(), core.is_idle())
+}
+
+/// What a journal relies on: time changes a room by commands too, so the same commands at the same moments make the same
+/// room.
+#[test]
+fn the_same_commands_at_the_same_moments_make_the_same_room() {
+    for seed in 0..2_000 {
+        let mut rng = Rng::with_seed(seed);
+        let (mut now, mut journal, mut first) = (Tick(0), Vec::new(), room(20));
+        for step in (0..10).flat_map(|_| random_history(&mut rng)).collect::<Vec<_>>() {
+            let command = match step {
+                Step::Do(user, action) => Command::User(user, action),
+                Step::Pass(time) => {
+                    now = now + time;
+                    if rng.u8(..4) == 0 { Command::Trim(at(now).time) } else { Command::Expire(rng.usize(1..3)) }
+                }
+            };
+            let done = first.apply(std::slice::from_ref(&command), at(now)).map(|outcome| outcome.cursor);
+            journal.push((command, at(now), done));
+        }
+        let mut second = room(20);
+        for (command, moment, done) in journal {
+            assert_eq!(second.apply(&[command], moment).map(|outcome| outcome.cursor), done, "seed {seed}");
+        }
+        assert_eq!(everything(&second), everything(&first), "seed {seed}");
+    }
+}
+
 /// A failure is only worth its seed when it can be read.
 #[test]
 fn a_failing_history_shrinks_to_what_it_needs() {
     let history = random_history(&mut Rng::with_seed(1));
-    let passed = |step: &Step| if let Step::Pass(ticks) = step { *ticks } else { 0 };
-    let fails = |history: &[Step]| history.iter().map(passed).sum::<Tick>() >= 2;
+    let passed = |step: &Step| if let Step::Pass(time) = step { *time } else { Duration::ZERO };
+    let fails = |history: &[Step]| history.iter().map(passed).sum::<Duration>() >= Duration::from_millis(2);
     assert!(history.len() > 5 && fails(&history));
     let least = shrunk(history, fails);
     assert!(least.len() <= 2 && fails(&least), "{least:?}");

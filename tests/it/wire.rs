@@ -1,11 +1,16 @@
 //! The messages that both sides are held to, `tests/wire/`: the browser code's tests read the same files.
 
-use presently::model::event::{Change, Cursor, Event, Reason};
+use std::sync::Arc;
+
+use presently::model::cursor::Cursor;
+use presently::model::event::{Change, DelReason, Event};
 use presently::model::hold::{Hold, Holds};
 use presently::model::meta::Meta;
+use presently::model::moment::Timestamp;
 use presently::model::name::Name;
 use presently::model::roster::{Member, Roster};
-use presently::model::snapshot::{Next, Snapshot};
+use presently::model::snapshot::Snapshot;
+use presently::wire::{object, part};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -33,20 +38,20 @@ fn name(told: &Value, key: &str) -> Name {
     told[key].as_str().expect(key).parse().expect("a name")
 }
 
-fn member(told: &Value) -> Member {
+fn member(told: &Value) -> Arc<Member> {
     let joined = humantime::parse_rfc3339(told["joined"].as_str().expect("joined")).expect("a time");
     let joined = joined.duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs();
     let meta = Meta::from_value(told["meta"].clone()).expect("an object");
-    Member { user: name(told, "user"), meta, joined }
+    Arc::new(Member { user: name(told, "user"), meta, joined: Timestamp(joined) })
 }
 
-fn reason(told: &Value) -> Reason {
+fn reason(told: &Value) -> DelReason {
     match told["reason"].as_str().expect("a reason") {
-        "signed_out" => Reason::SignedOut,
-        "closed" => Reason::Closed,
-        "timeout" => Reason::Timeout,
-        "expired" => Reason::Expired,
-        "kicked" => Reason::Kicked,
+        "signed_out" => DelReason::SignedOut,
+        "closed" => DelReason::Closed,
+        "timeout" => DelReason::Timeout,
+        "expired" => DelReason::Expired,
+        "kicked" => DelReason::Kicked,
         other => panic!("no reason: {other}"),
     }
 }
@@ -63,11 +68,12 @@ fn encoded(told: &Value) -> Option<String> {
             for user in told["users"].as_array().expect("users") {
                 roster.put(member(user), Holds::of(Hold::SignIn(None)));
             }
-            return Some(Snapshot::new(name(told, "room"), cursor, roster).part(Next::default()).json);
+            let snapshot = Snapshot { room: name(told, "room"), cursor, roster };
+            return Some(part::snapshot(&snapshot, part::SnapshotMark::default()).json);
         }
         _ => return None,
     };
-    Some(Event::new(&name(told, "room"), cursor, change).json().to_owned())
+    Some(object::event(&Event::new(name(told, "room"), cursor, change)).to_owned())
 }
 
 /// Fields that no gateway sends yet, by which the story shows that a reader ignores what it does not know.

@@ -4,17 +4,17 @@ use askama::Template;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use warp::http::{StatusCode, header};
 
-use crate::model::command::Command;
-use crate::model::event::Time;
 use crate::http::answer::{self, Answer};
-use crate::http::rest::api;
-use crate::http::page::asset;
 use crate::http::call::{Call, Segment};
-use crate::http::rest::exercise::user_of_form;
+use crate::http::page::asset;
 use crate::http::permit::may_change;
 use crate::http::query::Query;
+use crate::http::rest::api;
+use crate::http::rest::exercise::user_of_form;
+use crate::model::command::Command;
 use crate::model::name::Name;
 use crate::model::refusal::{Code, Refusal};
+use crate::wire::object::Time;
 
 /// Members on the page as it is served: what fits many screens. The script brings the others.
 const SHOWN: usize = 500;

@@ -2,27 +2,31 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use uuid::Uuid;
 use warp::http::{Method, StatusCode};
 
-use crate::model::command::{Command, Verb};
-use crate::model::event::{Cursor, Reason, Shown, Time};
-use crate::model::hold::{ConnectionHold, Hold, Transport};
 use crate::http::answer::{self, Answer};
 use crate::http::body::{Object, given};
 use crate::http::call::{Call, Segment};
-use crate::http::stream::message::client;
 use crate::http::permit::may_change;
 use crate::http::query::Query;
+use crate::http::stream::message::client;
+use crate::model::command::{Action, Command};
+use crate::model::cursor::Cursor;
+use crate::model::event::DelReason;
+use crate::model::hold::{ConnectionHold, Hold, Transport};
+use crate::model::id::ConnectionId;
 use crate::model::meta::Meta;
 use crate::model::moment::Moment;
 use crate::model::name::Name;
-use crate::model::presence::{Outcome, Presence};
+use crate::model::outcome::Outcome;
+use crate::model::presence::Presence;
 use crate::model::refusal::{Code, Refusal};
 use crate::model::roster::Member;
+use crate::wire::object::{MemberObject, Time};
 
 /// Members or rooms of one page: by default, and at most. 10,000 members are about a megabyte.
 const PAGE: usize = 1_000;
@@ -95,7 +99,7 @@ pub async fn room(room: Segment, call: Call) -> Answer {
     call.only("GET, HEAD")?;
     let room = room.name("room")?;
     Query::strict(&call.query, &[])?;
-    let (count, cursor) = call.gateway.rooms().look(&room, |p| (p.roster().len(), p.head()));
+    let (count, cursor) = call.gateway.rooms().read(&room, |p| (p.roster().len(), p.head()));
     Ok(answer::json(StatusCode::OK, &RoomState { room: &room, count, cursor }))
 }
 
@@ -114,20 +118,20 @@ struct Members<'a> {
     room: &'a Name,
     cursor: Cursor,
     count: usize,
-    users: Vec<Shown<'a>>,
+    users: Vec<MemberObject<'a>>,
 }
 
 /// The members of `room`, the page of them that `query` asks for.
 pub fn list(room: &Name, call: &Call, query: &Query) -> Answer {
     let limit = query.number("limit", 1, MAX_PAGE)?.unwrap_or(PAGE);
     let (cursor, count, members) = page(call, room, query.get("after"), limit);
-    let users = members.iter().map(|member| Shown::from(&**member)).collect();
+    let users = members.iter().map(|member| MemberObject::from(&**member)).collect();
     Ok(answer::json(StatusCode::OK, &Members { room, cursor, count, users }))
 }
 
 /// At most `limit` members after the name `after`, and the moment they belong to.
 pub fn page(call: &Call, room: &Name, after: Option<&str>, limit: usize) -> (Cursor, usize, Vec<Arc<Member>>) {
-    call.gateway.rooms().look(room, |presence| {
+    call.gateway.rooms().read(room, |presence| {
         let roster = presence.roster();
         let mark = after.map(|after| roster.mark_after(after)).unwrap_or_default();
         let members = roster.iter_from(mark).take(limit).cloned().collect();
@@ -182,12 +186,13 @@ impl Many {
             let meta = meta.map_err(|refusal| refusal.of(format!("add[{at}].meta")))?;
             let ttl = ttl.map(seconds).transpose();
             let ttl = ttl.map_err(|refusal| refusal.of(format!("add[{at}].ttl")))?;
-            commands.push(Command { user, verb: Verb::SignIn { meta, ttl: ttl.map(|ttl| ttl * 1_000) } });
+            commands.push(Command::User(user, Action::SignIn { meta, ttl }));
         }
-        let mut users = HashSet::with_capacity(commands.len());
-        match commands.iter().find(|command| !users.insert(&command.user)) {
+        let mut seen = HashSet::with_capacity(commands.len());
+        let users = commands.iter().flat_map(|command| command.adds().or(command.removes()));
+        match { users }.find(|user| !seen.insert(*user)) {
             Some(twice) => {
-                let message = format!("{} stands in the batch twice", twice.user);
+                let message = format!("{twice} stands in the batch twice");
                 Err(Refusal::new(Code::BadJson, message).of("user"))
             }
             None => Ok(commands),
@@ -209,35 +214,35 @@ pub async fn member(room: Segment, user: Segment, mut call: Call) -> Answer {
     }
     may_change(&call.headers, &call.gateway.config().allow_origins)?;
     if method == Method::DELETE {
-        let verb = sign_out(&Query::strict(&call.query, &["client", "reason"])?)?;
-        call.gateway.rooms().change(&room, &[Command { user, verb }])?;
+        let action = sign_out(&Query::strict(&call.query, &["client", "reason"])?)?;
+        call.gateway.rooms().change(&room, &[Command::User(user, action)])?;
         return Ok(answer::bare(StatusCode::NO_CONTENT));
     }
     Query::strict(&call.query, &[])?;
     let body = call.json::<Object<MemberBody>>().await?.map(|body| body.0).unwrap_or_default();
     let (meta, ttl) = (body.meta.map(Meta::from_value).transpose()?, body.ttl.map(seconds).transpose()?);
-    let verb = match (method == Method::PUT, meta, ttl) {
-        (true, meta, ttl) => Verb::SignIn { meta, ttl: ttl.map(|ttl| ttl * 1_000) },
+    let action = match (method == Method::PUT, meta, ttl) {
+        (true, meta, ttl) => Action::SignIn { meta, ttl },
         (false, _, Some(_)) => {
             return Err(Refusal::new(Code::BadTtl, "PATCH holds nobody, so it takes no ttl").of("ttl"));
         }
-        (false, Some(meta), None) => Verb::SetMeta(meta),
+        (false, Some(meta), None) => Action::SetMeta(meta),
         (false, None, None) => return Err(Refusal::new(Code::BadMeta, "meta is missing").of("meta")),
     };
     let rooms = call.gateway.rooms();
-    let outcome = rooms.change(&room, &[Command { user: user.clone(), verb }])?;
+    let outcome = rooms.change(&room, &[Command::User(user.clone(), action)])?;
     let status = if outcome.added > 0 { StatusCode::CREATED } else { StatusCode::OK };
-    let expires = ttl.map(|ttl| Time(rooms.clock().now().second + ttl));
+    let expires = ttl.map(|ttl| Time(call.gateway.clock().now().time + ttl));
     Ok(answer::json(status, &MemberChanged { user: &user, cursor: outcome.cursor, expires }))
 }
 
 /// What `DELETE` of a member asks for: their sign-out, their being sent away, or one client's leave.
-fn sign_out(query: &Query) -> Result<Verb, Refusal> {
+fn sign_out(query: &Query) -> Result<Action, Refusal> {
     let bad = |message: &str, field| Err(Refusal::new(Code::BadParameter, message).of(field));
     match (query.get("client"), query.get("reason")) {
-        (Some(id), None) => Ok(Verb::LeaveClient(client(id)?)),
-        (None, None | Some("signed_out")) => Ok(Verb::SignOut(Reason::SignedOut)),
-        (None, Some("kicked")) => Ok(Verb::SignOut(Reason::Kicked)),
+        (Some(id), None) => Ok(Action::LeaveClient(client(id)?)),
+        (None, None | Some("signed_out")) => Ok(Action::SignOut(DelReason::SignedOut)),
+        (None, Some("kicked")) => Ok(Action::SignOut(DelReason::Kicked)),
         (None, Some(_)) => bad("reason is signed_out or kicked", "reason"),
         (Some(_), Some(_)) => bad("a client that leaves has its own reason", "reason"),
     }
@@ -253,10 +258,10 @@ struct MemberBody {
 }
 
 /// Takes a value as `ttl`: whole seconds within its bounds.
-fn seconds(value: Value) -> Result<u64, Refusal> {
+fn seconds(value: Value) -> Result<Duration, Refusal> {
     let seconds = value.as_u64().filter(|seconds| (1..=MAX_TTL).contains(seconds));
     let message = format!("ttl is not a whole number of seconds from 1 to {MAX_TTL}");
-    seconds.ok_or_else(|| Refusal::new(Code::BadTtl, message).of("ttl"))
+    seconds.map(Duration::from_secs).ok_or_else(|| Refusal::new(Code::BadTtl, message).of("ttl"))
 }
 
 #[derive(Serialize)]
@@ -272,7 +277,7 @@ struct OneMember<'a> {
     room: &'a Name,
     cursor: Cursor,
     #[serde(flatten)]
-    member: Shown<'a>,
+    member: MemberObject<'a>,
     holds: Vec<ShownHold>,
 }
 
@@ -285,7 +290,7 @@ enum ShownHold {
         expires: Time,
     },
     Connection {
-        connection: Uuid,
+        connection: ConnectionId,
         transport: Transport,
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         lost: bool,
@@ -296,15 +301,15 @@ enum ShownHold {
 
 impl ShownHold {
     fn of(hold: &Hold, now: Moment) -> Self {
-        let time = |tick| Time(now.second_of(tick));
+        let time = |tick| Time(now.time_of(tick));
         match hold {
             Hold::SignIn(None) => ShownHold::SignIn,
-            Hold::SignIn(Some(ends)) => ShownHold::Lease { expires: time(*ends) },
-            Hold::Connection(ConnectionHold { connection, transport, ends, .. }) => ShownHold::Connection {
+            Hold::SignIn(Some(deadline)) => ShownHold::Lease { expires: time(*deadline) },
+            Hold::Connection(ConnectionHold { connection, transport, deadline, .. }) => ShownHold::Connection {
                 connection: *connection,
                 transport: *transport,
-                lost: ends.is_some(),
-                expires: ends.map(time),
+                lost: deadline.is_some(),
+                expires: deadline.map(time),
             },
         }
     }
@@ -312,15 +317,15 @@ impl ShownHold {
 
 fn show(room: &Name, user: &Name, call: &Call) -> Answer {
     Query::strict(&call.query, &[])?;
-    let now = call.gateway.rooms().clock().now();
+    let now = call.gateway.clock().now();
     let read = |presence: &Presence| {
         let member = presence.roster().get(user)?.clone();
         let holds = presence.roster().holds(user)?.iter().map(|hold| ShownHold::of(hold, now)).collect();
         Some((presence.head(), member, holds))
     };
-    let Some((cursor, member, holds)) = call.gateway.rooms().look(room, read) else {
+    let Some((cursor, member, holds)) = call.gateway.rooms().read(room, read) else {
         return Err(Refusal::new(Code::NotPresent, format!("{user} is not a member of {room}")));
     };
-    let member = Shown::from(&*member);
+    let member = MemberObject::from(&*member);
     Ok(answer::json(StatusCode::OK, &OneMember { room, cursor, member, holds }))
 }

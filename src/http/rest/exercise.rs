@@ -2,17 +2,17 @@
 
 use warp::http::{Method, StatusCode};
 
-use crate::model::command::Command;
-use crate::wire::framing::Form;
+use crate::delivery::step::Follower;
 use crate::http::answer::{self, Answer};
 use crate::http::call::{Call, Segment};
 use crate::http::permit::may_change;
 use crate::http::query::Query;
+use crate::http::stream::options::StreamOptions;
 use crate::http::stream::sse;
-use crate::http::stream::options::Wish;
+use crate::model::command::Command;
 use crate::model::name::Name;
-use crate::delivery::reader::Reader;
 use crate::model::refusal::Refusal;
+use crate::wire::dialect::Dialect;
 
 /// `GET` and `POST /api/login/{user}`
 pub async fn login(user: Segment, call: Call) -> Answer {
@@ -67,10 +67,10 @@ fn change(command: Command, call: &Call) -> Answer {
 /// `GET /user-stream`
 pub async fn stream(call: Call) -> Answer {
     let last = sse::last_event_id(&call);
-    let wish = Wish { since: last.and_then(|id| id.parse().ok()), ..Wish::default() };
-    sse::answer(&call, Form::Exercise, Name::lobby(), wish, |following, cursor, least| match last {
-        Some(_) => Reader::resume(following, cursor, least),
-        None => Reader::from_now_on(following),
+    let options = StreamOptions { since: last.and_then(|id| id.parse().ok()), ..StreamOptions::default() };
+    sse::answer(&call, Dialect::Exercise, Name::lobby(), options, |following, cursor, at_least| match last {
+        Some(_) => Follower::resume(following, cursor, at_least),
+        None => Follower::from_now_on(following),
     })
     .await
 }

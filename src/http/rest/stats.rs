@@ -1,7 +1,6 @@
 //! The gateway's own numbers, for the page and for Prometheus: the same ones.
 
 use std::fmt;
-use std::fs;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus_client::collector::Collector;
@@ -14,12 +13,13 @@ use serde::Serialize;
 use warp::http::StatusCode;
 
 use crate::gateway::Gateway;
-use crate::model::hold::Transport;
 use crate::http::answer::{self, Answer};
 use crate::http::call::Call;
 use crate::http::query::Query;
-use crate::runtime::meter::Passes;
+use crate::model::hold::Transport;
 use crate::model::refusal::{Code, Refusal};
+use crate::runtime::meter::Passes;
+use crate::runtime::process;
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -66,7 +66,7 @@ struct Streams {
 
 impl Stats {
     fn of(gateway: &Gateway) -> Self {
-        let meter = gateway.rooms().meter();
+        let meter = gateway.meter();
         let open = gateway.admissions().open();
         let (sse, websocket) = (meter.open(Transport::Sse), meter.open(Transport::WebSocket));
         let passes = meter.passes();
@@ -82,18 +82,11 @@ impl Stats {
             deliveries: meter.deliveries(),
             pass_p99: passes.p99(),
             restarts: gateway.tasks().restarts(),
-            memory: memory(),
+            memory: process::resident_memory(),
             started: gateway.started(),
             passes,
         }
     }
-}
-
-/// `VmRSS` of `/proc/self/status` (proc(5)), which is in KiB whatever it says.
-fn memory() -> Option<u64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
 /// `GET /api/gateway`

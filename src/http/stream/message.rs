@@ -6,15 +6,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use crate::model::event::{Cursor, to_json};
-use crate::wire::framing::{Form, Frame, Framing};
 use crate::http::body::given;
+use crate::model::cursor::Cursor;
+use crate::model::id::ClientId;
 use crate::model::meta::Meta;
 use crate::model::name::Name;
 use crate::model::refusal::{Code, Refusal};
-
-/// How WebSockets frame what they carry.
-pub const FRAMING: Framing = Framing { form: Form::WebSocket, chunked: false };
+use crate::wire::dialect::Format;
+use crate::wire::object::to_json;
 
 /// The most bytes a `ref` may have, written as JSON.
 const MAX_REF: usize = 128;
@@ -22,7 +21,7 @@ const MAX_REF: usize = 128;
 /// A message.
 #[derive(Debug)]
 pub enum Message {
-    Join { room: Name, user: Name, meta: Option<Meta>, client: Option<Uuid> },
+    Join { room: Name, user: Name, meta: Option<Meta>, client: Option<ClientId> },
     Update { room: Name, user: Name, meta: Meta },
     Leave { room: Name, user: Name },
     Subscribe { room: Name, since: Option<Cursor> },
@@ -129,8 +128,10 @@ fn name(field: &str, text: &str) -> Result<Name, Refusal> {
 }
 
 /// Takes `text` as a client's id: a UUID of its own making (RFC 9562).
-pub fn client(text: &str) -> Result<Uuid, Refusal> {
-    Uuid::try_parse(text).map_err(|_| Refusal::new(Code::BadParameter, "client is not a UUID").of("client"))
+pub fn client(text: &str) -> Result<ClientId, Refusal> {
+    Uuid::try_parse(text)
+        .map(ClientId)
+        .map_err(|_| Refusal::new(Code::BadParameter, "client is not a UUID").of("client"))
 }
 
 fn bad(message: String) -> Refusal {
@@ -183,5 +184,5 @@ impl Reference {
 }
 
 fn frame(json: &str) -> Bytes {
-    FRAMING.frame([Frame::Object(json, None, "answer")].into_iter())
+    Format::WEBSOCKET.answer(json)
 }

@@ -1,41 +1,44 @@
-//! What the URL of a stream asks for, beside the room.
+//! Stream options: the parameters of a stream's URL, apart from the room.
 
-use uuid::Uuid;
-
-use crate::model::event::Cursor;
-use crate::http::stream::message;
 use crate::http::query::Query;
+use crate::http::stream::message;
+use crate::model::cursor::Cursor;
+use crate::model::id::ClientId;
 use crate::model::meta::Meta;
 use crate::model::name::Name;
 use crate::model::refusal::{Code, Refusal};
 
-/// How a stream is wanted.
+/// The options of a stream.
 #[derive(Debug, Default)]
-pub struct Wish {
-    /// Where to go on.
+pub struct StreamOptions {
+    /// The cursor to resume after.
     pub since: Option<Cursor>,
-    /// Whom to hold while the stream is open, and what to say of them.
+    /// The user to hold while the stream is open, and the member's `meta`.
     pub holds: Option<(Name, Option<Meta>)>,
-    /// Who opens one such stream after the other.
-    pub client: Option<Uuid>,
-    /// Whether signs of life are wanted that a script can see.
+    /// The client that opens one such stream after the other.
+    pub client: Option<ClientId>,
+    /// Whether keep-alives include a message that scripts can see.
     pub alive: bool,
 }
 
-impl Wish {
-    /// Reads what a stream's URL asks for.
+impl StreamOptions {
+    /// Reads the options from a stream's query.
+    ///
+    /// # Errors
+    ///
+    /// `bad_parameter`, `bad_name` or `bad_meta`.
     pub fn of(query: &Query) -> Result<Self, Refusal> {
         let user = query.get("as").map(|user| Name::new("as", user)).transpose()?;
         let meta = query.get("meta").map(meta).transpose()?;
         if meta.is_some() && user.is_none() {
-            return Err(bad("meta", "says something of whom \"as\" names, and that is missing"));
+            return Err(bad("meta", "needs \"as\", and that is missing"));
         }
         let alive = match query.get("alive") {
             None => false,
             Some("1") => true,
             Some(_) => return Err(bad("alive", "is 1 or left out")),
         };
-        Ok(Wish {
+        Ok(StreamOptions {
             since: query.get("since").and_then(|text| text.parse().ok()),
             holds: user.map(|user| (user, meta)),
             client: query.get("client").map(message::client).transpose()?,

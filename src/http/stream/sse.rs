@@ -9,45 +9,49 @@ use uuid::Uuid;
 use warp::http::header::{self, HeaderName, HeaderValue};
 use warp::http::{Method, Response, StatusCode, Version};
 
-use crate::delivery::connection::{Manner, Peer, Talk};
-use crate::model::event::Cursor;
-use crate::wire::framing::{Form, Framing};
-use crate::model::hold::Transport;
-use crate::rooms::connection_holds::Holding;
+use crate::delivery::connection::Options;
+use crate::delivery::conversation::{Flow, Peer, Talk};
+use crate::delivery::reader::Reader;
+use crate::delivery::step::Follower;
 use crate::http::answer::{self, Answer};
 use crate::http::call::{Call, Segment};
-use crate::http::stream::message::Reference;
 use crate::http::permit::may_change;
 use crate::http::query::Query;
-use crate::http::stream::options::Wish;
+use crate::http::stream::message::Reference;
+use crate::http::stream::options::StreamOptions;
+use crate::model::cursor::{Cursor, Offset};
+use crate::model::hold::Transport;
+use crate::model::id::ConnectionId;
 use crate::model::name::Name;
-use crate::delivery::reader::Reader;
 use crate::model::refusal::{Code, Refusal};
+use crate::rooms::connection_holds::ConnectionHolds;
 use crate::rooms::room::Following;
+use crate::wire::dialect::{Dialect, Format};
+use crate::wire::framing::Framing;
 
 /// `GET /api/rooms/{room}/stream`
 pub async fn room(room: Segment, call: Call) -> Answer {
     call.only("GET, HEAD")?;
     let room = room.name("room")?;
     let query = Query::strict(&call.query, &["since", "as", "meta", "client", "alive", "only"])?;
-    let mut wish = Wish::of(&query)?;
+    let mut options = StreamOptions::of(&query)?;
     // An EventSource reconnects to its old URL, so what it saw last wins over what it began with.
     if let Some(id) = last_event_id(&call) {
-        wish.since = id.parse().ok();
+        options.since = id.parse().ok();
     }
     let counts = match query.get("only") {
         None => false,
         Some("count") => true,
         Some(_) => return Err(Refusal::new(Code::BadParameter, "parameter \"only\" is count or left out").of("only")),
     };
-    if wish.holds.is_some() {
+    if options.holds.is_some() {
         may_change(&call.headers, &call.gateway.config().allow_origins)?;
     }
-    let reads = |following, cursor, least| match counts {
-        true => Reader::counting(following),
-        false => Reader::resume(following, cursor, least),
+    let reads = |following, cursor, at_least| match counts {
+        true => Follower::counting(following),
+        false => Follower::resume(following, cursor, at_least),
     };
-    answer(&call, Form::Sse, room, wish, reads).await
+    answer(&call, Dialect::Native, room, options, reads).await
 }
 
 /// Where the client says it was; empty is absent.
@@ -60,10 +64,10 @@ pub fn last_event_id(call: &Call) -> Option<&str> {
 /// Answers with a stream of `room`, which takes the socket and never comes back.
 pub async fn answer(
     call: &Call,
-    form: Form,
+    dialect: Dialect,
     room: Name,
-    wish: Wish,
-    reads: impl FnOnce(Following, Option<Cursor>, u64) -> Reader,
+    options: StreamOptions,
+    reads: impl FnOnce(Following, Option<Cursor>, Offset) -> Follower,
 ) -> Answer {
     call.only("GET, HEAD")?;
     no_body(call)?;
@@ -71,13 +75,13 @@ pub async fn answer(
     if call.method == Method::HEAD {
         return Ok(head);
     }
-    let id = Uuid::new_v4();
-    let granted = match grant(call, id, &room, &wish) {
+    let id = ConnectionId(Uuid::new_v4());
+    let granted = match grant(call, id, &room, &options) {
         Ok(granted) => granted,
         Err(refusal) if refusal.code.row().retry => return Ok(refused_for_now(&refusal)),
         Err(refusal) => return Err(refusal),
     };
-    let framing = Framing { form, chunked: call.version == Version::HTTP_11 };
+    let framing = Framing::Sse { chunked: call.version == Version::HTTP_11 };
     let mut first = head_bytes(&head);
     let mut lines = retry_line();
     if let Some(refusal) = granted.refusal {
@@ -85,36 +89,37 @@ pub async fn answer(
         let _ = write!(lines, "data: {}\n\n", Reference::default().refused_json(&refusal));
     }
     first.extend_from_slice(&framing.lines(&lines));
-    let manner = Manner { id, framing, alive: wish.alive, head: first.into() };
-    let reader = reads(granted.following, wish.since, granted.least);
-    let peer = SseClient { holding: granted.holding.map(Box::new), reader: Some(Box::new(reader)) };
+    let format = Format { dialect, framing };
+    let connection_options = Options { id, format, alive: options.alive, head: first.into() };
+    let reader = Reader::new(reads(granted.following, options.since, granted.at_least));
+    let peer = SseClient { holds: granted.holds.map(Box::new), reader: Some(Box::new(reader)) };
     let gateway = call.gateway.clone();
-    call.slot.claim(move |socket| gateway.stream(socket, manner, peer));
+    call.slot.claim(move |socket| gateway.stream(socket, connection_options, peer));
     pending().await
 }
 
 /// What a stream is made of.
 struct Granted {
     following: Following,
-    holding: Option<Holding>,
-    /// The event of its own hold.
-    least: u64,
+    holds: Option<ConnectionHolds>,
+    /// The event of the stream's own hold.
+    at_least: Offset,
     /// Why it only watches, where it was to hold somebody.
     refusal: Option<Refusal>,
 }
 
 /// Does what the URL asks for. The hold comes first, so that the snapshot has it.
-fn grant(call: &Call, id: Uuid, room: &Name, wish: &Wish) -> Result<Granted, Refusal> {
+fn grant(call: &Call, id: ConnectionId, room: &Name, options: &StreamOptions) -> Result<Granted, Refusal> {
     let following = call.gateway.rooms().follow(room)?;
-    let mut granted = Granted { following, holding: None, least: 0, refusal: None };
-    if let Some((user, meta)) = wish.holds.clone() {
-        let mut holding = call.gateway.holding(id, Transport::Sse);
-        match holding.join(room.clone(), user, meta, wish.client) {
-            Ok(outcome) => granted.least = outcome.cursor.offset,
+    let mut granted = Granted { following, holds: None, at_least: Offset::default(), refusal: None };
+    if let Some((user, meta)) = options.holds.clone() {
+        let mut holds = call.gateway.holds(id, Transport::Sse);
+        match holds.join(room.clone(), user, meta, options.client) {
+            Ok(outcome) => granted.at_least = outcome.cursor.offset,
             Err(refusal) if refusal.only_watches() => granted.refusal = Some(refusal),
             Err(refusal) => return Err(refusal),
         }
-        granted.holding = Some(holding);
+        granted.holds = Some(holds);
     }
     Ok(granted)
 }
@@ -170,27 +175,27 @@ fn refused_event(refusal: &Refusal) -> String {
 /// An SSE client says nothing once its request is out; a pipelined request is not ours to answer. What most have not,
 /// or not for long, is boxed: it would be each idle stream's memory.
 struct SseClient {
-    holding: Option<Box<Holding>>,
+    holds: Option<Box<ConnectionHolds>>,
     reader: Option<Box<Reader>>,
 }
 
 impl Peer for SseClient {
-    fn begin(&mut self, talk: &mut Talk<'_>) -> bool {
-        if let Some(holding) = &self.holding {
-            holding.arrived(talk.connection());
+    fn begin(&mut self, talk: &mut Talk<'_>) -> Flow {
+        if let Some(holds) = &self.holds {
+            holds.notify(talk.connection());
         }
         if let Some(reader) = self.reader.take() {
             talk.begin(*reader);
         }
-        false
+        Flow::Continue
     }
 
-    fn hear(&mut self, _: &[u8], _: &mut Talk<'_>) -> bool {
-        false
+    fn receive(&mut self, _: &[u8], _: &mut Talk<'_>) -> Flow {
+        Flow::Continue
     }
 
     fn gone(&mut self) {
-        self.holding = None;
+        self.holds = None;
     }
 
     fn farewell(&mut self, code: Code, framing: Framing) -> Bytes {

@@ -11,23 +11,29 @@ use uuid::Uuid;
 use warp::http::header::{self, HeaderName, HeaderValue};
 use warp::http::{Response, StatusCode, Version};
 
-use crate::delivery::connection::{Manner, Peer, Talk};
-use crate::model::event::Cursor;
-use crate::wire::framing::Framing;
+use crate::delivery::connection::Options;
+use crate::delivery::conversation::{Flow, Peer, Talk};
+use crate::delivery::outbox::Unsubscribed;
+use crate::delivery::reader::Place;
+use crate::delivery::reader::Reader;
+use crate::delivery::step::Follower;
 use crate::gateway::Gateway;
-use crate::model::hold::Transport;
-use crate::rooms::connection_holds::Holding;
 use crate::http::answer::{self, Answer};
 use crate::http::call::Call;
-use crate::http::stream::message::{self, FRAMING, Message, Reference};
 use crate::http::permit::may_change;
 use crate::http::query::Query;
+use crate::http::stream::message::{self, Message, Reference};
+use crate::http::stream::options::StreamOptions;
 use crate::http::stream::sse::{head_bytes, no_body};
-use crate::http::stream::options::Wish;
+use crate::model::cursor::{Cursor, Offset};
+use crate::model::hold::Transport;
+use crate::model::id::{ClientId, ConnectionId};
 use crate::model::meta::Meta;
 use crate::model::name::Name;
-use crate::delivery::reader::Reader;
 use crate::model::refusal::{Code, Refusal};
+use crate::rooms::connection_holds::ConnectionHolds;
+use crate::wire::dialect::Format;
+use crate::wire::framing::Framing;
 use crate::wire::websocket::{State, WebSocket};
 
 /// The one subprotocol: the frames of PROTOCOL.
@@ -42,31 +48,36 @@ pub async fn upgrade(call: Call) -> Answer {
     call.only("GET")?;
     let head = handshake(&call)?;
     // From here on a refusal is a close, since a browser sees nothing of an HTTP error.
-    let wish = wish(&call);
-    let alive = wish.as_ref().is_ok_and(|(_, wish)| wish.alive);
+    let options = options(&call);
+    let alive = options.as_ref().is_ok_and(|(_, options)| options.alive);
     let first = head_bytes(&head).into();
     let gateway = call.gateway.clone();
     call.slot.claim(move |mut socket| {
         let read = std::mem::take(&mut socket.read);
-        let manner = Manner { id: Uuid::new_v4(), framing: FRAMING, alive, head: first };
-        let speaker = Speaker { gateway: gateway.clone(), client: None, holding: None };
+        let id = ConnectionId(Uuid::new_v4());
+        let connection_options = Options { id, format: Format::WEBSOCKET, alive, head: first };
+        let speaker = Speaker { gateway: gateway.clone(), client: None, holds: None };
         let websocket = WebSocket::new(gateway.config().max_message);
-        gateway.stream(socket, manner, WsClient { websocket, begin: Some(Box::new((read, wish))), speaker });
+        gateway.stream(
+            socket,
+            connection_options,
+            WsClient { websocket, begin: Some(Box::new((read, options))), speaker },
+        );
     });
     pending().await
 }
 
 /// Which room the URL asks to watch, and whom to hold there.
-fn wish(call: &Call) -> Result<(Option<Name>, Wish), Refusal> {
+fn options(call: &Call) -> Result<(Option<Name>, StreamOptions), Refusal> {
     // A page of another site could join by a message as well as by the URL, so it gets neither.
     may_change(&call.headers, &call.gateway.config().allow_origins)?;
     let query = Query::strict(&call.query, &["room", "since", "as", "meta", "client", "alive"])?;
     let room = query.get("room").map(|room| Name::new("room", room)).transpose()?;
-    let wish = Wish::of(&query)?;
-    if room.is_none() && (wish.holds.is_some() || query.get("since").is_some()) {
+    let options = StreamOptions::of(&query)?;
+    if room.is_none() && (options.holds.is_some() || query.get("since").is_some()) {
         return Err(Refusal::new(Code::BadParameter, "parameter \"room\" is missing").of("room"));
     }
-    Ok((room, wish))
+    Ok((room, options))
 }
 
 /// Checks all that RFC 6455, 4.2.1 asks of a client, and gives the head that accepts (4.2.2).
@@ -145,42 +156,44 @@ struct WsClient {
     speaker: Speaker,
 }
 
-type Begin = (Bytes, Result<(Option<Name>, Wish), Refusal>);
+type Begin = (Bytes, Result<(Option<Name>, StreamOptions), Refusal>);
 
 impl Peer for WsClient {
-    fn begin(&mut self, talk: &mut Talk<'_>) -> bool {
-        let Some((read, wish)) = self.begin.take().map(|begin| *begin) else {
-            return false;
+    fn begin(&mut self, talk: &mut Talk<'_>) -> Flow {
+        let Some((read, options)) = self.begin.take().map(|begin| *begin) else {
+            return Flow::Continue;
         };
-        match wish.and_then(|(room, wish)| self.speaker.grant(room, wish, talk)) {
-            Ok(()) => self.hear(&read, talk),
+        match options.and_then(|(room, options)| self.speaker.grant(room, options, talk)) {
+            Ok(()) => self.receive(&read, talk),
             Err(refusal) => {
-                talk.close(self.farewell(refusal.code, FRAMING));
-                true
+                talk.close(self.farewell(refusal.code, Framing::WebSocket));
+                Flow::End
             }
         }
     }
 
-    fn hear(&mut self, input: &[u8], talk: &mut Talk<'_>) -> bool {
+    fn receive(&mut self, input: &[u8], talk: &mut Talk<'_>) -> Flow {
         let mut output = Vec::new();
-        let state = self.websocket.hear(input, &mut output, |text, output| {
+        let state = self.websocket.receive(input, &mut output, |text, output| {
             // Pongs keep their place among the answers.
-            talk.say(std::mem::take(output));
+            talk.send(std::mem::take(output));
             self.speaker.answer(text, talk);
         });
         let State::Closed(code) = state else {
-            talk.say(output);
-            return false;
+            talk.send(output);
+            return Flow::Continue;
         };
-        if let Some(holding) = &mut self.speaker.holding {
-            holding.end(code.is_some_and(is_clean));
+        if code.is_some_and(is_clean)
+            && let Some(holds) = &mut self.speaker.holds
+        {
+            holds.leave_all();
         }
         talk.close(output);
-        true
+        Flow::End
     }
 
     fn gone(&mut self) {
-        self.speaker.holding = None;
+        self.speaker.holds = None;
     }
 
     fn farewell(&mut self, code: Code, _: Framing) -> Bytes {
@@ -193,28 +206,28 @@ impl Peer for WsClient {
 /// Does what a client asks for.
 struct Speaker {
     gateway: Arc<Gateway>,
-    client: Option<Uuid>,
-    /// What the connection holds, once it held anybody.
-    holding: Option<Box<Holding>>,
+    client: Option<ClientId>,
+    /// The connection's holds, once it has held a user.
+    holds: Option<Box<ConnectionHolds>>,
 }
 
 impl Speaker {
     /// Does what the URL asked for. The hold comes first, so that the snapshot has it.
-    fn grant(&mut self, room: Option<Name>, wish: Wish, talk: &mut Talk<'_>) -> Result<(), Refusal> {
-        self.client = wish.client;
+    fn grant(&mut self, room: Option<Name>, options: StreamOptions, talk: &mut Talk<'_>) -> Result<(), Refusal> {
+        self.client = options.client;
         let Some(room) = room else {
             return Ok(());
         };
         let following = self.gateway.rooms().follow(&room)?;
-        let mut least = 0;
-        if let Some((user, meta)) = wish.holds {
+        let mut at_least = Offset::default();
+        if let Some((user, meta)) = options.holds {
             match self.join(room, user, meta, None, talk) {
-                Ok(cursor) => least = cursor.offset,
-                Err(refusal) if refusal.only_watches() => talk.say(Reference::default().refused(&refusal)),
+                Ok(cursor) => at_least = cursor.offset,
+                Err(refusal) if refusal.only_watches() => talk.send(Reference::default().refused(&refusal)),
                 Err(refusal) => return Err(refusal),
             }
         }
-        talk.begin(Reader::resume(following, wish.since, least));
+        talk.begin(Reader::new(Follower::resume(following, options.since, at_least)));
         Ok(())
     }
 
@@ -222,7 +235,7 @@ impl Speaker {
     fn answer(&mut self, text: &str, talk: &mut Talk<'_>) {
         let (reference, message) = message::read(text);
         if let Err(refusal) = message.and_then(|message| self.act(message, &reference, talk)) {
-            talk.say(reference.refused(&refusal));
+            talk.send(reference.refused(&refusal));
         }
     }
 
@@ -230,29 +243,33 @@ impl Speaker {
         match message {
             Message::Join { room, user, meta, client } => {
                 let cursor = self.join(room, user, meta, client, talk)?;
-                talk.say(reference.ok(Some(cursor)));
+                talk.send(reference.ok(Some(cursor)));
             }
             Message::Update { room, user, meta } => {
-                let holding = self.holding.as_ref().ok_or_else(|| not_joined(&room, &user))?;
-                talk.say(reference.ok(Some(holding.update(&room, user, meta)?.cursor)));
+                let holds = self.holds.as_ref().ok_or_else(|| not_joined(&room, &user))?;
+                talk.send(reference.ok(Some(holds.update(&room, user, meta)?.cursor)));
             }
             Message::Leave { room, user } => {
-                let holding = self.holding.as_mut().ok_or_else(|| not_joined(&room, &user))?;
-                let cursor = holding.leave(&room, user)?.cursor;
+                let holds = self.holds.as_mut().ok_or_else(|| not_joined(&room, &user))?;
+                let cursor = holds.leave(&room, user)?.cursor;
                 let ok = reference.ok(Some(cursor));
                 match self.gateway.rooms().key(&room) {
                     // The member's `del` comes first, if the room is watched here.
-                    Some(room) => talk.say_behind(room, cursor.offset, ok),
-                    None => talk.say(ok),
+                    Some(room) => talk.send_after(room, cursor.offset, ok),
+                    None => talk.send(ok),
                 }
             }
             Message::Subscribe { room, since } => self.subscribe(&room, since, reference, talk)?,
             Message::Unsubscribe { room } => {
-                let stopped = self.gateway.rooms().key(&room).and_then(|key| talk.stop(key));
-                let cursor = stopped.ok_or_else(|| {
-                    Refusal::new(Code::NotSubscribed, format!("this connection does not watch {room}")).of("room")
-                })?;
-                talk.say(reference.ok(cursor));
+                let key = self.gateway.rooms().key(&room);
+                match key.map_or(Unsubscribed::NotSubscribed, |key| talk.stop(key)) {
+                    Unsubscribed::At(Place::At(cursor)) => talk.send(reference.ok(Some(cursor))),
+                    Unsubscribed::At(Place::Nowhere) => talk.send(reference.ok(None)),
+                    Unsubscribed::NotSubscribed => {
+                        let message = format!("this connection does not watch {room}");
+                        return Err(Refusal::new(Code::NotSubscribed, message).of("room"));
+                    }
+                }
             }
         }
         Ok(())
@@ -268,12 +285,12 @@ impl Speaker {
         let following = self.gateway.rooms().follow(room)?;
         let most = self.gateway.config().max_per_connection;
         // Asked for again, the room is read anew.
-        if talk.stop(following.room().key()).is_none() && talk.rooms() >= most {
+        if talk.stop(following.room().key()) == Unsubscribed::NotSubscribed && talk.rooms() >= most {
             let message = format!("this connection watches {most} rooms, and no more than that may be");
             return Err(Refusal::new(Code::TooManySubscribed, message));
         }
-        talk.say(reference.ok(Some(following.room().look(|presence| presence.head()))));
-        talk.begin(Reader::resume(following, since, 0));
+        talk.send(reference.ok(Some(following.room().read(|presence| presence.head()))));
+        talk.begin(Reader::new(Follower::resume(following, since, Offset::default())));
         Ok(())
     }
 
@@ -282,15 +299,15 @@ impl Speaker {
         room: Name,
         user: Name,
         meta: Option<Meta>,
-        client: Option<Uuid>,
+        client: Option<ClientId>,
         talk: &Talk<'_>,
     ) -> Result<Cursor, Refusal> {
-        let holding = self.holding.get_or_insert_with(|| {
-            let holding = self.gateway.holding(talk.connection().id(), Transport::WebSocket);
-            holding.arrived(talk.connection());
-            Box::new(holding)
+        let holds = self.holds.get_or_insert_with(|| {
+            let holds = self.gateway.holds(talk.connection().id(), Transport::WebSocket);
+            holds.notify(talk.connection());
+            Box::new(holds)
         });
-        Ok(holding.join(room, user, meta, client.or(self.client))?.cursor)
+        Ok(holds.join(room, user, meta, client.or(self.client))?.cursor)
     }
 }
 

@@ -1,0 +1,150 @@
+//! Conversations: the read side of one stream's socket, and the answers to its client.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tracing::debug;
+
+use crate::delivery::connection::{Connection, Ending};
+use crate::delivery::outbox::Unsubscribed;
+use crate::delivery::reader::Reader;
+use crate::model::cursor::Offset;
+use crate::model::refusal::Code;
+use crate::rooms::key::RoomKey;
+use crate::rooms::room::Room;
+use crate::wire::framing::Framing;
+
+/// The client's end of a stream: what its bytes mean, and how a stream with it ends.
+pub trait Peer: Send {
+    /// Called before anything is read.
+    fn begin(&mut self, talk: &mut Talk<'_>) -> Flow;
+    /// Takes bytes from the client and answers them.
+    fn receive(&mut self, input: &[u8], talk: &mut Talk<'_>) -> Flow;
+    /// The connection is lost, or about to be closed by the gateway.
+    fn gone(&mut self);
+    /// The last message when the gateway ends the stream.
+    fn farewell(&mut self, code: Code, framing: Framing) -> Bytes;
+}
+
+/// Whether a conversation goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// The client may send more.
+    Continue,
+    /// The last message is queued.
+    End,
+}
+
+/// The rooms that a hub brings a connection news of. Dropped, it ends all of them.
+pub trait Subscriptions: Send {
+    /// Adds a room: its events, or only its number of members.
+    fn add(&mut self, room: &Arc<Room>, counts: bool);
+    /// Removes a room.
+    fn remove(&mut self, room: RoomKey);
+}
+
+/// What a peer can do in answer to bytes. All of it is written together, in order.
+pub struct Talk<'a> {
+    connection: &'a Arc<Connection>,
+    subscriptions: &'a mut dyn Subscriptions,
+}
+
+impl Talk<'_> {
+    /// The connection.
+    pub fn connection(&self) -> &Arc<Connection> {
+        self.connection
+    }
+
+    /// Sends a message.
+    pub fn send(&mut self, bytes: impl Into<Bytes>) {
+        let bytes = bytes.into();
+        if !bytes.is_empty() {
+            self.connection.queue(|outbox| outbox.send(bytes));
+        }
+    }
+
+    /// Sends a message that must not come before the event at `offset`, if the room is read here.
+    pub fn send_after(&mut self, room: RoomKey, offset: Offset, bytes: Bytes) {
+        self.connection.queue(|outbox| outbox.send_after(room, offset, bytes));
+    }
+
+    /// Sends the last message.
+    pub fn close(&mut self, bytes: impl Into<Bytes>) {
+        self.connection.queue(|outbox| outbox.close(bytes.into()));
+    }
+
+    /// Reads a room from here on.
+    pub fn begin(&mut self, reader: Reader) {
+        // The subscription comes first: the reader itself then finds any event that falls between.
+        self.subscriptions.add(reader.room(), reader.counts());
+        self.connection.queue(|outbox| outbox.begin(reader));
+    }
+
+    /// Stops reading a room.
+    pub fn stop(&mut self, room: RoomKey) -> Unsubscribed {
+        self.subscriptions.remove(room);
+        self.connection.queue(|outbox| outbox.stop(room))
+    }
+
+    /// The number of rooms that are read here.
+    pub fn rooms(&self) -> usize {
+        self.connection.queue(|outbox| outbox.rooms())
+    }
+}
+
+/// Talks with the client until the connection is lost or the stream ends.
+///
+/// `subscriptions` end with the conversation, also by a panic. They are an argument so that the task holds `peer` once: a
+/// task has space twice for a value that it moves from one future into another.
+pub async fn converse(connection: Arc<Connection>, mut peer: impl Peer, mut subscriptions: impl Subscriptions) {
+    let ending = listen(&connection, &mut peer, &mut subscriptions).await;
+    peer.gone();
+    debug!(connection = %connection.id(), ?ending, "stream ended");
+    if let Some(Ending::Ours(code)) = ending {
+        let farewell = peer.farewell(code, connection.framing());
+        connection.queue(|outbox| outbox.close(farewell));
+    }
+    if !matches!(ending, Some(Ending::Lost(_))) {
+        connection.drain().await;
+    }
+    drop(subscriptions);
+}
+
+/// Returns the ending; `None` when the peer has queued the last message.
+async fn listen(
+    connection: &Arc<Connection>,
+    peer: &mut impl Peer,
+    subscriptions: &mut impl Subscriptions,
+) -> Option<Ending> {
+    let mut flow = peer.begin(&mut Talk { connection, subscriptions });
+    loop {
+        connection.catch_up();
+        if flow == Flow::End {
+            return None;
+        }
+        tokio::select! {
+            biased;
+            ending = connection.ending() => return ending,
+            readable = connection.readable() => match readable.and_then(|()| receive(connection, peer, subscriptions)) {
+                Ok(Some(next)) => flow = next,
+                Ok(None) => return Some(Ending::Lost("client closed")),
+                Err(_) => return Some(Ending::Lost("connection broken")),
+            },
+        }
+    }
+}
+
+/// Reads once; `None` at the client's end. Not async: the buffer would live in the task for as long as the connection.
+fn receive(
+    connection: &Arc<Connection>,
+    peer: &mut impl Peer,
+    subscriptions: &mut impl Subscriptions,
+) -> io::Result<Option<Flow>> {
+    let mut buffer = [0; 4_096];
+    Ok(match connection.try_read(&mut buffer)? {
+        None => Some(Flow::Continue),
+        Some(0) => None,
+        Some(n) => Some(peer.receive(&buffer[..n], &mut Talk { connection, subscriptions })),
+    })
+}

@@ -1,0 +1,286 @@
+//! Steps: what follows a cursor in a room, apart from bytes.
+//!
+//! A [`Follower`] needs no socket: anything that wants to know what happens in a room can ask for its steps.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::model::changes::Changes;
+use crate::model::cursor::{Cursor, Offset};
+use crate::model::event::Event;
+use crate::model::presence::Presence;
+use crate::rooms::edition::Edition;
+use crate::rooms::room::{Following, Room};
+use crate::wire::dialect::Gap;
+
+/// The most events of one step, so that a step stays short.
+const MAX_EVENTS: usize = 256;
+
+/// The least time between two counts: two a second are as many as a person can read.
+pub const COUNT_EVERY: Duration = Duration::from_millis(500);
+
+/// One step from a cursor towards the present. The follower stands behind it then.
+#[derive(Debug)]
+pub enum Step {
+    /// The next events, at least one.
+    Events(Vec<Arc<Event>>),
+    /// The follower goes on after the cursor that it brought, with these events, if any.
+    Resumed(Cursor, Vec<Arc<Event>>),
+    /// The netted changes that lead to the present set.
+    Changes(Changes),
+    /// The whole set.
+    Snapshot(Arc<Edition>),
+    /// The number of members, which has changed.
+    Count(usize),
+}
+
+/// Whether a follower that counts may be told a number now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CountTurn {
+    /// The follower does not count.
+    NotCounting,
+    /// The last number is too recent.
+    TooEarly,
+    /// The next step tells a number, if it has changed.
+    Due,
+}
+
+/// A cursor that follows a room. Each step comes from the room itself: a follower that is not asked for steps costs
+/// nothing, however much happens meanwhile.
+#[derive(Debug)]
+pub struct Follower {
+    following: Following,
+    place: Place,
+}
+
+#[derive(Debug)]
+enum Place {
+    /// Behind all events up to this one.
+    At(Offset),
+    /// Few followers are elsewhere. The box keeps all others small.
+    Start(Box<Start>),
+    Count(Box<Count>),
+}
+
+/// The place of a follower that has made no step.
+#[derive(Clone, Copy, Debug)]
+struct Start {
+    /// The cursor that the follower brought.
+    since: Option<Cursor>,
+    /// An event that the first snapshot must include.
+    at_least: Offset,
+}
+
+#[derive(Debug, Default)]
+struct Count {
+    told: Option<usize>,
+    /// The time of the last count; `None` when the next is due.
+    at: Option<Instant>,
+}
+
+/// A step as decided under the room's lock. A snapshot is taken afterwards.
+enum Decision {
+    Nothing,
+    Step(Step),
+    Snapshot,
+}
+
+impl Follower {
+    /// Starts after `since`, or from a snapshot when the history does not reach back to it. Nothing in between is lost or
+    /// repeated. A snapshot includes the event at `at_least` and all before.
+    pub fn resume(following: Following, since: Option<Cursor>, at_least: Offset) -> Self {
+        Follower { following, place: Place::Start(Box::new(Start { since, at_least })) }
+    }
+
+    /// Starts with the next event.
+    pub fn from_now_on(following: Following) -> Self {
+        let head = following.room().read(|presence| presence.head().offset);
+        Follower { following, place: Place::At(head) }
+    }
+
+    /// Follows the number of members only.
+    pub fn counting(following: Following) -> Self {
+        Follower { following, place: Place::Count(Box::default()) }
+    }
+
+    /// The room.
+    pub fn room(&self) -> &Arc<Room> {
+        self.following.room()
+    }
+
+    /// Whether only the number of members is followed.
+    pub fn counts(&self) -> bool {
+        matches!(self.place, Place::Count(_))
+    }
+
+    /// Moves from `from` to `to`; false when the follower is not at `from`.
+    pub fn advance(&mut self, from: Offset, to: Offset) -> bool {
+        let is_here = matches!(self.place, Place::At(at) if at == from);
+        if is_here {
+            self.place = Place::At(to);
+        }
+        is_here
+    }
+
+    /// Whether the follower is behind the event at `offset`. A follower that counts reads no events.
+    pub fn reached(&self, offset: Offset) -> bool {
+        match &self.place {
+            Place::At(at) => *at >= offset,
+            Place::Start(_) => false,
+            Place::Count(_) => true,
+        }
+    }
+
+    /// The cursor to resume from, if there is one.
+    pub fn cursor(&self) -> Option<Cursor> {
+        match &self.place {
+            Place::At(offset) => Some(Cursor { offset: *offset, ..self.room().read(Presence::head) }),
+            Place::Start(start) => start.since,
+            Place::Count(_) => None,
+        }
+    }
+
+    /// Makes the next step tell a number, unless the last is too recent.
+    pub fn count(&mut self) -> CountTurn {
+        let Place::Count(count) = &mut self.place else {
+            return CountTurn::NotCounting;
+        };
+        if count.at.is_some_and(|at| at.elapsed() < COUNT_EVERY) {
+            return CountTurn::TooEarly;
+        }
+        count.at = None;
+        CountTurn::Due
+    }
+
+    /// The next step; `None` when nothing has happened. `bridges` says whether changes bridge a gap, and not a snapshot.
+    pub fn next(&mut self, bridges: impl Fn(Gap) -> bool) -> Option<Step> {
+        let room = self.following.room();
+        let (decision, at_least) = match &mut self.place {
+            Place::At(offset) => (room.read(|presence| after(presence, *offset, bridges)), Offset::default()),
+            Place::Start(start) => (room.read(|presence| first(presence, start.since, bridges)), start.at_least),
+            Place::Count(count) => return count.next(room),
+        };
+        let step = match decision {
+            Decision::Nothing => return None,
+            Decision::Step(step) => step,
+            Decision::Snapshot => Step::Snapshot(room.edition(at_least)),
+        };
+        self.place = match &step {
+            Step::Events(events) => Place::At(end(events).unwrap_or_default()),
+            Step::Resumed(cursor, events) => Place::At(end(events).unwrap_or(cursor.offset)),
+            Step::Changes(changes) => Place::At(changes.cursor().offset),
+            Step::Snapshot(edition) => Place::At(edition.snapshot().cursor.offset),
+            Step::Count(_) => return Some(step),
+        };
+        Some(step)
+    }
+}
+
+impl Count {
+    fn next(&mut self, room: &Room) -> Option<Step> {
+        if self.at.is_some() {
+            return None;
+        }
+        self.at = Some(Instant::now());
+        let count = room.read(|presence| presence.roster().len());
+        let told = self.told.replace(count);
+        (told != Some(count)).then_some(Step::Count(count))
+    }
+}
+
+fn end(events: &[Arc<Event>]) -> Option<Offset> {
+    events.last().map(|event| event.cursor.offset)
+}
+
+/// The step of a follower that is behind all events up to `offset`.
+fn after(presence: &Presence, offset: Offset, bridges: impl Fn(Gap) -> bool) -> Decision {
+    match events(presence, offset) {
+        Some(events) if events.is_empty() => Decision::Nothing,
+        Some(events) => Decision::Step(Step::Events(events)),
+        None => bridged(presence, offset, false, bridges),
+    }
+}
+
+/// The first step of a follower that brought `since`.
+fn first(presence: &Presence, since: Option<Cursor>, bridges: impl Fn(Gap) -> bool) -> Decision {
+    // A cursor of another room, or of another life of this room, is no place here.
+    let Some(since) = since.filter(|cursor| cursor.epoch == presence.head().epoch) else {
+        return Decision::Snapshot;
+    };
+    match events(presence, since.offset) {
+        Some(events) => Decision::Step(Step::Resumed(since, events)),
+        None => bridged(presence, since.offset, true, bridges),
+    }
+}
+
+fn events(presence: &Presence, offset: Offset) -> Option<Vec<Arc<Event>>> {
+    Some(presence.after(offset)?.take(MAX_EVENTS).cloned().collect())
+}
+
+fn bridged(presence: &Presence, offset: Offset, at_start: bool, bridges: impl Fn(Gap) -> bool) -> Decision {
+    let gap = |changes: &Changes| Gap { at_start, changes: changes.len(), members: presence.roster().len() };
+    let changes = presence.changes(offset).filter(|changes| bridges(gap(changes)));
+    changes.map_or(Decision::Snapshot, |changes| Decision::Step(Step::Changes(changes)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::model::command::Command;
+    use crate::model::event::Change;
+    use crate::model::name::Name;
+    use crate::model::presence::Bounds;
+    use crate::model::roster::{Mark, Roster};
+    use crate::rooms::Rooms;
+
+    fn names(roster: &Roster) -> BTreeSet<Name> {
+        roster.iter_from(Mark::default()).map(|member| member.user.clone()).collect()
+    }
+
+    /// Does to `set` what `step` says.
+    fn fold(set: &mut BTreeSet<Name>, step: Step) {
+        match step {
+            Step::Events(events) | Step::Resumed(_, events) => {
+                for event in events {
+                    match &event.change {
+                        Change::Add(member) => assert!(set.insert(member.user.clone())),
+                        Change::Del(user, _) => assert!(set.remove(user)),
+                        Change::Update(..) => {}
+                    }
+                }
+            }
+            Step::Changes(changes) => {
+                changes.gone().iter().for_each(|(user, _)| assert!(set.remove(user)));
+                set.extend(changes.set().iter().map(|put| put.member.user.clone()));
+            }
+            Step::Snapshot(edition) => *set = names(&edition.snapshot().roster),
+            Step::Count(_) => panic!("this follower does not count"),
+        }
+    }
+
+    /// Seeded: a follower without a socket has the room's set whenever it has made all steps, however seldom it asks.
+    #[test]
+    fn a_follower_without_a_socket_mirrors_a_room() {
+        for seed in 0..50 {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let rooms = Rooms::within(1, Bounds { history: 10, members: 0, grace: Duration::ZERO });
+            let room = Name::lobby();
+            let mut follower = Follower::resume(rooms.follow(&room).unwrap(), None, Offset::default());
+            let mut set = BTreeSet::new();
+            for _ in 0..50 {
+                let most = [5, 20, 300][rng.usize(..3)];
+                for _ in 0..rng.usize(..most) {
+                    let user: Name = rng.u8(..40).to_string().parse().unwrap();
+                    let command = if rng.bool() { Command::sign_in(user, None) } else { Command::sign_out(user) };
+                    rooms.change(&room, &[command]).unwrap();
+                }
+                while let Some(step) = follower.next(Gap::is_shorter) {
+                    fold(&mut set, step);
+                }
+                assert_eq!(set, rooms.read(&room, |presence| names(presence.roster())), "seed {seed}");
+            }
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! Outcomes: what some commands did to a room.
+
+use std::sync::Arc;
+
+use crate::model::cursor::Cursor;
+use crate::model::event::Event;
+use crate::model::id::ConnectionId;
+
+/// What some commands did to a room.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Users who became members.
+    pub added: usize,
+    /// Users who are no longer members.
+    pub removed: usize,
+    /// Events made.
+    pub events: usize,
+    /// The room's place after the commands.
+    pub cursor: Cursor,
+    /// Open connections whose holds were ended by others.
+    pub ended: Vec<EndedHold>,
+}
+
+/// An open connection's hold that was ended by others.
+#[derive(Clone, Debug)]
+pub struct EndedHold {
+    /// The connection that made the hold.
+    pub connection: ConnectionId,
+    /// The cause.
+    pub cause: EndCause,
+    /// The member's `del`, if the hold was the last.
+    pub event: Option<Arc<Event>>,
+}
+
+/// How others ended a connection's hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndCause {
+    /// A newer connection of the same client took the hold's place.
+    Replaced,
+    /// The user was signed out, or the client left over HTTP.
+    Left,
+    /// The user was sent away.
+    Kicked,
+}

@@ -1,0 +1,64 @@
+//! Upkeep: which rooms need attention later, so that nothing has to look through all of them.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+
+use crate::model::moment::Tick;
+use crate::rooms::key::RoomKey;
+
+/// The rooms that need attention later. Its locks are taken under a room's lock, and never the other way round.
+#[derive(Debug)]
+pub struct Upkeep<R> {
+    /// The rooms that store an edition: since the last tick, and since the tick before.
+    editions: Mutex<[Vec<Weak<R>>; 2]>,
+    /// The rooms in which a hold ends by itself, by the earliest deadline.
+    deadlines: Mutex<BTreeMap<(Tick, RoomKey), Weak<R>>>,
+}
+
+impl<R> Default for Upkeep<R> {
+    fn default() -> Self {
+        Upkeep { editions: Mutex::default(), deadlines: Mutex::default() }
+    }
+}
+
+impl<R> Upkeep<R> {
+    /// Notes that `room` stores an edition.
+    pub fn stores_edition(&self, room: &Arc<R>) {
+        self.editions.lock()[0].push(Arc::downgrade(room));
+    }
+
+    /// The rooms whose edition was stored before the last tick. Called once each tick.
+    pub fn old_editions(&self) -> Vec<Arc<R>> {
+        let mut rooms = self.editions.lock();
+        let old = std::mem::take(&mut rooms[1]);
+        rooms[1] = std::mem::take(&mut rooms[0]);
+        drop(rooms);
+        old.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// The room with the earliest deadline, if that has passed.
+    pub fn due(&self, now: Tick) -> Option<Arc<R>> {
+        let mut deadlines = self.deadlines.lock();
+        loop {
+            let first = deadlines.first_entry().filter(|first| first.key().0 <= now)?;
+            match first.get().upgrade() {
+                Some(room) => return Some(room),
+                None => drop(first.remove()),
+            }
+        }
+    }
+
+    /// Moves the deadline of `room` from `old` to `new`; `None` is no deadline.
+    pub fn move_deadline(&self, room: &Arc<R>, old: Option<Tick>, new: Option<Tick>) {
+        let key = RoomKey::of(&**room);
+        let mut deadlines = self.deadlines.lock();
+        if let Some(old) = old {
+            deadlines.remove(&(old, key));
+        }
+        if let Some(new) = new {
+            deadlines.insert((new, key), Arc::downgrade(room));
+        }
+    }
+}

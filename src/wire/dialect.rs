@@ -1,0 +1,218 @@
+//! Dialects: how an event, a snapshot or changes become messages for one kind of reader.
+//!
+//! A new dialect is a new variant here and the functions for it; readers, hubs and events need no change.
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use crate::model::changes::Changes;
+use crate::model::cursor::Cursor;
+use crate::model::event::{Change, Event};
+use crate::model::name::Name;
+use crate::model::snapshot::Snapshot;
+use crate::wire::framing::{FRAMINGS, Frames, Framing};
+use crate::wire::object;
+use crate::wire::part::{self, ChangesMark, SnapshotMark};
+
+/// The messages that a kind of reader understands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// The objects of PROTOCOL.
+    Native,
+    /// The exercise: `add` and `del` with two keys. All else comes under an SSE event type of its own, out of sight of
+    /// an `onmessage` handler. Changes come as the `add` and `del` events that lead to the same set.
+    Exercise,
+}
+
+/// A dialect in a framing. All readers of one format share their bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Format {
+    /// The messages.
+    pub dialect: Dialect,
+    /// The bytes around them.
+    pub framing: Framing,
+}
+
+/// The number of formats.
+pub const FORMATS: usize = 2 * FRAMINGS;
+
+/// A gap between a reader and the history, which changes could bridge.
+#[derive(Clone, Copy, Debug)]
+pub struct Gap {
+    /// Whether the reader has read nothing yet in this stream.
+    pub at_start: bool,
+    /// The number of users in the changes.
+    pub changes: usize,
+    /// The number of members in a snapshot.
+    pub members: usize,
+}
+
+impl Gap {
+    /// Whether changes say it with no more users than a snapshot.
+    pub fn is_shorter(self) -> bool {
+        self.changes <= self.members
+    }
+}
+
+impl Dialect {
+    /// Whether changes bridge `gap`, and not a snapshot.
+    pub fn bridges(self, gap: Gap) -> bool {
+        match self {
+            Dialect::Native => gap.is_shorter(),
+            // A fresh stream cannot be told that its first events are netted. Later on, events are better than a
+            // snapshot that an `onmessage` handler does not see.
+            Dialect::Exercise => !gap.at_start,
+        }
+    }
+
+    /// `is_end` is false for an event that only together with later ones leads to a place: no reader may resume there.
+    fn push_event(self, frames: &mut Frames, event: &Event, is_end: bool) {
+        let id = is_end.then_some(event.cursor);
+        match self {
+            Dialect::Native => frames.push(object::event(event), id, None),
+            Dialect::Exercise => {
+                if let Some(json) = exercise_json(&event.change) {
+                    frames.push(&json, id, None);
+                }
+            }
+        }
+    }
+
+    fn push_object(self, frames: &mut Frames, json: &str, id: Option<Cursor>, event: &str) {
+        frames.push(json, id, (self == Dialect::Exercise).then_some(event));
+    }
+}
+
+impl Format {
+    /// WebSocket messages as PROTOCOL has them.
+    pub const WEBSOCKET: Format = Format { dialect: Dialect::Native, framing: Framing::WebSocket };
+
+    /// A number below [`FORMATS`] for each format.
+    pub fn index(self) -> usize {
+        self.dialect as usize * FRAMINGS + self.framing.index()
+    }
+
+    /// Events, in order. May be empty: the exercise knows no `update`.
+    pub fn events<'a>(self, events: impl Iterator<Item = &'a Event>) -> Bytes {
+        let mut frames = Frames::new(self.framing);
+        events.for_each(|event| self.dialect.push_event(&mut frames, event, true));
+        frames.finish()
+    }
+
+    /// The message that the stream goes on after `cursor`, and the events from there.
+    pub fn resumed<'a>(self, room: &Name, cursor: Cursor, events: impl Iterator<Item = &'a Event>) -> Bytes {
+        let mut frames = Frames::new(self.framing);
+        match self.dialect {
+            Dialect::Native => frames.push(&object::resumed(room, cursor), Some(cursor), None),
+            // The exercise simply goes on.
+            Dialect::Exercise => {}
+        }
+        events.for_each(|event| self.dialect.push_event(&mut frames, event, true));
+        frames.finish()
+    }
+
+    /// One part of a snapshot, and where the next begins. Only the last part has a cursor to resume from: a stream that
+    /// is cut between parts starts over.
+    pub fn snapshot_part(self, snapshot: &Snapshot, from: SnapshotMark) -> (Bytes, Option<SnapshotMark>) {
+        let part = part::snapshot(snapshot, from);
+        let id = part.next.is_none().then_some(snapshot.cursor);
+        (self.object(&part.json, id, "snapshot"), part.next)
+    }
+
+    /// One part of changes, and where the next begins. Only the last part has a cursor to resume from.
+    pub fn changes_part(self, changes: &Changes, from: ChangesMark) -> (Bytes, Option<ChangesMark>) {
+        if self.dialect == Dialect::Exercise {
+            return (self.changes_as_events(changes), None);
+        }
+        let part = part::changes(changes, from);
+        let id = part.next.is_none().then_some(changes.cursor());
+        (self.object(&part.json, id, "changes"), part.next)
+    }
+
+    /// The events that lead to the same set as `changes`. Only the last has a cursor to resume from.
+    fn changes_as_events(self, changes: &Changes) -> Bytes {
+        let gone = changes.gone().iter().map(|(user, reason)| Change::Del(user.clone(), *reason));
+        let new = changes.set().iter().filter(|set| set.new).map(|set| Change::Add(set.member.clone()));
+        let event = |change| Event::new(changes.room().clone(), changes.cursor(), change);
+        let mut frames = Frames::new(self.framing);
+        let mut events = gone.chain(new).map(event).peekable();
+        while let Some(event) = events.next() {
+            self.dialect.push_event(&mut frames, &event, events.peek().is_none());
+        }
+        frames.finish()
+    }
+
+    /// The number of members.
+    pub fn count(self, room: &Name, count: usize) -> Bytes {
+        self.object(&object::count(room, count), None, "count")
+    }
+
+    /// An answer to a message: its JSON, framed.
+    pub fn answer(self, json: &str) -> Bytes {
+        self.object(json, None, "answer")
+    }
+
+    fn object(self, json: &str, id: Option<Cursor>, event: &str) -> Bytes {
+        let mut frames = Frames::new(self.framing);
+        self.dialect.push_object(&mut frames, json, id, event);
+        frames.finish()
+    }
+}
+
+#[derive(Serialize)]
+struct ExerciseObject<'a> {
+    action: &'a str,
+    user: &'a Name,
+}
+
+fn exercise_json(change: &Change) -> Option<String> {
+    let (action, user) = match change {
+        Change::Add(member) => ("add", &member.user),
+        Change::Del(user, _) => ("del", user),
+        Change::Update(..) => return None,
+    };
+    Some(object::to_json(&ExerciseObject { action, user }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::cursor::{Epoch, Offset};
+    use crate::model::event::DelReason;
+    use crate::model::meta::Meta;
+
+    const CURSOR: Cursor = Cursor { epoch: Epoch(10), offset: Offset(2) };
+    const SSE: Framing = Framing::Sse { chunked: false };
+
+    fn events() -> [Event; 2] {
+        let ann: Name = "ann".parse().unwrap();
+        let of = |change| Event::new(Name::lobby(), CURSOR, change);
+        [of(Change::Update(ann.clone(), Meta::default())), of(Change::Del(ann, DelReason::SignedOut))]
+    }
+
+    #[test]
+    fn native_events_are_the_objects_of_the_protocol() {
+        let events = events();
+        let [update, del] = events.each_ref().map(object::event);
+        let native = Format { dialect: Dialect::Native, framing: SSE };
+        assert_eq!(native.events(events.iter()), format!("id: a.2\ndata: {update}\n\nid: a.2\ndata: {del}\n\n"));
+    }
+
+    #[test]
+    fn the_exercise_knows_add_and_del_and_no_update() {
+        let (exercise, events) = (Format { dialect: Dialect::Exercise, framing: SSE }, events());
+        assert_eq!(exercise.events(events.iter()), "id: a.2\ndata: {\"action\":\"del\",\"user\":\"ann\"}\n\n");
+        let chunked = Format { framing: Framing::Sse { chunked: true }, ..exercise };
+        assert!(chunked.events(events[..1].iter()).is_empty(), "an update is no chunk");
+    }
+
+    #[test]
+    fn each_format_has_an_index_of_its_own() {
+        let framings = [Framing::Sse { chunked: true }, SSE, Framing::WebSocket];
+        let formats = [Dialect::Native, Dialect::Exercise]
+            .into_iter()
+            .flat_map(|dialect| framings.map(|framing| Format { dialect, framing }));
+        let indices: std::collections::BTreeSet<_> = formats.map(Format::index).collect();
+        assert!(indices.into_iter().eq(0..FORMATS));
+    }
+}

@@ -1,0 +1,137 @@
+//! The JSON objects of PROTOCOL.
+
+use std::fmt;
+use std::time::{Duration, UNIX_EPOCH};
+
+use serde::{Serialize, Serializer};
+
+use crate::model::cursor::Cursor;
+use crate::model::event::{Change, DelReason, Event};
+use crate::model::meta::Meta;
+use crate::model::moment::Timestamp;
+use crate::model::name::Name;
+use crate::model::roster::Member;
+
+/// The JSON of an event, encoded once for all readers.
+pub fn event(event: &Event) -> &str {
+    event.encoded(|event| to_json(&EventObject::of(event)))
+}
+
+/// The JSON that tells a reader that its stream goes on after `cursor`.
+pub fn resumed(room: &Name, cursor: Cursor) -> String {
+    to_json(&Resumed { action: "resumed", room, cursor })
+}
+
+/// The JSON that tells how many members `room` has.
+pub fn count(room: &Name, count: usize) -> String {
+    to_json(&Count { action: "count", room, count })
+}
+
+/// The JSON of one of our own values.
+pub fn to_json(value: &impl Serialize) -> String {
+    // Our values have string keys and no failing parts, so encoding cannot fail. An empty text would at worst be an
+    // ignored frame; a panic would end a room.
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+/// A point in time as RFC 3339 writes it, in UTC and whole seconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Time(pub Timestamp);
+
+/// A member as snapshots and answers show it.
+#[derive(Debug, Serialize)]
+pub struct MemberObject<'a> {
+    user: &'a Name,
+    meta: &'a Meta,
+    joined: Time,
+}
+
+#[derive(Serialize)]
+struct EventObject<'a> {
+    action: &'a str,
+    room: &'a Name,
+    cursor: Cursor,
+    user: &'a Name,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    meta: Option<&'a Meta>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    joined: Option<Time>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<DelReason>,
+}
+
+#[derive(Serialize)]
+struct Resumed<'a> {
+    action: &'a str,
+    room: &'a Name,
+    cursor: Cursor,
+}
+
+#[derive(Serialize)]
+struct Count<'a> {
+    action: &'a str,
+    room: &'a Name,
+    count: usize,
+}
+
+impl<'a> EventObject<'a> {
+    fn of(Event { room, cursor, change, .. }: &'a Event) -> Self {
+        let bare =
+            |action, user| EventObject { action, room, cursor: *cursor, user, meta: None, joined: None, reason: None };
+        match change {
+            Change::Add(member) => {
+                let (meta, joined) = (Some(&member.meta), Some(Time(member.joined)));
+                EventObject { meta, joined, ..bare("add", &member.user) }
+            }
+            Change::Update(user, meta) => EventObject { meta: Some(meta), ..bare("update", user) },
+            Change::Del(user, reason) => EventObject { reason: Some(*reason), ..bare("del", user) },
+        }
+    }
+}
+
+impl<'a> From<&'a Member> for MemberObject<'a> {
+    fn from(member: &'a Member) -> Self {
+        MemberObject { user: &member.user, meta: &member.meta, joined: Time(member.joined) }
+    }
+}
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(self.0.0)).fmt(f)
+    }
+}
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::model::cursor::{Epoch, Offset};
+
+    #[test]
+    fn events_have_the_json_of_the_protocol() {
+        let user: Name = "y\"<b>".parse().unwrap();
+        let cursor = Cursor { epoch: Epoch(26_187), offset: Offset(18) };
+        let json = |change| event(&Event::new(Name::lobby(), cursor, change)).to_owned();
+        let member = Member { user: user.clone(), meta: Meta::default(), joined: Timestamp(1_795_326_781) };
+        assert_eq!(
+            json(Change::Add(Arc::new(member))),
+            r#"{"action":"add","room":"lobby","cursor":"k7f.18","user":"y\"<b>","meta":{},"joined":"2026-11-22T05:53:01Z"}"#
+        );
+        let meta = Meta::from_value(serde_json::from_str(r#"{"status": "away"}"#).unwrap()).unwrap();
+        assert_eq!(
+            json(Change::Update(user.clone(), meta)),
+            r#"{"action":"update","room":"lobby","cursor":"k7f.18","user":"y\"<b>","meta":{"status":"away"}}"#
+        );
+        assert_eq!(
+            json(Change::Del(user, DelReason::SignedOut)),
+            r#"{"action":"del","room":"lobby","cursor":"k7f.18","user":"y\"<b>","reason":"signed_out"}"#
+        );
+    }
+}

@@ -1,0 +1,199 @@
+//! Snapshots and changes as JSON, in parts of bounded size.
+
+use serde::Serialize;
+
+use crate::model::changes::{Changes, Set};
+use crate::model::cursor::Cursor;
+use crate::model::event::DelReason;
+use crate::model::name::Name;
+use crate::model::roster::Mark;
+use crate::model::snapshot::Snapshot;
+use crate::wire::object::{MemberObject, to_json};
+
+/// The size in bytes at which a part ends: half of the 64 KiB to which many WebSocket clients bound a message, and small
+/// enough that encoding one part delays nothing else.
+pub const PART_BYTES: usize = 32 * 1024;
+
+/// One part, and where the next begins.
+#[derive(Debug)]
+pub struct Part<Next> {
+    /// The frame's JSON.
+    pub json: String,
+    /// The beginning of the next part; `None` behind the last.
+    pub next: Option<Next>,
+}
+
+/// The beginning of a snapshot's part.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SnapshotMark {
+    part: usize,
+    mark: Mark,
+}
+
+/// The beginning of a part of changes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ChangesMark {
+    part: usize,
+    done: usize,
+}
+
+#[derive(Serialize)]
+struct SnapshotHead<'a> {
+    action: &'a str,
+    room: &'a Name,
+    cursor: Cursor,
+    count: usize,
+    part: usize,
+    last: bool,
+}
+
+#[derive(Serialize)]
+struct ChangesObject<'a> {
+    action: &'a str,
+    room: &'a Name,
+    cursor: Cursor,
+    part: usize,
+    last: bool,
+    set: Vec<MemberObject<'a>>,
+    gone: Vec<Gone<'a>>,
+}
+
+#[derive(Serialize)]
+struct Gone<'a> {
+    user: &'a Name,
+    reason: DelReason,
+}
+
+/// Encodes the part of `snapshot` that begins at `from`.
+pub fn snapshot(Snapshot { room, cursor, roster }: &Snapshot, from: SnapshotMark) -> Part<SnapshotMark> {
+    let mut users = String::new();
+    let mut members = 0;
+    let mut rest = roster.iter_from(from.mark).peekable();
+    while users.len() < PART_BYTES
+        && let Some(member) = rest.next()
+    {
+        let separator = if members == 0 { "" } else { "," };
+        users.push_str(separator);
+        users.push_str(&to_json(&MemberObject::from(&**member)));
+        members += 1;
+    }
+    let last = rest.peek().is_none();
+    let (cursor, count) = (*cursor, roster.len());
+    let head = to_json(&SnapshotHead { action: "snapshot", room, cursor, count, part: from.part, last });
+    let open = head.strip_suffix('}').unwrap_or(&head);
+    let mark = roster.advance(from.mark, members);
+    Part {
+        json: format!(r#"{open},"users":[{users}]}}"#),
+        next: (!last).then_some(SnapshotMark { part: from.part + 1, mark }),
+    }
+}
+
+/// Encodes the part of `changes` that begins at `from`.
+pub fn changes(changes: &Changes, from: ChangesMark) -> Part<ChangesMark> {
+    let (mut gone, mut set) = (Vec::new(), Vec::new());
+    let mut bytes = 0;
+    let mut done = from.done;
+    while bytes < PART_BYTES && done < changes.len() {
+        if let Some((user, reason)) = changes.gone().get(done) {
+            bytes += user.len() + 32;
+            gone.push(Gone { user, reason: *reason });
+        } else if let Some(Set { member, .. }) = changes.set().get(done - changes.gone().len()) {
+            bytes += member.user.len() + member.meta.as_str().len() + 64;
+            set.push(MemberObject::from(&**member));
+        }
+        done += 1;
+    }
+    let last = done == changes.len();
+    let (room, cursor, part) = (changes.room(), changes.cursor(), from.part);
+    let json = to_json(&ChangesObject { action: "changes", room, cursor, part, last, set, gone });
+    Part { json, next: (!last).then_some(ChangesMark { part: part + 1, done }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::model::cursor::{Epoch, Offset};
+    use crate::model::history::{Brief, Kind};
+    use crate::model::hold::{Hold, Holds};
+    use crate::model::meta::Meta;
+    use crate::model::moment::Timestamp;
+    use crate::model::roster::{Member, Roster};
+
+    const CURSOR: Cursor = Cursor { epoch: Epoch(1), offset: Offset(9) };
+
+    fn roster(names: impl Iterator<Item = String>) -> Roster {
+        let mut roster = Roster::default();
+        for name in names {
+            let member = Member { user: name.parse().unwrap(), meta: Meta::default(), joined: Timestamp(0) };
+            roster.put(Arc::new(member), Holds::of(Hold::SignIn(None)));
+        }
+        roster
+    }
+
+    /// All parts, each parsed, from `encode`.
+    fn all<Next: Default>(encode: impl Fn(Next) -> Part<Next>) -> Vec<serde_json::Value> {
+        let (mut parts, mut next) = (Vec::new(), Some(Next::default()));
+        while let Some(from) = next {
+            let part = encode(from);
+            assert!(part.json.len() < 2 * PART_BYTES);
+            let json: serde_json::Value = serde_json::from_str(&part.json).unwrap();
+            assert_eq!((&json["part"], &json["last"]), (&parts.len().into(), &part.next.is_none().into()));
+            parts.push(json);
+            next = part.next;
+        }
+        parts
+    }
+
+    fn names(parts: &[serde_json::Value], list: &str) -> Vec<String> {
+        let users = parts.iter().flat_map(|part| part[list].as_array().unwrap());
+        users.map(|user| user["user"].as_str().unwrap().to_owned()).collect()
+    }
+
+    fn snapshot_parts(members: usize) -> Vec<serde_json::Value> {
+        let roster = roster((0..members).map(|n| format!("{n:05}")));
+        let taken = Snapshot { room: Name::lobby(), cursor: CURSOR, roster };
+        all(|from| snapshot(&taken, from))
+    }
+
+    #[test]
+    fn an_empty_room_is_one_last_part() {
+        let expected = serde_json::json!({"action":"snapshot","room":"lobby","cursor":"1.9","count":0,"part":0,"last":true,"users":[]});
+        assert_eq!(snapshot_parts(0), [expected]);
+    }
+
+    #[test]
+    fn the_parts_of_a_snapshot_together_are_the_set() {
+        let parts = snapshot_parts(3_000);
+        assert!(parts.len() > 3 && parts.iter().all(|part| part["count"] == 3_000));
+        assert_eq!(names(&parts, "users"), (0..3_000).map(|n| format!("{n:05}")).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn changes_have_the_json_of_the_protocol() {
+        let brief = |user: &str, kind| Brief { user: user.parse().unwrap(), kind };
+        let del = Kind::Del(DelReason::SignedOut);
+        let briefs = [brief("left", Kind::Update), brief("left", del), brief("new", Kind::Add)];
+        let netted = Changes::net(Name::lobby(), CURSOR, briefs.into_iter(), &roster(["new".to_owned()].into_iter()));
+        let expected = serde_json::json!({
+            "action": "changes", "room": "lobby", "cursor": "1.9", "part": 0, "last": true,
+            "set": [{"user": "new", "meta": {}, "joined": "1970-01-01T00:00:00Z"}],
+            "gone": [{"user": "left", "reason": "signed_out"}],
+        });
+        assert_eq!(all(|from| changes(&netted, from)), [expected]);
+    }
+
+    #[test]
+    fn large_changes_come_in_parts_and_lose_nobody() {
+        let brief = |user: String, kind| Brief { user: user.parse().unwrap(), kind };
+        let came = (0..1_500).map(|n| brief(format!("in {n}"), Kind::Add));
+        let went = (0..1_500).map(|n| brief(format!("out {n}"), Kind::Del(DelReason::SignedOut)));
+        let now = roster((0..1_500).map(|n| format!("in {n}")));
+        let netted = Changes::net(Name::lobby(), CURSOR, came.chain(went), &now);
+        let parts = all(|from| changes(&netted, from));
+        let (set, gone) = (names(&parts, "set"), names(&parts, "gone"));
+        assert!(parts.len() > 2 && set.is_sorted() && gone.is_sorted());
+        assert_eq!((set.len(), gone.len()), (1_500, 1_500));
+    }
+}
