@@ -25,6 +25,7 @@ pub mod frames;
 pub mod idle;
 pub mod join;
 pub mod options;
+pub mod plan;
 pub mod process;
 pub mod progress;
 pub mod publisher;

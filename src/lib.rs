@@ -1,4 +1,6 @@
-#![doc = include_str!("ARCHITECTURE.md")]
+//! Presently, a realtime presence gateway: who is here right now, live over SSE and WebSocket.
+//!
+//! `src/ARCHITECTURE.md` is the map of the sources, `src/PROTOCOL.md` the wire.
 
 // The layers in the order in which imports may point: each may import those above it, and no other.
 

@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use crate::bench::board::Class;
+use crate::bench::plan::{Plan, Turn};
 use crate::bench::process::Usage;
-use crate::bench::publisher::{Plan, Published, Turn, publish};
+use crate::bench::publisher::{Published, publish};
 use crate::bench::stage::{Head, Stage};
 use crate::bench::trouble::Trouble;
 

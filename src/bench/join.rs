@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use crate::bench::fanout::{deliver, report};
 use crate::bench::options::Transport;
-use crate::bench::publisher::{Published, Turn};
+use crate::bench::plan::Turn;
+use crate::bench::publisher::Published;
 use crate::bench::stage::{Head, Stage};
 use crate::bench::trouble::Trouble;
 

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::bench::board::{Class, Times};
-use crate::bench::publisher::{Published, Turn, publish};
+use crate::bench::plan::Turn;
+use crate::bench::publisher::{Published, publish};
 use crate::bench::stage::{Stage, grown};
 use crate::bench::trouble::Trouble;
 

@@ -1,0 +1,92 @@
+use std::mem::offset_of;
+
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpListener, TcpStream};
+
+use super::*;
+use uuid::Uuid;
+
+use crate::delivery::reader::Reader;
+use crate::delivery::step::Follower;
+use crate::model::command::Command;
+use crate::model::cursor::Offset;
+use crate::model::hold::Transport;
+use crate::model::name::Name;
+use crate::model::presence::Bounds;
+use crate::rooms::Rooms;
+use crate::runtime::admission::Admissions;
+use crate::runtime::meter::Meter;
+
+#[test]
+#[cfg(target_pointer_width = "64")]
+fn what_a_delivery_needs_is_in_two_cache_lines() {
+    assert!(offset_of!(Connection, ping_sent) <= 2 * 64);
+}
+
+/// A connection whose response head is `HEAD`, and its client.
+async fn connected() -> (Arc<Connection>, TcpStream) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (stream, peer) = listener.accept().await.unwrap();
+    let admission = Admissions::new(1, 0).admit(peer.ip()).unwrap();
+    let id = ConnectionId(Uuid::nil());
+    let options = Options { id, format: Format::WEBSOCKET, alive: true, head: Bytes::from_static(b"HEAD") };
+    let send_within = Duration::from_secs(15);
+    let shared = Shared { tasks: Tasks::default(), clock: Arc::default(), send_within };
+    let socket = Socket { stream, read: Bytes::new(), admission };
+    let counted = Arc::new(Meter::default()).stream(Transport::WebSocket);
+    (Arc::new(Connection::new(socket, options, counted, Arc::new(shared))), client)
+}
+
+/// Seen as handshakes that began with a ping: one was due before the connection's own task had begun.
+#[tokio::test]
+async fn a_ping_that_is_due_at_once_comes_behind_the_head() {
+    let (connection, mut client) = connected().await;
+    connection.keep_alive();
+    let mut first = [0; 6];
+    client.read_exact(&mut first).await.unwrap();
+    assert_eq!(&first, b"HEAD\x89\0");
+}
+
+#[tokio::test]
+async fn the_send_buffer_is_wide_only_while_a_large_set_is_written() {
+    let rooms = Rooms::within(1, Bounds { history: 10, members: 0, grace: Duration::ZERO });
+    let join = |n| Command::sign_in(format!("user {n}").parse().unwrap(), None);
+    let room = Name::lobby();
+    rooms.change(&room, &(0..100_000).map(join).collect::<Vec<_>>()).unwrap();
+    let (connection, mut client) = connected().await;
+    let buffer = || connection.socket.buffer_size();
+    let narrow = buffer();
+    let follower = Follower::resume(rooms.follow(&room).unwrap(), None, Offset::default());
+    connection.queue(|outbox| outbox.begin(Reader::new(follower)));
+    connection.catch_up();
+    assert!(buffer() > narrow, "the client reads nothing yet, so the socket is full");
+    let (mut all, mut part) = (0, vec![0; 64 * 1024]);
+    let read = async {
+        while buffer() > narrow {
+            all += client.read(&mut part).await.unwrap();
+        }
+    };
+    timeout(Duration::from_secs(30), read).await.expect("narrow again once the set is written");
+    assert!(all > 1_000_000);
+}
+
+#[tokio::test]
+async fn the_backlog_of_a_slow_reader_stays_in_its_room() {
+    let rooms = Rooms::within(1, Bounds { history: 10_000, members: 0, grace: Duration::ZERO });
+    let room = Name::lobby();
+    let (connection, _reads_nothing) = connected().await;
+    let buffer = || connection.socket.buffer_size();
+    let narrow = buffer();
+    let follower = Follower::from_now_on(rooms.follow(&room).unwrap());
+    connection.queue(|outbox| outbox.begin(Reader::new(follower)));
+    let join = |n| Command::sign_in(format!("user {n}").parse().unwrap(), None);
+    rooms.change(&room, &(0..10_000).map(join).collect::<Vec<_>>()).unwrap();
+    let turns = async {
+        while connection.write_on() != Progress::Full {
+            yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(30), turns).await.expect("10,000 events are more than a socket takes");
+    assert_eq!(buffer(), narrow);
+}
