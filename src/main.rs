@@ -121,8 +121,8 @@ async fn load(options: bench::Options) -> ExitCode {
             let _ = std::io::stdout().write_all(text.as_bytes());
             report.faults().first().map_or(ExitCode::SUCCESS, |fault| failed(1, fault))
         }
-        Err(bench::Trouble::Options(sentence)) => failed(2, &sentence),
-        Err(bench::Trouble::Gateway(sentence)) => failed(1, &sentence),
+        Err(bench::BenchError::Options(sentence)) => failed(2, &sentence),
+        Err(bench::BenchError::Gateway(sentence)) => failed(1, &sentence),
     }
 }
 

@@ -1,56 +1,82 @@
-//! The gateway's process, where it runs on this machine: found, and weighed, through `/proc`.
+//! Processor time and memory of the gateway, read from `/proc` if it runs on this machine; and limits of
+//! the machine that concern a bench.
 
 use std::fs;
 use std::net::SocketAddr;
 
-/// Clock ticks a second in `/proc/PID/stat`: Linux shows 100 to programs, whatever the kernel uses.
-const TICKS: f64 = 100.0;
+/// Clock ticks per second in `/proc/PID/stat`: always 100 for programs, whatever the kernel uses.
+const TICKS_PER_S: f64 = 100.0;
 
 /// A process on this machine.
 #[derive(Clone, Copy, Debug)]
-pub struct Process {
-    /// Its number.
-    pub pid: u32,
+pub(super) struct Process {
+    pid: u32,
 }
 
-/// What a process has taken so far.
+/// The resources that a process has used, at one time.
 #[derive(Clone, Copy, Debug)]
-pub struct Usage {
-    /// Processor time, its own and the kernel's for it, in seconds.
-    pub cpu: f64,
-    /// Its proportional set: its memory, and its share of what it shares. In KiB.
-    pub pss: u64,
+pub(super) struct Usage {
+    /// Processor time since its start, in seconds, in user and kernel mode.
+    cpu_s: f64,
+    /// Proportional set size, in KiB: its own memory, and its share of the shared memory.
+    pub(super) pss_kib: f64,
+}
+
+impl Usage {
+    /// Processor time used since `before`, in seconds.
+    pub(super) fn cpu_s_since(self, before: Usage) -> f64 {
+        self.cpu_s - before.cpu_s
+    }
+
+    /// Processor time used since `before`, in microseconds.
+    pub(super) fn cpu_us_since(self, before: Usage) -> f64 {
+        self.cpu_s_since(before) * 1e6
+    }
+
+    /// Growth of memory since `before`, in KiB; negative if it shrank.
+    pub(super) fn pss_kib_since(self, before: Usage) -> f64 {
+        self.pss_kib - before.pss_kib
+    }
+
+    /// Growth of memory since `before`, in bytes; negative if it shrank.
+    pub(super) fn pss_bytes_since(self, before: Usage) -> f64 {
+        self.pss_kib_since(before) * 1_024.0
+    }
 }
 
 impl Process {
-    /// Who listens on `address`, or why nobody knows.
-    pub fn listening_on(address: SocketAddr) -> Result<Self, String> {
-        let inodes = listeners(address.port());
+    /// Finds the process that listens on `address`.
+    ///
+    /// # Errors
+    ///
+    /// A clause that says why it cannot be found or measured.
+    pub(super) fn listening_on(address: SocketAddr) -> Result<Self, String> {
+        let inodes = listening_sockets(address.port());
         if inodes.is_empty() {
             return Err("nothing on this machine listens there; perhaps it runs in a container".into());
         }
         let pids = fs::read_dir("/proc").map_err(|error| format!("cannot read /proc: {error}"))?;
         let mut pids = pids.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-        let pid = pids.find(|pid| holds(*pid, &inodes)).ok_or("its process belongs to somebody else")?;
+        let pid = pids.find(|pid| has_open(*pid, &inodes)).ok_or("its process belongs to another user")?;
         let process = Process { pid };
         process.usage().map(|_| process).ok_or_else(|| format!("process {pid} does not show its memory"))
     }
 
-    /// What it has taken so far.
-    pub fn usage(self) -> Option<Usage> {
+    /// Reads its usage; `None` once it has ended.
+    pub(super) fn usage(self) -> Option<Usage> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).ok()?;
-        // The name, in parentheses, may hold anything.
+        // The process's name stands in parentheses and may contain spaces and parentheses itself.
         let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
         let mut ticks = || fields.next()?.parse::<f64>().ok();
-        let cpu = (ticks()? + ticks()?) / TICKS;
+        let cpu_s = (ticks()? + ticks()?) / TICKS_PER_S;
         let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid)).ok()?;
         let pss = rollup.lines().find_map(|line| line.strip_prefix("Pss:"))?;
-        Some(Usage { cpu, pss: pss.split_whitespace().next()?.parse().ok()? })
+        Some(Usage { cpu_s, pss_kib: pss.split_whitespace().next()?.parse().ok()? })
     }
 }
 
-/// The inodes of sockets that listen on a port.
-fn listeners(port: u16) -> Vec<String> {
+/// The sockets that listen on a port, as links in `/proc/PID/fd` name them.
+fn listening_sockets(port: u16) -> Vec<String> {
     let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|table| fs::read_to_string(table).unwrap_or_default());
     let (port, listens) = (format!(":{port:04X}"), "0A");
     let socket = |line: &str| {
@@ -63,22 +89,22 @@ fn listeners(port: u16) -> Vec<String> {
     tables.iter().flat_map(|table| table.lines().filter_map(socket)).collect()
 }
 
-fn holds(pid: u32, inodes: &[String]) -> bool {
+fn has_open(pid: u32, inodes: &[String]) -> bool {
     let files = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
     let mut names = files.filter_map(|file| fs::read_link(file.path()).ok());
     names.any(|name| inodes.iter().any(|inode| name.as_os_str() == inode.as_str()))
 }
 
-/// How many files this process may have open.
-pub fn open_files() -> Option<usize> {
+/// The number of files that this process may have open: `ulimit -n`.
+pub(super) fn max_open_files() -> Option<usize> {
     let limits = fs::read_to_string("/proc/self/limits").ok()?;
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// How often a listening socket of this machine had no room for one more connection (`TcpExt`
-/// `ListenOverflows`).
-pub fn listen_overflows() -> Option<u64> {
+/// How many connections the listening sockets of this machine have dropped because their queue was
+/// full (`TcpExt` `ListenOverflows`).
+pub(super) fn listen_overflows() -> Option<u64> {
     let table = fs::read_to_string("/proc/net/netstat").ok()?;
     let mut lines = table.lines().filter_map(|line| line.strip_prefix("TcpExt:"));
     let at = lines.next()?.split_whitespace().position(|name| name == "ListenOverflows")?;
@@ -90,11 +116,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_process_that_listens_is_found_and_weighed() {
+    fn the_listening_process_is_found_and_measured() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let process = Process::listening_on(listener.local_addr().unwrap()).unwrap();
         assert_eq!(process.pid, std::process::id());
-        assert!(process.usage().unwrap().pss > 0);
-        assert!(open_files().unwrap() > 0 && listen_overflows().is_some());
+        assert!(process.usage().unwrap().pss_kib > 0.0);
+        assert!(max_open_files().unwrap() > 0 && listen_overflows().is_some());
     }
 }

@@ -1,4 +1,4 @@
-//! A bar that shows how far a bench is, where somebody looks at a terminal.
+//! A progress bar on standard error; hidden if that is not a terminal.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -8,71 +8,74 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio::time::interval;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::bench::board::Board;
+use crate::bench::scoreboard::Scoreboard;
 
-/// Often enough to look alive.
+/// Time between two updates of the bar.
 const PERIOD: Duration = Duration::from_millis(100);
 
-/// Steps are counted by hand, not by what arrives.
-const BY_HAND: u64 = u64::MAX;
+/// In place of a number of arrivals: the current phase counts steps.
+const STEPS: u64 = u64::MAX;
 
-/// A bar on standard error, hidden where that is no terminal.
+/// The progress of the current phase: in arrivals, which the bar reads from the scoreboard, or in steps.
 #[derive(Debug)]
-pub struct Progress {
+pub(super) struct Progress {
     bar: ProgressBar,
-    board: Arc<Board>,
-    /// Objects that had arrived when this part of the work began.
+    scoreboard: Arc<Scoreboard>,
+    /// Arrivals before the current phase, or [`STEPS`].
     base: Arc<AtomicU64>,
-    _ticking: Option<AbortOnDropHandle<()>>,
+    _updates: Option<AbortOnDropHandle<()>>,
 }
 
 impl Progress {
-    /// A bar which shows what arrives.
-    pub fn show(board: Arc<Board>) -> Self {
+    /// Shows a bar.
+    pub(super) fn show(scoreboard: Arc<Scoreboard>) -> Self {
         let bar = ProgressBar::new(0);
-        // The template is constant; were it wrong, the default bar would do.
+        // The template is a constant; without it the default bar would do.
         if let Ok(style) = ProgressStyle::with_template("{msg:<24} {wide_bar} {human_pos}/{human_len} {elapsed}") {
             bar.set_style(style);
         }
-        let base = Arc::new(AtomicU64::new(BY_HAND));
-        let ticking = (!bar.is_hidden()).then(|| {
-            let (bar, board, base) = (bar.clone(), board.clone(), base.clone());
-            AbortOnDropHandle::new(tokio::spawn(async move {
-                let mut ticks = interval(PERIOD);
-                loop {
-                    ticks.tick().await;
-                    let base = base.load(Relaxed);
-                    if base != BY_HAND {
-                        bar.set_position(board.objects().saturating_sub(base));
-                    }
-                }
-            }))
+        let base = Arc::new(AtomicU64::new(STEPS));
+        let updates = (!bar.is_hidden()).then(|| {
+            let update = update(bar.clone(), scoreboard.clone(), base.clone());
+            AbortOnDropHandle::new(tokio::spawn(update))
         });
-        Progress { bar, board, base, _ticking: ticking }
+        Progress { bar, scoreboard, base, _updates: updates }
     }
 
-    /// Begins a part of the work in which so many objects are to arrive.
-    pub fn arrivals(&self, message: &'static str, objects: u64) {
-        self.steps(message, objects);
-        self.base.store(self.board.objects(), Relaxed);
+    /// Begins a phase in which `objects` JSON objects are to arrive.
+    pub(super) fn expect_arrivals(&self, phase: &'static str, objects: u64) {
+        self.expect_steps(phase, objects);
+        self.base.store(self.scoreboard.arrivals(), Relaxed);
     }
 
-    /// Begins a part of the work of so many steps.
-    pub fn steps(&self, message: &'static str, steps: u64) {
-        self.base.store(BY_HAND, Relaxed);
-        self.bar.set_message(message);
+    /// Begins a phase of so many steps.
+    pub(super) fn expect_steps(&self, phase: &'static str, steps: u64) {
+        self.base.store(STEPS, Relaxed);
+        self.bar.set_message(phase);
         self.bar.set_length(steps);
         self.bar.set_position(0);
     }
 
-    /// So many steps are done.
-    pub fn did(&self, steps: u64) {
+    /// Counts steps that are done.
+    pub(super) fn advance(&self, steps: u64) {
         self.bar.inc(steps);
     }
 
-    /// Takes the bar away.
-    pub fn finish(&self) {
-        self.base.store(BY_HAND, Relaxed);
+    /// Removes the bar.
+    pub(super) fn finish(&self) {
+        self.base.store(STEPS, Relaxed);
         self.bar.finish_and_clear();
+    }
+}
+
+/// Updates the bar for ever, in phases that count arrivals.
+async fn update(bar: ProgressBar, scoreboard: Arc<Scoreboard>, base: Arc<AtomicU64>) {
+    let mut ticks = interval(PERIOD);
+    loop {
+        ticks.tick().await;
+        let base = base.load(Relaxed);
+        if base != STEPS {
+            bar.set_position(scoreboard.arrivals().saturating_sub(base));
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! One reader: a connection over either transport, and what it sees.
+//! A reader: a connection over either transport that follows the room of the bench.
 
 use std::cell::RefCell;
 use std::future::{pending, poll_fn};
@@ -13,150 +13,149 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::sleep_until;
 
-use crate::bench::board::{Board, Class, count};
-use crate::bench::caller::Head;
-use crate::bench::frames::{Frame, Frames};
-use crate::bench::sight::Sight;
-use crate::bench::target::Target;
+use crate::bench::frame_decoder::{Frame, FrameDecoder};
+use crate::bench::http_client::ResponseHead;
+use crate::bench::room::Room;
+use crate::bench::scoreboard::{Change, ReaderKind, Scoreboard};
+use crate::bench::view::View;
 
 thread_local! {
-    /// All readers share one buffer, since none keeps anything in it: 20,000 of their own would be
-    /// memory that the gateway on the same machine lacks.
+    /// The read buffer of all readers, of 128 KiB. A reader keeps nothing in it from one read to the
+    /// next, and 20,000 buffers would be memory that the gateway on the same machine lacks.
     static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; 128 * 1024].into());
 }
 
-/// One reader, whether connected or not.
+/// A reader, connected or not.
 #[derive(Debug)]
-pub struct Reader {
+pub(super) struct Reader {
     index: usize,
-    ws: bool,
-    class: Class,
-    board: Arc<Board>,
-    sight: Mutex<Sight>,
+    websocket: bool,
+    kind: ReaderKind,
+    scoreboard: Arc<Scoreboard>,
+    view: Mutex<View>,
 }
 
-/// How a reader is to connect.
+/// One connection of a reader to the room's stream.
 #[derive(Debug)]
-pub struct Visit {
-    /// Where to.
-    pub target: Arc<Target>,
-    /// The room.
-    pub room: Arc<str>,
-    /// The cursor to come back with.
-    pub since: Option<String>,
-    /// Given back once the stream has begun, for the next reader to connect.
-    pub turn: Option<OwnedSemaphorePermit>,
-    /// The request is sent when it says `true`.
-    pub start: watch::Receiver<bool>,
-    /// For a reader that is to be slow: it reads while it says `true`.
-    pub reads: Option<watch::Receiver<bool>>,
-    /// For a reader that is to join: when.
-    pub joins: Option<Joins>,
+pub(super) struct Subscription {
+    pub(super) room: Arc<Room>,
+    /// The cursor to resume after.
+    pub(super) since: Option<String>,
+    /// Limits how many readers connect at a time; released when the stream begins.
+    pub(super) permit: Option<OwnedSemaphorePermit>,
+    /// The reader sends its request once this is `true`.
+    pub(super) start: watch::Receiver<bool>,
+    /// For a slow reader: it reads while this is `true`.
+    pub(super) reading: Option<watch::Receiver<bool>>,
+    /// For a reader that joins the room.
+    pub(super) join_times: Option<JoinTimes>,
 }
 
-/// When all readers of a crowd join the room that they watch, one after the other.
+/// When readers join the room that they follow: one after the other, in the order of their index.
 #[derive(Clone, Debug)]
-pub struct Joins {
-    /// The first one's time, once it is known.
-    pub start: watch::Receiver<Option<Instant>>,
-    /// From one to the next.
-    pub pause: Duration,
+pub(super) struct JoinTimes {
+    /// When reader 0 joins, once that is decided.
+    pub(super) first: watch::Receiver<Option<Instant>>,
+    /// The time from one reader to the next.
+    pub(super) interval: Duration,
 }
 
-/// Waits until it is reader number `index`'s turn to join, if it ever is.
-async fn turn_to_join(joins: &mut Option<Joins>, index: usize) {
-    let Some(Joins { start, pause }) = joins else {
+/// Waits until reader number `index` is to join: for ever if that is never.
+async fn join_time(join_times: &mut Option<JoinTimes>, index: usize) {
+    let Some(JoinTimes { first, interval }) = join_times else {
         return pending().await;
     };
-    match start.wait_for(Option::is_some).await.ok().and_then(|start| *start) {
-        Some(start) => sleep_until((start + *pause * index as u32).into()).await,
+    match first.wait_for(Option::is_some).await.ok().and_then(|first| *first) {
+        Some(first) => sleep_until((first + *interval * index as u32).into()).await,
         None => pending().await,
     }
 }
 
-/// What one read came to.
-enum Turn {
-    /// There may be more; this is to be sent.
-    More(Vec<u8>),
-    /// The stream ended.
-    Ended(String),
+/// The outcome of one read.
+enum Received {
+    /// The stream goes on; the reader sends these bytes, if any.
+    Reply(Vec<u8>),
+    /// The stream ended, for this reason.
+    End(String),
 }
 
 impl Reader {
-    /// Reader number `index`, not connected yet.
-    pub fn new(index: usize, ws: bool, slow: bool, board: Arc<Board>) -> Self {
-        let class = match (slow, ws) {
-            (true, _) => Class::Slow,
-            (false, true) => Class::Ws,
-            (false, false) => Class::Sse,
+    /// Reader number `index`, not connected.
+    pub(super) fn new(index: usize, websocket: bool, slow: bool, scoreboard: Arc<Scoreboard>) -> Self {
+        let kind = match (slow, websocket) {
+            (true, _) => ReaderKind::Slow,
+            (false, true) => ReaderKind::Ws,
+            (false, false) => ReaderKind::Sse,
         };
-        Reader { index, ws, class, board, sight: Mutex::default() }
+        Reader { index, websocket, kind, scoreboard, view: Mutex::default() }
     }
 
-    /// What it sees.
-    pub fn sight(&self) -> &Mutex<Sight> {
-        &self.sight
+    /// Its view of the room. The reader updates it with each read.
+    pub(super) fn view(&self) -> &Mutex<View> {
+        &self.view
     }
 
-    /// Whether it is to be slow.
-    pub fn is_slow(&self) -> bool {
-        self.class == Class::Slow
+    /// Whether it stops reading when the bench says so.
+    pub(super) fn is_slow(&self) -> bool {
+        self.kind == ReaderKind::Slow
     }
 
-    /// Connects and reads until the stream ends; then its sight says why.
-    pub async fn follow(self: Arc<Self>, visit: Visit) {
-        let ended = match self.read(visit).await {
+    /// Connects and reads until the stream ends; the reason is then in the view.
+    pub(super) async fn follow(self: Arc<Self>, subscription: Subscription) {
+        let ended = match self.read(subscription).await {
             Ok(why) | Err(why) => why,
         };
-        self.sight.lock().ended.get_or_insert(ended);
+        self.view.lock().ended.get_or_insert(ended);
     }
 
-    async fn read(&self, mut visit: Visit) -> Result<String, String> {
-        let connected = visit.target.connect(self.index, visit.reads.is_some()).await;
+    /// Reads until the gateway ends the stream, or a step of the connection fails; why.
+    async fn read(&self, mut subscription: Subscription) -> Result<String, String> {
+        let connected = subscription.room.target.connect(self.index, self.is_slow()).await;
         let mut stream = connected.map_err(|error| format!("cannot connect: {error}"))?;
-        let opened = visit.start.wait_for(|start| *start).await.is_ok();
-        let request = self.request(&visit);
-        if !opened || stream.write_all(request.as_bytes()).await.is_err() {
+        let started = subscription.start.wait_for(|start| *start).await.is_ok();
+        let request = self.request(&subscription);
+        if !started || stream.write_all(request.as_bytes()).await.is_err() {
             return Err("the gateway closed the connection".into());
         }
-        let mut frames = self.answered(&mut stream).await?;
-        drop(visit.turn.take());
+        let mut decoder = self.read_response(&mut stream).await?;
+        drop(subscription.permit.take());
         loop {
-            if let Some(reads) = &mut visit.reads
-                && reads.wait_for(|reads| *reads).await.is_err()
+            if let Some(reading) = &mut subscription.reading
+                && reading.wait_for(|reading| *reading).await.is_err()
             {
-                return Ok("it was told to stop".into());
+                return Ok("the bench ended".into());
             }
-            let turn = tokio::select! {
-                turn = poll_fn(|cx| self.poll_turn(cx, &mut stream, &mut frames)) => turn,
-                () = turn_to_join(&mut visit.joins, self.index) => {
-                    visit.joins = None;
-                    Turn::More(self.join(&visit.room))
+            let received = tokio::select! {
+                received = poll_fn(|cx| self.poll_read(cx, &mut stream, &mut decoder)) => received,
+                () = join_time(&mut subscription.join_times, self.index) => {
+                    subscription.join_times = None;
+                    Received::Reply(self.join_message(&subscription.room.name))
                 }
             };
-            match turn {
-                Turn::More(reply) if reply.is_empty() => {}
-                Turn::More(reply) => stream.write_all(&reply).await.map_err(|error| error.to_string())?,
-                Turn::Ended(why) => return Ok(why),
+            match received {
+                Received::Reply(reply) if reply.is_empty() => {}
+                Received::Reply(reply) => stream.write_all(&reply).await.map_err(|error| error.to_string())?,
+                Received::End(why) => return Ok(why),
             }
         }
     }
 
-    /// The message by which it joins the room, as a user of its own.
-    fn join(&self, room: &str) -> Vec<u8> {
-        let user = self.board.fresh(1).start;
+    /// The WebSocket frame by which the reader joins the room, as a new user.
+    fn join_message(&self, room: &str) -> Vec<u8> {
+        let user = self.scoreboard.new_users(1).start;
         let text = format!(r#"{{"action":"join","room":"{room}","user":"u{user}","ref":{user}}}"#);
-        self.board.sending(user, false);
+        self.scoreboard.sending(user, Change::SignIn);
+        // Final text frame, masked with zeros; the text has fewer than 126 bytes.
         let mut frame = vec![0x81, 0x80 | text.len() as u8, 0, 0, 0, 0];
         frame.extend_from_slice(text.as_bytes());
         frame
     }
 
-    fn request(&self, visit: &Visit) -> String {
-        let (host, room) = (visit.target.host(), &visit.room);
-        let since = |sign| visit.since.as_ref().map_or(String::new(), |since| format!("{sign}since={since}"));
-        if self.ws {
-            // Any key of 16 bytes does: nobody caches here.
+    fn request(&self, subscription: &Subscription) -> String {
+        let (host, room) = (subscription.room.target.host(), &subscription.room.name);
+        let since = |sign| subscription.since.as_ref().map_or(String::new(), |since| format!("{sign}since={since}"));
+        if self.websocket {
+            // The key may be constant: no cache lies between bench and gateway.
             format!(
                 "GET /ws?room={room}{} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: cHJlc2VudGx5IGJlbmNoIQ==\r\n\r\n",
                 since('&')
@@ -169,8 +168,8 @@ impl Reader {
         }
     }
 
-    /// Reads the answer's head, and what of the stream came with it.
-    async fn answered(&self, stream: &mut TcpStream) -> Result<Frames, String> {
+    /// Reads the head of the response, and the beginning of the stream if it came with the head.
+    async fn read_response(&self, stream: &mut TcpStream) -> Result<FrameDecoder, String> {
         let mut bytes = Vec::with_capacity(1_024);
         let head = loop {
             match stream.read_buf(&mut bytes).await {
@@ -178,63 +177,63 @@ impl Reader {
                 Ok(_) => {}
                 Err(error) => return Err(error.to_string()),
             }
-            if let Some(head) = Head::parse(&bytes)? {
+            if let Some(head) = ResponseHead::parse(&bytes)? {
                 break head;
             }
         };
-        let wanted = if self.ws { 101 } else { 200 };
-        if head.status != wanted {
+        let expected = if self.websocket { 101 } else { 200 };
+        if head.status != expected {
             return Err(format!("the gateway answered {}", head.status));
         }
-        let mut frames = if self.ws { Frames::websocket() } else { Frames::sse(head.chunked) };
-        match self.take(&mut frames, &bytes[head.bytes..]) {
-            Turn::More(reply) => stream.write_all(&reply).await.map_err(|error| error.to_string())?,
-            Turn::Ended(why) => return Err(why),
+        let mut decoder = if self.websocket { FrameDecoder::websocket() } else { FrameDecoder::sse(head.chunked) };
+        match self.receive(&mut decoder, &bytes[head.head_length..]) {
+            Received::Reply(reply) => stream.write_all(&reply).await.map_err(|error| error.to_string())?,
+            Received::End(why) => return Err(why),
         }
-        Ok(frames)
+        Ok(decoder)
     }
 
-    fn poll_turn(&self, cx: &mut Context<'_>, stream: &mut TcpStream, frames: &mut Frames) -> Poll<Turn> {
+    fn poll_read(&self, cx: &mut Context<'_>, stream: &mut TcpStream, decoder: &mut FrameDecoder) -> Poll<Received> {
         BUFFER.with_borrow_mut(|buffer| {
             let mut buffer = ReadBuf::new(buffer);
             match Pin::new(stream).poll_read(cx, &mut buffer) {
                 Poll::Pending => Poll::Pending,
-                Poll::Ready(Err(error)) => Poll::Ready(Turn::Ended(error.to_string())),
+                Poll::Ready(Err(error)) => Poll::Ready(Received::End(error.to_string())),
                 Poll::Ready(Ok(())) if buffer.filled().is_empty() => {
-                    Poll::Ready(Turn::Ended("the gateway closed the connection".into()))
+                    Poll::Ready(Received::End("the gateway closed the connection".into()))
                 }
-                Poll::Ready(Ok(())) => Poll::Ready(self.take(frames, buffer.filled())),
+                Poll::Ready(Ok(())) => Poll::Ready(self.receive(decoder, buffer.filled())),
             }
         })
     }
 
-    /// Takes in all that is whole in these bytes.
-    fn take(&self, frames: &mut Frames, bytes: &[u8]) -> Turn {
+    /// Applies the frames that these bytes complete to the view, and counts their latencies.
+    fn receive(&self, decoder: &mut FrameDecoder, bytes: &[u8]) -> Received {
         let now = Instant::now();
         let (mut reply, mut ended, mut objects) = (Vec::new(), None, 0);
-        let mut sight = self.sight.lock();
-        let mut times = self.board.times(self.class).lock();
-        let cut = frames.cut(bytes, |frame| match frame {
+        let mut view = self.view.lock();
+        let mut latencies = self.scoreboard.latencies(self.kind).lock();
+        let decoded = decoder.decode(bytes, |frame| match frame {
             Frame::Object(object) => {
                 objects += 1;
-                let event = sight.take(object, now);
-                if let Some(time) = event.and_then(|event| self.board.took(event, now)) {
-                    count(&mut times, time);
+                let event = view.apply(object, now);
+                if let Some(latency) = event.and_then(|event| self.scoreboard.latency(event, now)) {
+                    latencies.record(latency);
                 }
             }
-            Frame::Ping(payload) => pong(&mut reply, payload),
+            Frame::Ping(payload) => add_pong(&mut reply, payload),
             Frame::End(code) => ended = Some(code.map_or("the stream ended".into(), |code| format!("closed: {code}"))),
         });
-        self.board.arrived(objects);
-        match cut.err().or(ended) {
-            Some(why) => Turn::Ended(why),
-            None => Turn::More(reply),
+        self.scoreboard.arrived(objects);
+        match decoded.err().or(ended) {
+            Some(why) => Received::End(why),
+            None => Received::Reply(reply),
         }
     }
 }
 
-/// A pong (RFC 6455, 5.5.3), masked with zeros; no ping is longer than 125 bytes.
-fn pong(out: &mut Vec<u8>, payload: &[u8]) {
-    out.extend([0x8A, 0x80 | (payload.len() as u8 & 0x7F), 0, 0, 0, 0]);
-    out.extend_from_slice(payload);
+/// Adds a pong (RFC 6455, 5.5.3), masked with zeros. A ping's payload has at most 125 bytes.
+fn add_pong(reply: &mut Vec<u8>, payload: &[u8]) {
+    reply.extend([0x8A, 0x80 | (payload.len() as u8 & 0x7F), 0, 0, 0, 0]);
+    reply.extend_from_slice(payload);
 }

@@ -1,154 +1,169 @@
-//! What came out, as a table or as one JSON object.
+//! The report of a bench: its figures and latencies, as a table or as one JSON object.
 
 use std::fmt;
 
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
-use crate::bench::board::Times;
+use crate::bench::latencies::Latencies;
 
-/// What came out of a bench.
+/// The result of a bench. `Display` writes it as a table.
 #[derive(Debug)]
 pub struct Report {
     title: String,
     figures: Vec<Figure>,
-    times: Vec<(&'static str, Times)>,
+    /// Latencies by their key.
+    latencies: Vec<(&'static str, Latencies)>,
     notes: Vec<String>,
     faults: Vec<String>,
     interrupted: bool,
 }
 
-/// One figure. Its key, in JSON, ends with its unit.
+/// One figure. Its key in JSON ends with its unit; its label stands in the table.
 #[derive(Debug)]
 struct Figure {
     key: &'static str,
+    /// Empty if the title of the table tells the figure already.
     label: &'static str,
     value: Value,
     unit: &'static str,
 }
 
 impl Report {
-    /// Nothing yet.
-    pub fn new(title: String) -> Self {
+    /// A report without figures.
+    pub(super) fn new(title: String) -> Self {
         Report {
             title,
             figures: Vec::new(),
-            times: Vec::new(),
+            latencies: Vec::new(),
             notes: Vec::new(),
             faults: Vec::new(),
             interrupted: false,
         }
     }
 
-    /// Adds what is in words; without a label it is in the title already.
-    pub fn say(&mut self, key: &'static str, label: &'static str, value: impl Into<String>) {
+    /// Adds a text.
+    pub(super) fn text(&mut self, key: &'static str, label: &'static str, value: impl Into<String>) {
         self.figures.push(Figure { key, label, value: Value::String(value.into()), unit: "" });
     }
 
     /// Adds a count.
-    pub fn count(&mut self, key: &'static str, label: &'static str, value: u64) {
+    pub(super) fn count(&mut self, key: &'static str, label: &'static str, value: u64) {
         self.figures.push(Figure { key, label, value: value.into(), unit: "" });
     }
 
-    /// Adds a measure.
-    pub fn measure(&mut self, key: &'static str, label: &'static str, value: f64, unit: &'static str) {
-        // To three decimals: the rest is noise.
+    /// Adds a measured value in `unit`, rounded to three decimals.
+    pub(super) fn measure(&mut self, key: &'static str, label: &'static str, value: f64, unit: &'static str) {
         let value = json!((value * 1_000.0).round() / 1_000.0);
         self.figures.push(Figure { key, label, value, unit });
     }
 
-    /// Adds how long something took, each time it happened, unless it never did.
-    pub fn times(&mut self, key: &'static str, times: Times) {
-        if !times.is_empty() {
-            self.times.push((key, times));
+    /// Adds latencies, unless there are none.
+    pub(super) fn latencies(&mut self, key: &'static str, latencies: Latencies) {
+        if latencies.count() > 0 {
+            self.latencies.push((key, latencies));
         }
     }
 
-    /// Adds what a reader of the report should know.
-    pub fn note(&mut self, note: impl Into<String>) {
+    /// Adds a remark on how to read the report.
+    pub(super) fn note(&mut self, note: impl Into<String>) {
         self.notes.push(note.into());
     }
 
-    /// Adds something that should not have happened.
-    pub fn fault(&mut self, fault: impl Into<String>) {
+    /// Adds a failure: the gateway broke a promise, or the bench could not be completed.
+    pub(super) fn fault(&mut self, fault: impl Into<String>) {
         self.faults.push(fault.into());
     }
 
-    /// What should not have happened.
+    /// Marks the report as that of a bench that ended early.
+    pub(super) fn interrupt(&mut self) {
+        self.interrupted = true;
+    }
+
+    /// The failures, each as one sentence; none if all went well.
     pub fn faults(&self) -> &[String] {
         &self.faults
     }
 
-    /// The bench was ended before it was done.
-    pub fn interrupt(&mut self) {
-        self.interrupted = true;
+    /// One JSON object: each figure under its key, then `latency_ms`, `notes`, `faults` and `interrupted`.
+    pub fn json(&self) -> String {
+        // Cannot fail: all keys are strings.
+        serde_json::to_string(self).unwrap_or_default()
     }
 
-    /// One JSON object: each figure under its key, `latency_ms`, `notes`, `faults`, `interrupted`.
-    pub fn json(&self) -> String {
-        serde_json::to_string(self).unwrap_or_default()
+    fn write_figures(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for figure in self.figures.iter().filter(|figure| !figure.label.is_empty()) {
+            writeln!(f, "{}", format!("  {:<36}{:>16} {}", figure.label, figure.shown(), figure.unit).trim_end())?;
+        }
+        Ok(())
+    }
+
+    fn write_latencies(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.latencies.is_empty() {
+            writeln!(f, "\n  {:<24}{:>12}{:>12}{:>12}{:>12}", "milliseconds", "p50", "p90", "p99", "max")?;
+        }
+        for (key, latencies) in &self.latencies {
+            write!(f, "  {:<24}", key.replace('_', " "))?;
+            for (_, milliseconds) in percentiles(latencies) {
+                write!(f, "{:>12}", grouped(&format!("{milliseconds:.2}")))?;
+            }
+            writeln!(f)?;
+        }
+        Ok(())
     }
 }
 
-/// Milliseconds at each percentile that is shown.
-fn percentiles(times: &Times) -> [(&'static str, f64); 4] {
-    let at = |value: u64| value as f64 / 1_000.0;
-    let percentile = |percent| at(times.value_at_percentile(percent));
-    [("p50", percentile(50.0)), ("p90", percentile(90.0)), ("p99", percentile(99.0)), ("max", at(times.max()))]
+impl Figure {
+    /// The value as the table has it.
+    fn shown(&self) -> String {
+        let count = self.value.as_u64().map(|count| count.to_string());
+        let measured = self.value.as_f64().map(|value| format!("{value:.2}"));
+        let text = || self.value.as_str().unwrap_or_default().to_owned();
+        count.or(measured).map_or_else(text, |number| grouped(&number))
+    }
+}
+
+/// The percentiles of a report, in milliseconds.
+fn percentiles(latencies: &Latencies) -> [(&'static str, f64); 4] {
+    let percentile = |percent| latencies.percentile_ms(percent);
+    [("p50", percentile(50.0)), ("p90", percentile(90.0)), ("p99", percentile(99.0)), ("max", percentile(100.0))]
 }
 
 impl Serialize for Report {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let mut latency = Map::new();
-        for (key, times) in &self.times {
-            let mut series = Map::from_iter(percentiles(times).map(|(name, value)| (name.to_owned(), json!(value))));
-            series.insert("count".into(), json!(times.len()));
-            latency.insert((*key).into(), Value::Object(series));
+        let mut latency_ms = Map::new();
+        for (key, latencies) in &self.latencies {
+            let percentiles = percentiles(latencies).map(|(name, value)| (name.to_owned(), json!(value)));
+            let mut series = Map::from_iter(percentiles);
+            series.insert("count".into(), json!(latencies.count()));
+            latency_ms.insert((*key).into(), Value::Object(series));
         }
-        let interrupted = json!(self.interrupted);
         let rest = [
-            ("latency_ms", Value::Object(latency)),
+            ("latency_ms", Value::Object(latency_ms)),
             ("notes", json!(self.notes)),
             ("faults", json!(self.faults)),
-            ("interrupted", interrupted),
+            ("interrupted", json!(self.interrupted)),
         ];
-        to.collect_map(
-            self.figures.iter().map(|figure| (figure.key, &figure.value)).chain(rest.iter().map(|(k, v)| (*k, v))),
-        )
+        let figures = self.figures.iter().map(|figure| (figure.key, &figure.value));
+        to.collect_map(figures.chain(rest.iter().map(|(key, value)| (*key, value))))
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}{}\n", self.title, if self.interrupted { ", ended early" } else { "" })?;
-        let shown = |Figure { value, .. }: &Figure| {
-            let (count, measure) = (value.as_u64().map(|n| n.to_string()), value.as_f64().map(|n| format!("{n:.2}")));
-            let words = || value.as_str().unwrap_or_default().to_owned();
-            count.or(measure).map_or_else(words, |number| grouped(&number))
-        };
-        for figure in self.figures.iter().filter(|figure| !figure.label.is_empty()) {
-            writeln!(f, "{}", format!("  {:<36}{:>16} {}", figure.label, shown(figure), figure.unit).trim_end())?;
-        }
-        if !self.times.is_empty() {
-            writeln!(f, "\n  {:<24}{:>12}{:>12}{:>12}{:>12}", "milliseconds", "p50", "p90", "p99", "max")?;
-        }
-        for (key, times) in &self.times {
-            write!(f, "  {:<24}", key.replace('_', " "))?;
-            percentiles(times)
-                .iter()
-                .try_for_each(|(_, value)| write!(f, "{:>12}", grouped(&format!("{value:.2}"))))?;
-            writeln!(f)?;
-        }
-        for (what, sentences) in [("note", &self.notes), ("FAULT", &self.faults)] {
+        self.write_figures(f)?;
+        self.write_latencies(f)?;
+        for (label, sentences) in [("note", &self.notes), ("FAULT", &self.faults)] {
             for (n, sentence) in sentences.iter().enumerate() {
-                writeln!(f, "{}  {what}: {sentence}", if n == 0 { "\n" } else { "" })?;
+                writeln!(f, "{}  {label}: {sentence}", if n == 0 { "\n" } else { "" })?;
             }
         }
         Ok(())
     }
 }
 
-/// 1234567.5 as 1,234,567.5.
+/// Groups the digits of a decimal number by thousands: 1,234,567.5.
 fn grouped(number: &str) -> String {
     let whole = number.find('.').unwrap_or(number.len());
     let digits = number.chars().enumerate();

@@ -1,4 +1,4 @@
-//! The gateway under load: its URL, its address, and sockets to it.
+//! The gateway under load: its URL, its address, and TCP connections to it.
 
 use std::fmt;
 use std::io;
@@ -6,22 +6,22 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
+use hyper::Uri;
 use socket2::SockRef;
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
-use warp::http::Uri;
 
-use crate::bench::trouble::Trouble;
+use crate::bench::error::BenchError;
 
-/// Connections from one address to one port: there are some 28,000 ports to come from.
+/// Connections from one source address to one port: Linux gives a source address some 28,000 ports.
 const PER_ADDRESS: usize = 20_000;
 
-/// The receive buffer of a reader that is to become slow, so that little of what waits for it is out
-/// of the gateway's hands. The kernel doubles it.
-const NARROW: u32 = 4_096;
+/// The receive buffer of a slow reader, in bytes, which the kernel doubles. It is small so that the
+/// backlog of the reader stays in the gateway, where its memory is measured.
+const SLOW_READER_BUFFER: u32 = 4_096;
 
-/// Where a gateway answers: plain `http`, a host and a port, and no path.
+/// The URL of a gateway: plain `http`, a host and a port, and no path.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Url {
+pub(super) struct Url {
     host: String,
     port: u16,
 }
@@ -30,20 +30,20 @@ impl FromStr for Url {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wanted = "write http://HOST:PORT";
-        let uri: Uri = text.parse().map_err(|_| format!("this is no URL; {wanted}"))?;
+        let hint = "write http://HOST:PORT";
+        let uri: Uri = text.parse().map_err(|_| format!("not a URL; {hint}"))?;
         if uri.scheme_str() != Some("http") {
-            return Err(format!("only plain http is spoken here; {wanted}"));
+            return Err(format!("bench speaks plain http only; {hint}"));
         }
         if uri.path() != "/" || uri.query().is_some() || text.contains(['@', '#']) {
-            return Err(format!("only the gateway's address is wanted; {wanted}"));
+            return Err(format!("the URL must end after the port; {hint}"));
         }
-        let host = uri.host().filter(|host| !host.is_empty()).ok_or(format!("the host is missing; {wanted}"))?;
+        let host = uri.host().filter(|host| !host.is_empty()).ok_or(format!("the host is missing; {hint}"))?;
         let port = match uri.authority().map(|authority| &authority.as_str()[host.len()..]) {
             None | Some("") => 80,
             Some(port) => {
                 let port = port.trim_start_matches(':').parse().ok().filter(|port| *port > 0);
-                port.ok_or(format!("the port is not one of 1 to 65535; {wanted}"))?
+                port.ok_or(format!("the port is not one of 1 to 65535; {hint}"))?
             }
         };
         Ok(Url { host: host.to_owned(), port })
@@ -56,55 +56,61 @@ impl fmt::Display for Url {
     }
 }
 
-/// A gateway that was found.
+/// A gateway whose address is known.
 #[derive(Clone, Debug)]
-pub struct Target {
-    /// Its URL.
-    pub url: Url,
-    /// Its address.
-    pub address: SocketAddr,
+pub(super) struct Target {
+    pub(super) url: Url,
+    pub(super) address: SocketAddr,
 }
 
 impl Target {
-    /// Looks the URL's host up.
-    pub async fn find(url: Url) -> Result<Self, Trouble> {
+    /// Resolves the host of `url`.
+    ///
+    /// # Errors
+    ///
+    /// [`BenchError::Gateway`] if the host has no address.
+    pub(super) async fn resolve(url: Url) -> Result<Self, BenchError> {
         let host = url.host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let found = lookup_host((host, url.port)).await;
-        let first = found.map_err(|error| Trouble::gateway(format!("cannot find {url}: {error}")))?.next();
-        let address = first.ok_or_else(|| Trouble::gateway(format!("{url} has no address")))?;
+        let first = found.map_err(|error| BenchError::gateway(format!("cannot resolve {url}: {error}")))?.next();
+        let address = first.ok_or_else(|| BenchError::gateway(format!("{url} has no address")))?;
         Ok(Target { url, address })
     }
 
-    /// What stands in `Host`.
-    pub fn host(&self) -> String {
+    /// The value of the `Host` header.
+    pub(super) fn host(&self) -> String {
         format!("{}:{}", self.url.host, self.url.port)
     }
 
     /// Whether the gateway runs on this machine.
-    pub fn is_local(&self) -> bool {
+    pub(super) fn is_local(&self) -> bool {
         self.address.ip().is_loopback()
     }
 
-    /// How many connections can be made to it from here.
-    pub fn most(&self) -> usize {
+    /// The number of connections that this machine can have to the gateway.
+    pub(super) fn max_connections(&self) -> usize {
         let sources = if self.is_local() && self.address.is_ipv4() { 254 } else { 1 };
         sources * PER_ADDRESS
     }
 
-    /// Opens connection number `index`.
-    pub async fn connect(&self, index: usize, narrow: bool) -> io::Result<TcpStream> {
+    /// Opens connection number `index`, for a slow reader with a small receive buffer.
+    ///
+    /// # Errors
+    ///
+    /// The error of the first socket call that fails.
+    pub(super) async fn connect(&self, index: usize, slow: bool) -> io::Result<TcpStream> {
         let socket = if self.address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-        if narrow {
-            socket.set_recv_buffer_size(NARROW)?;
+        if slow {
+            socket.set_recv_buffer_size(SLOW_READER_BUFFER)?;
         }
-        let further = index / PER_ADDRESS;
-        if further > 0 && self.is_local() {
-            let source = Ipv4Addr::new(127, 0, u8::try_from(further).unwrap_or(u8::MAX), 1);
-            socket.bind(SocketAddr::new(IpAddr::V4(source), 0))?;
+        let source = index / PER_ADDRESS;
+        if source > 0 && self.is_local() {
+            let address = Ipv4Addr::new(127, 0, u8::try_from(source).unwrap_or(u8::MAX), 1);
+            socket.bind(SocketAddr::new(IpAddr::V4(address), 0))?;
         }
         let stream = socket.connect(self.address).await?;
         stream.set_nodelay(true)?;
-        // Cut rather than closed: thousands of ports would otherwise stay taken for a minute.
+        // Closing resets the connection; otherwise thousands of ports would stay in TIME_WAIT for a minute.
         SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
         Ok(stream)
     }
@@ -126,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn other_urls_are_refused_with_what_to_write() {
+    fn other_urls_are_refused_with_a_hint() {
         for text in [
             "",
             "127.0.0.1:4000",
