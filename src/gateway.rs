@@ -131,11 +131,11 @@ impl Gateway {
         let open = self.meter.stream(transport);
         let connection = Arc::new(Connection::new(socket, options, open, self.shared.clone()));
         let hub = &self.hubs[self.next_hub.fetch_add(1, Relaxed) % self.hubs.len()];
-        let membership = hub.add(connection.clone());
+        let registration = hub.add(connection.clone());
         if self.tasks.stop().is_cancelled() {
             connection.end(Ending::Ours(Code::Stopping));
         }
-        self.tasks.spawn(converse(connection, peer, membership));
+        self.tasks.spawn(converse(connection, peer, registration));
     }
 
     /// Ends all streams and tasks, within 5 s.

@@ -1,5 +1,6 @@
-//! HTTP: which path leads to which handler. A handler takes a `Call` and gives an answer or a
-//! refusal; only this file and `call` know warp.
+//! HTTP: which path leads to which handler. A handler takes a `Call` and gives an answer or a refusal.
+//!
+//! May import: all layers above. warp's filters stand here and in `call`; handlers use its types of HTTP only.
 
 mod answer;
 mod body;

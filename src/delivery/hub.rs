@@ -47,11 +47,12 @@ pub struct Hub {
     tasks: Tasks,
     clock: Arc<Clock>,
     meter: Arc<Meter>,
-    members: Mutex<Members>,
+    roll: Mutex<Roll>,
 }
 
+/// The registered connections, all of them and by room.
 #[derive(Debug, Default)]
-struct Members {
+struct Roll {
     all: Slab<Arc<Connection>>,
     rooms: HashMap<RoomKey, Followers>,
 }
@@ -89,22 +90,22 @@ impl Hub {
         tasks: &Tasks,
         keep_alive: Duration,
     ) -> Arc<Self> {
-        let hub = Hub { tasks: tasks.clone(), clock, meter, members: Mutex::default() };
+        let hub = Hub { tasks: tasks.clone(), clock, meter, roll: Mutex::default() };
         let hub = Arc::new(hub);
         let (this, rooms) = (hub.clone(), rooms.clone());
         tasks.supervise("hub", move || this.clone().run(rooms.news(), keep_alive));
         hub
     }
 
-    /// Adds `connection` for as long as the membership lives.
-    pub fn add(self: &Arc<Self>, connection: Arc<Connection>) -> Membership {
-        let place = self.members.lock().all.insert(connection.clone());
-        Membership { hub: self.clone(), connection, place, subscriptions: Vec::new() }
+    /// Adds `connection` for as long as the registration lives.
+    pub fn add(self: &Arc<Self>, connection: Arc<Connection>) -> Registration {
+        let place = self.roll.lock().all.insert(connection.clone());
+        Registration { hub: self.clone(), connection, place, subscriptions: Vec::new() }
     }
 
     /// Ends all connections in the same way.
     pub fn end(&self, how: &Ending) {
-        self.members.lock().all.iter().for_each(|(_, connection)| connection.end(how.clone()));
+        self.roll.lock().all.iter().for_each(|(_, connection)| connection.end(how.clone()));
     }
 
     async fn run(self: Arc<Self>, mut news: Receiver<Arc<Room>>, keep_alive: Duration) {
@@ -143,8 +144,8 @@ impl Hub {
 
     /// The end of the room's rest, if the room rests now.
     fn rest_end(&self, room: &Arc<Room>) -> Option<Instant> {
-        let members = self.members.lock();
-        members.rooms.get(&room.key()).map(|followers| followers.rest_end).filter(|until| *until > Instant::now())
+        let roll = self.roll.lock();
+        roll.rooms.get(&room.key()).map(|followers| followers.rest_end).filter(|until| *until > Instant::now())
     }
 
     /// Writes the new events of `room` to all connections that read it here. Then the room rests.
@@ -155,14 +156,14 @@ impl Hub {
         self.tasks.fault("hub");
         let start = Instant::now();
         self.each(
-            |members| members.rooms.get(&room.key()).map(|followers| &followers.connections),
+            |roll| roll.rooms.get(&room.key()).map(|followers| &followers.connections),
             |_, connection| connection.deliver(&batch),
         )
         .await;
         let took = start.elapsed();
         let rest = MAX_REST.min(took);
-        let mut members = self.members.lock();
-        let Some(followers) = members.rooms.get_mut(&room.key()) else {
+        let mut roll = self.roll.lock();
+        let Some(followers) = roll.rooms.get_mut(&room.key()) else {
             return;
         };
         self.meter.passed(followers.connections.len() * batch.count(), took);
@@ -174,8 +175,8 @@ impl Hub {
 
     /// The events of `room` that this hub has not written yet; `None` without readers here.
     fn batch(&self, room: &Arc<Room>) -> Option<Batch> {
-        let mut members = self.members.lock();
-        let followers = members.rooms.get_mut(&room.key())?;
+        let mut roll = self.roll.lock();
+        let followers = roll.rooms.get_mut(&room.key())?;
         let from = followers.written;
         let (events, head) = followers.room.read(|presence| {
             let events = presence.after(from).map(|events| events.cloned().collect());
@@ -191,19 +192,19 @@ impl Hub {
 
     /// Writes the number of members to the connections that count. One that was written to too recently comes next time.
     async fn count(&self, room: &Arc<Room>, schedule: &mut Schedule) {
-        if let Some(followers) = self.members.lock().rooms.get_mut(&room.key()) {
+        if let Some(followers) = self.roll.lock().rooms.get_mut(&room.key()) {
             followers.count_scheduled = false;
         }
         let waits = AtomicBool::new(false);
         self.each(
-            |members| members.rooms.get(&room.key()).map(|followers| &followers.counters),
+            |roll| roll.rooms.get(&room.key()).map(|followers| &followers.counters),
             |_, connection| {
                 waits.fetch_or(connection.count(), Relaxed);
             },
         )
         .await;
         if waits.into_inner()
-            && let Some(followers) = self.members.lock().rooms.get_mut(&room.key())
+            && let Some(followers) = self.roll.lock().rooms.get_mut(&room.key())
         {
             followers.schedule_count(Instant::now() + COUNT_EVERY, schedule);
         }
@@ -211,8 +212,8 @@ impl Hub {
 
     /// Makes each connection look for itself whether there is something to write.
     async fn catch_all_up(&self, schedule: &mut Schedule) {
-        self.each(|members| Some(&members.all), |_, connection| connection.catch_up()).await;
-        for followers in self.members.lock().rooms.values_mut() {
+        self.each(|roll| Some(&roll.all), |_, connection| connection.catch_up()).await;
+        for followers in self.roll.lock().rooms.values_mut() {
             followers.count_scheduled = false;
             followers.schedule_count(Instant::now(), schedule);
         }
@@ -222,7 +223,7 @@ impl Hub {
     async fn keep_alive(&self, step: usize, period: Duration) {
         let next = self.clock.tick() + period;
         self.each(
-            |members| Some(&members.all),
+            |roll| Some(&roll.all),
             |place, connection| {
                 connection.check_ping(next);
                 if place % STEPS == step {
@@ -235,14 +236,10 @@ impl Hub {
 
     /// Calls `act` for each of some connections, in slices, so that neither the lock nor the hub is held for long. A
     /// connection that is added meanwhile has its own cursor to begin with.
-    async fn each(
-        &self,
-        of: impl Fn(&Members) -> Option<&Slab<Arc<Connection>>>,
-        act: impl Fn(usize, &Arc<Connection>),
-    ) {
+    async fn each(&self, of: impl Fn(&Roll) -> Option<&Slab<Arc<Connection>>>, act: impl Fn(usize, &Arc<Connection>)) {
         let mut from = 0;
         loop {
-            let (slice, more) = match of(&self.members.lock()) {
+            let (slice, more) = match of(&self.roll.lock()) {
                 Some(slab) => {
                     let end = slab.capacity().min(from + SLICE);
                     let slice = (from..end).filter_map(|place| Some((place, slab.get(place)?)));
@@ -283,9 +280,9 @@ impl Followers {
     }
 }
 
-/// A connection's membership in its hub, which ends when dropped, also by a panic.
+/// A connection's registration in its hub, which ends when dropped, also by a panic.
 #[derive(Debug)]
-pub struct Membership {
+pub struct Registration {
     hub: Arc<Hub>,
     connection: Arc<Connection>,
     place: usize,
@@ -300,7 +297,7 @@ struct Subscription {
     counts: bool,
 }
 
-impl Members {
+impl Roll {
     fn unsubscribe(&mut self, Subscription { room, place, counts }: Subscription) {
         let Some(followers) = self.rooms.get_mut(&room) else {
             return;
@@ -313,13 +310,13 @@ impl Members {
     }
 }
 
-impl Subscriptions for Membership {
+impl Subscriptions for Registration {
     fn add(&mut self, room: &Arc<Room>, counts: bool) {
-        let mut members = self.hub.members.lock();
-        let followers = members.rooms.entry(room.key()).or_insert_with(|| Followers::new(room));
+        let mut roll = self.hub.roll.lock();
+        let followers = roll.rooms.entry(room.key()).or_insert_with(|| Followers::new(room));
         let connections = if counts { &mut followers.counters } else { &mut followers.connections };
         let place = connections.insert(self.connection.clone());
-        drop(members);
+        drop(roll);
         self.subscriptions.reserve_exact(1);
         self.subscriptions.push(Subscription { room: room.key(), place, counts });
     }
@@ -327,16 +324,16 @@ impl Subscriptions for Membership {
     fn remove(&mut self, room: RoomKey) {
         if let Some(at) = self.subscriptions.iter().position(|subscription| subscription.room == room) {
             let subscription = self.subscriptions.swap_remove(at);
-            self.hub.members.lock().unsubscribe(subscription);
+            self.hub.roll.lock().unsubscribe(subscription);
         }
     }
 }
 
-impl Drop for Membership {
+impl Drop for Registration {
     fn drop(&mut self) {
         self.connection.abandon();
-        let mut members = self.hub.members.lock();
-        members.all.remove(self.place);
-        self.subscriptions.drain(..).for_each(|subscription| members.unsubscribe(subscription));
+        let mut roll = self.hub.roll.lock();
+        roll.all.remove(self.place);
+        self.subscriptions.drain(..).for_each(|subscription| roll.unsubscribe(subscription));
     }
 }

@@ -86,7 +86,7 @@ impl Reader {
         if let Some(rest) = self.rest.take() {
             return Some(self.set_part(*rest, format));
         }
-        Some(match self.follower.next(|gap| format.dialect.bridges(gap))? {
+        Some(match self.follower.next(|at_start| format.dialect.netting(at_start))? {
             Step::Events(events) => format.events(events.iter().map(|event| &**event)),
             Step::Resumed(cursor, events) => format.resumed(&self.name(), cursor, events.iter().map(|event| &**event)),
             Step::Changes(changes) => self.set_part(Rest::Changes(changes, ChangesMark::default()), format),

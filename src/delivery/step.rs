@@ -11,7 +11,7 @@ use crate::model::event::Event;
 use crate::model::presence::Presence;
 use crate::rooms::edition::Edition;
 use crate::rooms::room::{Following, Room};
-use crate::wire::dialect::Gap;
+use crate::wire::dialect::Netting;
 
 /// The most events of one step, so that a step stays short.
 const MAX_EVENTS: usize = 256;
@@ -152,12 +152,13 @@ impl Follower {
         CountTurn::Due
     }
 
-    /// The next step; `None` when nothing has happened. `bridges` says whether changes bridge a gap, and not a snapshot.
-    pub fn next(&mut self, bridges: impl Fn(Gap) -> bool) -> Option<Step> {
+    /// The next step; `None` when nothing has happened. `netting` says when changes bridge a
+    /// gap and not a snapshot; its argument is true before the first step.
+    pub fn next(&mut self, netting: impl Fn(bool) -> Netting) -> Option<Step> {
         let room = self.following.room();
         let (decision, at_least) = match &mut self.place {
-            Place::At(offset) => (room.read(|presence| after(presence, *offset, bridges)), Offset::default()),
-            Place::Start(start) => (room.read(|presence| first(presence, start.since, bridges)), start.at_least),
+            Place::At(offset) => (room.read(|presence| after(presence, *offset, netting(false))), Offset::default()),
+            Place::Start(start) => (room.read(|presence| first(presence, start.since, netting(true))), start.at_least),
             Place::Count(count) => return count.next(room),
         };
         let step = match decision {
@@ -193,23 +194,23 @@ fn end(events: &[Arc<Event>]) -> Option<Offset> {
 }
 
 /// The step of a follower that is behind all events up to `offset`.
-fn after(presence: &Presence, offset: Offset, bridges: impl Fn(Gap) -> bool) -> Decision {
+fn after(presence: &Presence, offset: Offset, netting: Netting) -> Decision {
     match events(presence, offset) {
         Some(events) if events.is_empty() => Decision::Nothing,
         Some(events) => Decision::Step(Step::Events(events)),
-        None => bridged(presence, offset, false, bridges),
+        None => bridged(presence, offset, netting),
     }
 }
 
 /// The first step of a follower that brought `since`.
-fn first(presence: &Presence, since: Option<Cursor>, bridges: impl Fn(Gap) -> bool) -> Decision {
+fn first(presence: &Presence, since: Option<Cursor>, netting: Netting) -> Decision {
     // A cursor of another room, or of another life of this room, is no place here.
     let Some(since) = since.filter(|cursor| cursor.epoch == presence.head().epoch) else {
         return Decision::Snapshot;
     };
     match events(presence, since.offset) {
         Some(events) => Decision::Step(Step::Resumed(since, events)),
-        None => bridged(presence, since.offset, true, bridges),
+        None => bridged(presence, since.offset, netting),
     }
 }
 
@@ -217,9 +218,12 @@ fn events(presence: &Presence, offset: Offset) -> Option<Vec<Arc<Event>>> {
     Some(presence.after(offset)?.take(MAX_EVENTS).cloned().collect())
 }
 
-fn bridged(presence: &Presence, offset: Offset, at_start: bool, bridges: impl Fn(Gap) -> bool) -> Decision {
-    let gap = |changes: &Changes| Gap { at_start, changes: changes.len(), members: presence.roster().len() };
-    let changes = presence.changes(offset).filter(|changes| bridges(gap(changes)));
+fn bridged(presence: &Presence, offset: Offset, netting: Netting) -> Decision {
+    let changes = match netting {
+        Netting::Never => None,
+        Netting::IfShorter => presence.changes(offset).filter(|changes| changes.len() <= presence.roster().len()),
+        Netting::Always => presence.changes(offset),
+    };
     changes.map_or(Decision::Snapshot, |changes| Decision::Step(Step::Changes(changes)))
 }
 
@@ -276,7 +280,7 @@ mod tests {
                     let command = if rng.bool() { Command::sign_in(user, None) } else { Command::sign_out(user) };
                     rooms.change(&room, &[command]).unwrap();
                 }
-                while let Some(step) = follower.next(Gap::is_shorter) {
+                while let Some(step) = follower.next(|_| Netting::IfShorter) {
                     fold(&mut set, step);
                 }
                 assert_eq!(set, rooms.read(&room, |presence| names(presence.roster())), "seed {seed}");

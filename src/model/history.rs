@@ -168,6 +168,33 @@ mod tests {
         assert_eq!((briefs(15), briefs(51)), (None, None), "2 whole and 32 in brief");
     }
 
+    /// Seeded, against a list: offsets skip, as those of a shared log do, and readers are near the end and far from it.
+    #[test]
+    fn places_are_found_also_where_offsets_skip() {
+        for seed in 0..200 {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let bound = rng.usize(1..30);
+            let (mut history, mut all, mut head) = (History::new(Offset(0), bound), Vec::new(), 0);
+            for _ in 0..rng.usize(1..60) {
+                head += rng.u64(1..5);
+                all.push(head);
+                let change = Change::Del("ann".parse().unwrap(), DelReason::SignedOut);
+                let cursor = Cursor { epoch: Epoch(1), offset: Offset(head) };
+                history.push(Timestamp(head), Arc::new(Event::new(Name::lobby(), cursor, change)));
+            }
+            let kept = all.len().saturating_sub(bound);
+            let floor = kept.checked_sub(1).map_or(0, |last_forgotten| all[last_forgotten]);
+            for offset in 0..=head + 1 {
+                let newer: Vec<u64> = all.iter().copied().filter(|at| *at > offset).collect();
+                let expected = (floor..=head).contains(&offset).then_some(newer.clone());
+                assert_eq!(after(&history, offset), expected, "seed {seed}, offset {offset}");
+                let briefs = history.briefs_after(Offset(offset)).map(Iterator::count);
+                let known = offset <= head && newer.len() <= bound * (1 + BRIEFS_PER_EVENT);
+                assert!(!known || briefs == Some(newer.len()), "seed {seed}, offset {offset}: {briefs:?}");
+            }
+        }
+    }
+
     #[test]
     fn old_events_are_forgotten_by_age_too() {
         let mut history = history(10, 1..=5);

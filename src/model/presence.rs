@@ -62,8 +62,7 @@ impl Presence {
     ///
     /// # Errors
     ///
-    /// A refusal of `commands`, all of which are undone then: none has been done. [`Command::Expire`] and
-    /// [`Command::Trim`] are never refused.
+    /// A refusal, before any of `commands` is done. [`Command::Expire`] and [`Command::Trim`] are never refused.
     pub fn apply(&mut self, commands: &[Command], now: Moment) -> Result<Outcome, Refusal> {
         self.check(commands, now)?;
         let mut outcome = Outcome { added: 0, removed: 0, events: 0, cursor: self.head, ended: Vec::new() };

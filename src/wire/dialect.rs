@@ -36,32 +36,26 @@ pub struct Format {
 /// The number of formats.
 pub const FORMATS: usize = 2 * FRAMINGS;
 
-/// A gap between a reader and the history, which changes could bridge.
-#[derive(Clone, Copy, Debug)]
-pub struct Gap {
-    /// Whether the reader has read nothing yet in this stream.
-    pub at_start: bool,
-    /// The number of users in the changes.
-    pub changes: usize,
-    /// The number of members in a snapshot.
-    pub members: usize,
-}
-
-impl Gap {
-    /// Whether changes say it with no more users than a snapshot.
-    pub fn is_shorter(self) -> bool {
-        self.changes <= self.members
-    }
+/// When a reader whose place is no longer in the history gets changes, and not a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Netting {
+    /// Never: nothing needs to be netted.
+    Never,
+    /// When the changes name no more users than a snapshot has members.
+    IfShorter,
+    /// Whenever they are known.
+    Always,
 }
 
 impl Dialect {
-    /// Whether changes bridge `gap`, and not a snapshot.
-    pub fn bridges(self, gap: Gap) -> bool {
-        match self {
-            Dialect::Native => gap.is_shorter(),
-            // A fresh stream cannot be told that its first events are netted. Later on, events are better than a
-            // snapshot that an `onmessage` handler does not see.
-            Dialect::Exercise => !gap.at_start,
+    /// When a reader gets changes; `at_start` before the first message of its stream.
+    pub fn netting(self, at_start: bool) -> Netting {
+        match (self, at_start) {
+            (Dialect::Native, _) => Netting::IfShorter,
+            // A fresh stream cannot be told that its first events are netted.
+            (Dialect::Exercise, true) => Netting::Never,
+            // Events are better than a snapshot that an `onmessage` handler does not see.
+            (Dialect::Exercise, false) => Netting::Always,
         }
     }
 

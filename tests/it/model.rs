@@ -321,7 +321,8 @@ fn the_core_is_what_a_naive_room_is() {
 fn everything(core: &Presence) -> String {
     let members: Vec<_> =
         core.roster().iter_from(Mark::default()).map(|member| (member, shown(core, member))).collect();
-    let events: Option<Vec<_>> = core.after(core.head().offset.min(Offset(0))).map(|events| events.collect());
+    // From the earliest place that the history still reaches back to.
+    let events = (0..=core.head().offset.0).find_map(|offset| Some(core.after(Offset(offset))?.collect::<Vec<_>>()));
     format!("{:?} {members:?} {:?} {events:?} {}", core.head(), core.next_deadline(), core.is_idle())
 }
 
