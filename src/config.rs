@@ -1,5 +1,6 @@
-//! What an operator can set: options of the program, each also an environment variable.
+//! Configuration: the program's options, each also an environment variable.
 
+use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -11,12 +12,13 @@ use crate::runtime::tasks::Faults;
 
 /// A realtime presence gateway: who is here right now, live over SSE and WebSocket.
 ///
-/// Every option can also be given as the environment variable shown behind it; several users or
-/// origins are separated by commas there.
+/// Each option is also an environment variable, shown below the option; there, commas separate several users or
+/// origins. Times have a unit (500ms, 10s, 5min) and are 10ms to 1day.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "presently", version, next_line_help = false)]
 pub struct Config {
-    /// Address and port to serve on; port 0 takes a free one
+    /// Address and port to listen on; port 0 picks a free port. The default is this machine only, because anyone who
+    /// reaches the port may change any room
     #[arg(
         long,
         global = true,
@@ -26,80 +28,85 @@ pub struct Config {
     )]
     pub listen: SocketAddr,
 
-    /// A user who is signed in to the lobby from the start; may be repeated
+    /// User to sign in to the lobby at start; repeatable
     #[arg(long = "user", env = "PRESENTLY_USER", value_delimiter = ',', value_name = "NAME")]
     pub users: Vec<Name>,
 
-    /// An origin besides our own whose pages may change sets, such as <https://app.example>; may be repeated
+    /// Additional origin whose pages may change rooms and open WebSockets, such as <https://app.example>; repeatable.
+    /// The gateway's own origin is always allowed
     #[arg(long = "allow-origin", env = "PRESENTLY_ALLOW_ORIGIN", value_delimiter = ',', value_name = "ORIGIN")]
     pub allow_origins: Vec<String>,
 
-    /// Events each room remembers, so that readers who come back go on where they were. At 3 events a second, 1,000
-    /// are the five minutes of --history-for; each costs its JSON, some 200 bytes
+    /// Maximum number of events in each room's history, from which readers resume. The default covers the 5 minutes of
+    /// --history-for at 3 events a second; an event takes the size of its JSON, about 200 bytes
     #[arg(long, env = "PRESENTLY_HISTORY", default_value_t = 1_000, value_name = "EVENTS", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     pub history: u64,
 
-    /// How long they are remembered: longer than a phone's change of network, short enough that a room left by all
-    /// soon costs nothing
+    /// Maximum age of events in the history. The default outlasts a phone's change of network, and an abandoned room
+    /// soon takes no memory
     #[arg(long, env = "PRESENTLY_HISTORY_FOR", default_value = "5min", value_name = "TIME", value_parser = duration)]
     pub history_for: Duration,
 
-    /// Rooms at most; each costs about 1 KiB beyond its members
+    /// Maximum number of rooms; a room takes about 1 KiB, members aside
     #[arg(long, env = "PRESENTLY_MAX_ROOMS", default_value_t = 100_000, value_name = "N")]
     pub max_rooms: usize,
 
-    /// Members at most in each room; 0 is no bound
+    /// Maximum number of members in each room; 0 means unlimited
     #[arg(long, env = "PRESENTLY_MAX_MEMBERS", default_value_t = 0, value_name = "N")]
     pub max_members: usize,
 
-    /// Connections at most, beyond which new ones are closed at once; 0 is the limit on open files, less 100 for
-    /// what else is open. The limit is raised as far as the system allows (ulimit -Hn)
+    /// Maximum number of open connections; the gateway closes further connections at once. 0 means the limit on open
+    /// files (ulimit -Hn) less 100, a reserve for other files
     #[arg(long, env = "PRESENTLY_MAX_CONNECTIONS", default_value_t = 0, value_name = "N")]
     pub max_connections: usize,
 
-    /// Connections at most from one address; 0 is no bound, since a proxy is one address
+    /// Maximum number of open connections from one IP address; 0 means unlimited, because all clients behind a proxy
+    /// share an address
     #[arg(long, env = "PRESENTLY_MAX_PER_ADDRESS", default_value_t = 0, value_name = "N")]
     pub max_per_address: usize,
 
-    /// Users one connection may hold, and rooms it may watch; each member held costs about 1 KiB
+    /// Maximum number of users held by a connection, and of rooms watched by a connection; a held member takes about
+    /// 1 KiB
     #[arg(long, env = "PRESENTLY_MAX_PER_CONNECTION", default_value_t = 100, value_name = "N")]
     pub max_per_connection: usize,
 
-    /// Bytes a request's body may have: a batch of some 10,000 users
+    /// Maximum size of a request body, in bytes. The default fits a batch of about 10,000 users
     #[arg(long, env = "PRESENTLY_MAX_BODY", default_value_t = 1024 * 1024, value_name = "BYTES")]
     pub max_body: usize,
 
-    /// Bytes a request's head may have; cookies of other applications on the same host come along
+    /// Maximum size of a request head, in bytes. The default leaves room for cookies of other applications on the same
+    /// host
     #[arg(long, env = "PRESENTLY_MAX_HEAD", default_value_t = 16 * 1024, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(8_192..=1_048_576))]
     pub max_head: u64,
 
-    /// Bytes a WebSocket message from a client may have
+    /// Maximum size of a WebSocket message from a client, in bytes. The default is far above the longest command
     #[arg(long, env = "PRESENTLY_MAX_MESSAGE", default_value_t = 64 * 1024, value_name = "BYTES")]
     pub max_message: usize,
 
-    /// How long a request's head or body may take to arrive
+    /// Deadline for a request's head, for a request's body, and for the next request on an idle connection
     #[arg(long, env = "PRESENTLY_REQUEST_WITHIN", default_value = "10s", value_name = "TIME", value_parser = duration)]
     pub request_within: Duration,
 
-    /// How long a member stays whose connection was lost: time for a reload or a change of network. Who comes back
-    /// within it causes no event; who does not is gone so much later
+    /// Grace period after a lost connection. A reload or a change of network within the grace period causes no event; a
+    /// member who is really gone leaves the room later by as much
     #[arg(long, env = "PRESENTLY_GRACE", default_value = "5s", value_name = "TIME", value_parser = duration)]
     pub grace: Duration,
 
-    /// How often at least streams get a comment or a ping: proxies cut connections that are silent for 20 s or more
+    /// Longest silence on a stream before the gateway sends a comment (SSE) or a ping (WebSocket). Proxies cut
+    /// connections after 20 s of silence or more
     #[arg(long, env = "PRESENTLY_KEEP_ALIVE", default_value = "10s", value_name = "TIME", value_parser = duration)]
     pub keep_alive: Duration,
 
-    /// How long a stream's client may take no byte of what waits for it, or leave a ping without an answer, before it
-    /// counts as gone. With --keep-alive, silence is found after the sum of both
+    /// Timeout of a stream's client that accepts no bytes or leaves a ping unanswered. The gateway detects a vanished
+    /// client within the sum of --keep-alive and --send-within
     #[arg(long, env = "PRESENTLY_SEND_WITHIN", default_value = "15s", value_name = "TIME", value_parser = duration)]
     pub send_within: Duration,
 
-    /// How logs look; auto is plain on a terminal and when piped
-    #[arg(long, env = "PRESENTLY_LOG_FORMAT", default_value = "plain", value_name = "FORMAT")]
+    /// Format of the log on standard error
+    #[arg(long, env = "PRESENTLY_LOG_FORMAT", default_value = "auto", value_name = "FORMAT")]
     pub log_format: LogFormat,
 
-    /// What is logged: error, warn, info, debug, trace, or directives such as presently=debug,warn
+    /// Log level (error, warn, info, debug, trace), or directives such as presently=debug,warn
     #[arg(long, env = "PRESENTLY_LOG", default_value = "info", value_name = "FILTER")]
     pub log: String,
 
@@ -108,17 +115,26 @@ pub struct Config {
     pub faults: Faults,
 }
 
-/// How logs look.
+/// Format of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// A line of text for people, coloured on a terminal
+    /// Lines of text, coloured on a terminal unless NO_COLOR is set
+    Auto,
+    /// Lines of text without colours
     Plain,
-    /// A JSON object a line, for machines
+    /// One JSON object per line, for machines
     Json,
 }
 
+impl LogFormat {
+    /// Whether to colour the lines. `no_color` is the variable's value (<https://no-color.org>); empty is unset.
+    pub fn coloured(self, on_terminal: bool, no_color: Option<&OsStr>) -> bool {
+        self == LogFormat::Auto && on_terminal && no_color.is_none_or(OsStr::is_empty)
+    }
+}
+
 impl Default for Config {
-    /// What the program does without options, whatever the environment says.
+    /// The program's configuration without options or environment variables.
     fn default() -> Self {
         Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 4000)),
@@ -138,7 +154,7 @@ impl Default for Config {
             grace: Duration::from_secs(5),
             keep_alive: Duration::from_secs(10),
             send_within: Duration::from_secs(15),
-            log_format: LogFormat::Plain,
+            log_format: LogFormat::Auto,
             log: "info".into(),
             faults: Faults::default(),
         }
@@ -146,7 +162,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// How much one room may take.
+    /// Limits of one room.
     pub fn bounds(&self) -> Bounds {
         Bounds { history: self.history as usize, members: self.max_members, grace: self.grace }
     }
@@ -170,6 +186,14 @@ mod tests {
     fn the_default_is_what_the_program_does_without_options() {
         let parsed = Config::try_parse_from(["presently"]).unwrap();
         assert_eq!(format!("{parsed:?}"), format!("{:?}", Config::default()));
+    }
+
+    #[test]
+    fn only_auto_colours_and_only_a_terminal_without_no_color() {
+        let set = Some(OsStr::new("1"));
+        assert!(LogFormat::Auto.coloured(true, None) && LogFormat::Auto.coloured(true, Some(OsStr::new(""))));
+        assert!(!LogFormat::Auto.coloured(false, None) && !LogFormat::Auto.coloured(true, set));
+        assert!(!LogFormat::Plain.coloured(true, None) && !LogFormat::Json.coloured(true, None));
     }
 
     #[test]

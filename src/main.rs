@@ -34,9 +34,9 @@ struct Program {
 // What the program can do besides serving; a doc comment would become the text of --help.
 #[derive(Subcommand)]
 enum Other {
-    /// Ask the gateway at --listen whether it is well; exit code 0 says it is
+    /// Check the health of the gateway at --listen; exit code 0 means healthy
     Health,
-    /// Load a running gateway and measure how it does
+    /// Load a running gateway and measure its performance
     Bench(bench::Options),
 }
 
@@ -87,8 +87,10 @@ fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
 fn log(config: &Config) -> Result<(), String> {
     let filter = EnvFilter::try_new(&config.log).map_err(|error| error.to_string())?;
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let no_color = std::env::var_os("NO_COLOR");
+    let coloured = config.log_format.coloured(std::io::stderr().is_terminal(), no_color.as_deref());
     match config.log_format {
-        LogFormat::Plain => logs.with_ansi(std::io::stderr().is_terminal()).with_target(false).init(),
+        LogFormat::Auto | LogFormat::Plain => logs.with_ansi(coloured).with_target(false).init(),
         LogFormat::Json => logs.json().init(),
     }
     std::panic::set_hook(Box::new(|panic| tracing::error!("{}", panic.to_string().replace('\n', " "))));

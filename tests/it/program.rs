@@ -128,10 +128,12 @@ async fn logs_are_json_where_asked() {
 
 #[tokio::test]
 async fn logs_are_plain_when_piped() {
-    let gateway = Binary::start(&[]).await;
-    let log = gateway.log().join("\n");
-    assert!(log.contains(&format!("http://{}", gateway.addr)), "{log}");
-    assert!(!log.contains('\u{1b}'), "colours in a pipe: {log:?}");
+    for args in [&[][..], &["--log-format", "auto"], &["--log-format", "plain"]] {
+        let gateway = Binary::start(args).await;
+        let log = gateway.log().join("\n");
+        assert!(log.contains(&format!("http://{}", gateway.addr)), "{log}");
+        assert!(!log.contains('\u{1b}'), "colours in a pipe: {log:?}");
+    }
 }
 
 #[tokio::test]
