@@ -1,10 +1,11 @@
 //! Configuration: the program's options, each also an environment variable.
 
 use std::ffi::OsStr;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::model::name::Name;
 use crate::model::presence::Bounds;
@@ -37,6 +38,19 @@ pub struct Config {
     #[arg(long = "allow-origin", env = "PRESENTLY_ALLOW_ORIGIN", value_delimiter = ',', value_name = "ORIGIN")]
     pub allow_origins: Vec<String>,
 
+    /// Address or network (CIDR) of a reverse proxy in front of the gateway, such as 10.0.0.0/8; repeatable. The headers
+    /// X-Forwarded-For, -Host, -Proto and -Prefix count only from there. Without the option, proxies on this machine are
+    /// trusted; with it, only the given ones
+    #[arg(
+        long = "trusted-proxy",
+        env = "PRESENTLY_TRUSTED_PROXY",
+        value_delimiter = ',',
+        default_values = ["127.0.0.0/8", "::1/128"],
+        value_name = "CIDR",
+        value_parser = network
+    )]
+    pub trusted_proxies: Vec<IpNet>,
+
     /// Maximum number of events in each room's history, from which readers resume. The default covers the 5 minutes of
     /// --history-for at 3 events a second; an event takes the size of its JSON, about 200 bytes
     #[arg(long, env = "PRESENTLY_HISTORY", default_value_t = 1_000, value_name = "EVENTS", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
@@ -60,8 +74,8 @@ pub struct Config {
     #[arg(long, env = "PRESENTLY_MAX_CONNECTIONS", default_value_t = 0, value_name = "N")]
     pub max_connections: usize,
 
-    /// Maximum number of open connections from one IP address; 0 means unlimited, because all clients behind a proxy
-    /// share an address
+    /// Maximum number of open connections from one IP address; 0 means unlimited, because all clients behind a router
+    /// share an address. Behind a trusted proxy, the maximum number of open streams of an address that the proxy reports
     #[arg(long, env = "PRESENTLY_MAX_PER_ADDRESS", default_value_t = 0, value_name = "N")]
     pub max_per_address: usize,
 
@@ -115,6 +129,12 @@ pub struct Config {
     pub faults: Faults,
 }
 
+/// This machine's own addresses (RFC 1122, 3.2.1.3; RFC 4291, 2.5.3).
+const LOOPBACK: [IpNet; 2] = [
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8)),
+    IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128)),
+];
+
 /// Format of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -140,6 +160,7 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 4000)),
             users: Vec::new(),
             allow_origins: Vec::new(),
+            trusted_proxies: LOOPBACK.into(),
             history: 1_000,
             history_for: Duration::from_secs(300),
             max_rooms: 100_000,
@@ -168,6 +189,12 @@ impl Config {
     }
 }
 
+/// Reads `10.0.0.0/8`, `fd00::/8`, or a single address.
+fn network(text: &str) -> Result<IpNet, String> {
+    let address = || text.parse().ok().map(|address: IpAddr| IpNet::from(address.to_canonical()));
+    text.parse().ok().or_else(address).ok_or_else(|| "write an address or a network, such as 10.0.0.0/8".to_owned())
+}
+
 /// Reads `10s`, `5min` or `1h 30min`.
 fn duration(text: &str) -> Result<Duration, String> {
     let time = humantime::parse_duration(text).map_err(|e| format!("{e}; write 500ms, 10s or 5min"))?;
@@ -194,6 +221,17 @@ mod tests {
         assert!(LogFormat::Auto.coloured(true, None) && LogFormat::Auto.coloured(true, Some(OsStr::new(""))));
         assert!(!LogFormat::Auto.coloured(false, None) && !LogFormat::Auto.coloured(true, set));
         assert!(!LogFormat::Plain.coloured(true, None) && !LogFormat::Json.coloured(true, None));
+    }
+
+    #[test]
+    fn a_given_proxy_replaces_loopback() {
+        let parse = |arguments: &[&str]| Config::try_parse_from(arguments).map(|config| config.trusted_proxies);
+        let given = parse(&["presently", "--trusted-proxy", "10.0.0.0/8,192.0.2.7", "--trusted-proxy", "fd00::/8"]);
+        let shown: Vec<_> = given.unwrap().iter().map(ToString::to_string).collect();
+        assert_eq!(shown, ["10.0.0.0/8", "192.0.2.7/32", "fd00::/8"]);
+        for bad in ["", "10.0.0.0/33", "proxy.example", "10.0.0"] {
+            assert!(parse(&["presently", "--trusted-proxy", bad]).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

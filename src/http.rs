@@ -5,8 +5,10 @@
 mod answer;
 mod body;
 mod call;
+mod forwarded;
+mod gate;
+mod origin;
 mod page;
-mod permit;
 mod query;
 mod rest;
 mod stream;
@@ -21,18 +23,22 @@ use crate::gateway::Gateway;
 use crate::model::refusal::{Code, Refusal};
 use answer::Answer;
 
+pub use forwarded::is_trusted;
+
 use call::{Call, Segment, call};
+use gate::Gate;
 use page::asset::{self, Module};
 use page::html;
-use rest::{api, exercise, stats};
+use rest::{exercise, member, members, rooms, stats};
 use stream::{sse, websocket};
 
 /// All routes of the gateway. None rejects: what has no handler is refused by `nothing_here`.
 pub fn routes(gateway: Arc<Gateway>) -> BoxedFilter<(Response,)> {
-    let call = || call(gateway.clone());
+    let gate = Gate::new(gateway);
+    let call = || call(gate.clone());
     let routes: [BoxedFilter<(Answer,)>; _] = [
-        path!("api" / "rooms" / Segment / "users" / Segment).and(call()).then(api::member).boxed(),
-        path!("api" / "rooms" / Segment / "users").and(call()).then(api::members).boxed(),
+        path!("api" / "rooms" / Segment / "users" / Segment).and(call()).then(member::member).boxed(),
+        path!("api" / "rooms" / Segment / "users").and(call()).then(members::members).boxed(),
         path!("api" / "login" / Segment).and(call()).then(exercise::login).boxed(),
         path!("api" / "logout" / Segment).and(call()).then(exercise::logout).boxed(),
         path!("api" / "login").and(call()).then(exercise::login_form).boxed(),
@@ -44,12 +50,12 @@ pub fn routes(gateway: Arc<Gateway>) -> BoxedFilter<(Response,)> {
         path!("ws").and(call()).then(websocket::upgrade).boxed(),
         path!("api" / "gateway").and(call()).then(stats::gateway).boxed(),
         path!("metrics").and(call()).then(stats::metrics).boxed(),
-        path!("healthz").and(call()).then(api::health).boxed(),
+        path!("healthz").and(call()).then(stats::health).boxed(),
         path!("users").and(call()).then(html::users).boxed(),
         path!(Module).and(call()).then(asset::module).boxed(),
         path!("assets" / ..).and(path::tail()).and(call()).then(asset::asset).boxed(),
-        path!("api" / "rooms" / Segment).and(call()).then(api::room).boxed(),
-        path!("api" / "rooms").and(call()).then(api::rooms).boxed(),
+        path!("api" / "rooms" / Segment).and(call()).then(rooms::room).boxed(),
+        path!("api" / "rooms").and(call()).then(rooms::rooms).boxed(),
         path::end().and(call()).then(html::home).boxed(),
     ];
     let nothing = path::full().and(call()).then(nothing_here).boxed();

@@ -15,7 +15,7 @@ use tracing::{debug, info, warn};
 
 use crate::config::Config;
 use crate::gateway::Gateway;
-use crate::http;
+use crate::http::{self, is_trusted};
 use crate::model::refusal::Refusal;
 use crate::runtime::handover;
 
@@ -96,7 +96,10 @@ impl Server {
             match self.listener.accept().await {
                 Ok((socket, peer)) => {
                     // An EventSource gives up at an answer that is no stream, but tries a closed one again.
-                    let Some(admission) = self.gateway.admissions().admit(peer.ip()) else {
+                    let trusted = is_trusted(peer.ip(), &self.gateway.config().trusted_proxies);
+                    // A proxy's streams are counted by the addresses that it reports.
+                    let address = (!trusted).then(|| peer.ip().to_canonical());
+                    let Some(admission) = self.gateway.admissions().admit(address) else {
                         continue;
                     };
                     // Whoever takes nothing of an answer for so long is gone, or as good as gone.
@@ -104,7 +107,8 @@ impl Server {
                     let _ = SockRef::from(&socket).set_tcp_user_timeout(Some(self.gateway.config().send_within));
                     let (http, routes, gateway) = (http.clone(), routes.clone(), self.gateway.clone());
                     self.gateway.tasks().spawn(async move {
-                        let served = handover::serve(socket, admission, &http, routes, gateway.tasks().stop()).await;
+                        let served =
+                            handover::serve(socket, peer.ip(), admission, &http, routes, gateway.tasks().stop()).await;
                         if let Err(error) = served {
                             debug!(%error, "connection ended");
                         }

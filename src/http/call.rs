@@ -1,9 +1,9 @@
 //! A request as handlers see it.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::str::FromStr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -13,17 +13,21 @@ use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 use tokio::time::{error::Elapsed, timeout};
 use warp::Filter;
-use warp::http::{HeaderMap, Method, Version, header};
+use warp::http::{HeaderMap, Method, StatusCode, Version, header};
 
-use crate::gateway::Gateway;
+use crate::http::answer::{self, Answer};
+use crate::http::forwarded::Forwarded;
+use crate::http::gate::{Change, Gate, Visitor, Watch};
 use crate::http::query::well_encoded;
 use crate::model::name::Name;
 use crate::model::refusal::{Code, Refusal};
 use crate::runtime::handover::ClaimSlot;
 
-/// A request, and the gateway that it asks.
+/// A request, and the gate to the gateway.
 pub struct Call {
-    pub gateway: Arc<Gateway>,
+    pub gate: Gate,
+    /// The other end of the connection: the client, or a proxy.
+    pub peer: IpAddr,
     pub method: Method,
     pub headers: HeaderMap,
     pub version: Version,
@@ -38,17 +42,18 @@ const OVERRUN: usize = 16 * 1024 * 1024;
 const OVERRUN_WITHIN: Duration = Duration::from_secs(2);
 
 /// Takes a request apart. Always matches.
-pub fn call(gateway: Arc<Gateway>) -> impl Filter<Extract = (Call,), Error = warp::Rejection> + Clone {
+pub fn call(gate: Gate) -> impl Filter<Extract = (Call,), Error = warp::Rejection> + Clone {
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
     warp::method()
         .and(warp::header::headers_cloned())
         .and(warp::ext::get::<Version>())
         .and(query)
         .and(warp::ext::get::<ClaimSlot>())
+        .and(warp::ext::get::<IpAddr>())
         .and(warp::body::stream())
-        .map(move |method, headers, version, query, slot, body| {
+        .map(move |method, headers, version, query, slot, peer, body| {
             let body = TryStreamExt::map_ok(body, all_of);
-            Call { gateway: gateway.clone(), method, headers, version, query, slot, body: Box::pin(body) }
+            Call { gate: gate.clone(), peer, method, headers, version, query, slot, body: Box::pin(body) }
         })
 }
 
@@ -64,6 +69,31 @@ impl Call {
         }
         let message = format!("this path knows {allow}");
         Err(Refusal { allow: Some(allow), ..Refusal::new(Code::MethodNotAllowed, message) })
+    }
+
+    /// The headers, with what trusted proxies report.
+    pub fn forwarded(&self) -> Forwarded<'_> {
+        Forwarded::of(&self.headers, self.peer, &self.gate.config().trusted_proxies)
+    }
+
+    /// A permit to read and follow `room`, as [`Gate::may_watch`].
+    pub fn may_watch<'a>(&self, room: &'a Name) -> Result<Watch<'a>, Refusal> {
+        self.gate.may_watch(room)
+    }
+
+    /// A permit to change `room`, as [`Gate::may_change`].
+    pub fn may_change<'a>(&self, room: &'a Name) -> Result<Change<'a>, Refusal> {
+        self.gate.may_change(&self.forwarded(), room)
+    }
+
+    /// The client of a connection that may be present, as [`Gate::visitor`].
+    pub fn visitor(&self) -> Result<Visitor, Refusal> {
+        self.gate.visitor(&self.forwarded())
+    }
+
+    /// Sends the client to `path`, as the client sees it: below the prefix of a trusted proxy.
+    pub fn redirect(&self, status: StatusCode, path: &str) -> Answer {
+        Ok(answer::redirect(status, &format!("{}{path}", self.forwarded().prefix())))
     }
 
     /// Whether the request brings a body, or says it will.
@@ -100,7 +130,7 @@ impl Call {
     }
 
     async fn body(&mut self) -> Result<Bytes, Refusal> {
-        let (most, within) = (self.gateway.config().max_body, self.gateway.config().request_within);
+        let (most, within) = (self.gate.config().max_body, self.gate.config().request_within);
         let announced = self.headers.typed_get::<headers::ContentLength>();
         if announced.is_some_and(|length| length.0 > most as u64) {
             // A client that asks before it sends is told at once.

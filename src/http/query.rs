@@ -7,6 +7,15 @@ use percent_encoding::percent_decode;
 
 use crate::model::refusal::{Code, Refusal};
 
+/// Members or rooms on one page of a list by default.
+pub const PAGE: usize = 1_000;
+
+/// Members or rooms on one page of a list at most; 10,000 members are about a megabyte.
+pub const MAX_PAGE: usize = 10_000;
+
+/// The parameters that page through a list.
+pub const PAGING: [&str; 2] = ["limit", "after"];
+
 /// Parameters by name, each at most once, none of them empty.
 #[derive(Debug)]
 pub struct Query(HashMap<String, String>);

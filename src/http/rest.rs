@@ -1,5 +1,7 @@
 //! Requests that are answered at once: the JSON API, the exercise, health and metrics.
 
-pub mod api;
 pub mod exercise;
+pub mod member;
+pub mod members;
+pub mod rooms;
 pub mod stats;

@@ -2,5 +2,6 @@
 
 pub mod message;
 pub mod options;
+pub mod speaker;
 pub mod sse;
 pub mod websocket;

@@ -55,6 +55,8 @@ pub enum Code {
     TooManyMembers,
     /// The gateway has as many rooms as it may have.
     TooManyRooms,
+    /// The client's address has as many connections as it may have.
+    TooManyConnections,
     /// The gateway is about to stop.
     Stopping,
     /// Something failed in the gateway.
@@ -133,6 +135,12 @@ pub const TABLE: &[Row] = &[
     no(Code::UpgradeRequired, "upgrade_required", 426, "`/ws` speaks only WebSocket, version 13"),
     later(Code::TooManyMembers, "too_many_members", 1013, "The room has the maximum number of members"),
     later(Code::TooManyRooms, "too_many_rooms", 1013, "The gateway has the maximum number of rooms"),
+    later(
+        Code::TooManyConnections,
+        "too_many_connections",
+        1013,
+        "The client's address has the maximum number of connections",
+    ),
     later(Code::Stopping, "stopping", 1012, "The gateway is about to stop"),
     Row {
         code: Code::Failed,

@@ -104,7 +104,7 @@ impl Room {
     /// # Errors
     ///
     /// A refusal of the commands, or that the room was removed meanwhile.
-    pub fn change(self: &Arc<Self>, commands: &[Command], now: Moment) -> Result<Outcome, ChangeError> {
+    pub(super) fn change(self: &Arc<Self>, commands: &[Command], now: Moment) -> Result<Outcome, ChangeError> {
         let mut state = self.state.lock();
         if state.retired {
             return Err(ChangeError::Retired);
@@ -120,7 +120,7 @@ impl Room {
     /// # Errors
     ///
     /// As [`Room::change`]; the command is never refused.
-    pub fn expire(self: &Arc<Self>, now: Moment) -> Result<Outcome, ChangeError> {
+    pub(super) fn expire(self: &Arc<Self>, now: Moment) -> Result<Outcome, ChangeError> {
         self.change(&[Command::Expire(MAX_EXPIRED)], now)
     }
 
@@ -129,7 +129,7 @@ impl Room {
     /// # Errors
     ///
     /// The room was removed meanwhile.
-    pub fn follow(self: Arc<Self>) -> Result<Following, Retired> {
+    pub(super) fn follow(self: Arc<Self>) -> Result<Following, Retired> {
         let mut state = self.state.lock();
         if state.retired {
             return Err(Retired);
@@ -140,7 +140,7 @@ impl Room {
     }
 
     /// Forgets the events from before `before`; true when nothing is left and the room must not be used any more.
-    pub fn retire_if_idle(self: &Arc<Self>, before: Timestamp, now: Moment) -> bool {
+    pub(super) fn retire_if_idle(self: &Arc<Self>, before: Timestamp, now: Moment) -> bool {
         let mut state = self.state.lock();
         // A trim is never refused.
         let _ = state.presence.apply(&[Command::Trim(before)], now);

@@ -27,8 +27,13 @@ pub struct Admissions {
 #[derive(Debug)]
 pub struct Admission {
     admissions: Arc<Admissions>,
-    address: Option<IpAddr>,
+    /// The client's address, as far as it is counted.
+    pub charge: Charge,
 }
+
+/// One connection of an address, given back when dropped. Empty where the address is not counted.
+#[derive(Debug, Default)]
+pub struct Charge(Option<(Arc<Admissions>, IpAddr)>);
 
 impl Admissions {
     /// Admits at most `most` connections (0: as many as there may be open files), and `most_each` from one address (0: no
@@ -43,33 +48,46 @@ impl Admissions {
         Arc::new(Admissions { most, most_each, open, refused, each: DashMap::new() })
     }
 
-    /// Admits a connection from `address`; `None`, counted, when a bound is reached.
-    pub fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Admission> {
+    /// Admits a connection, of `address` unless that is a proxy's; `None`, counted, when a bound is reached.
+    pub fn admit(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Admission> {
         if self.open.fetch_add(1, Relaxed) >= self.most {
             self.open.fetch_sub(1, Relaxed);
-            return self.refuse();
+            self.refused(|refused| {
+                warn!(refused, open = self.open(), max_connections = self.most, "connections refused");
+            });
+            return None;
         }
-        // From here on dropping the admission takes back what was counted.
-        let mut admission = Admission { admissions: self.clone(), address: None };
-        if self.most_each > 0 {
-            let mut here = self.each.entry(address).or_insert(0);
-            if *here >= self.most_each {
-                drop(here);
-                return self.refuse();
-            }
-            *here += 1;
-            admission.address = Some(address);
+        // From here on, dropping the admission takes back what was counted.
+        let mut admission = Admission { admissions: self.clone(), charge: Charge::default() };
+        if let Some(address) = address {
+            admission.charge = self.charge(address)?;
         }
         Some(admission)
     }
 
-    fn refuse(&self) -> Option<Admission> {
-        // The 1st, 2nd, 4th, 8th …: a flood of connections is no flood of logs.
+    /// Counts a connection of `address`; `None`, counted, when the address has as many as it may have.
+    pub fn charge(self: &Arc<Self>, address: IpAddr) -> Option<Charge> {
+        if self.most_each == 0 {
+            return Some(Charge::default());
+        }
+        let mut here = self.each.entry(address).or_insert(0);
+        if *here >= self.most_each {
+            drop(here);
+            self.refused(|refused| {
+                warn!(refused, %address, max_per_address = self.most_each, "connections refused");
+            });
+            return None;
+        }
+        *here += 1;
+        Some(Charge(Some((self.clone(), address))))
+    }
+
+    /// Counts a refusal, and logs the 1st, 2nd, 4th, 8th …: a flood of connections is no flood of logs.
+    fn refused(&self, log: impl FnOnce(u64)) {
         let refused = self.refused.fetch_add(1, Relaxed) + 1;
         if refused.is_power_of_two() {
-            warn!(refused, open = self.open(), most = self.most, "connections refused");
+            log(refused);
         }
-        None
     }
 
     /// The number of open connections.
@@ -78,7 +96,7 @@ impl Admissions {
     }
 
     /// The number of refused connections.
-    pub fn refused(&self) -> u64 {
+    pub fn refusals(&self) -> u64 {
         self.refused.load(Relaxed)
     }
 }
@@ -86,8 +104,20 @@ impl Admissions {
 impl Drop for Admission {
     fn drop(&mut self) {
         self.admissions.open.fetch_sub(1, Relaxed);
-        if let Some(address) = self.address {
-            self.admissions.each.remove_if_mut(&address, |_, here| {
+    }
+}
+
+impl Charge {
+    /// Whether no address is counted.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        if let Some((admissions, address)) = &self.0 {
+            admissions.each.remove_if_mut(address, |_, here| {
                 *here -= 1;
                 *here == 0
             });
@@ -116,14 +146,26 @@ mod tests {
     #[test]
     fn places_are_counted_in_all_and_for_each_address_and_given_back() {
         let admissions = Admissions::new(3, 2);
-        let first = admissions.admit(HERE).unwrap();
-        let _second = admissions.admit(HERE).unwrap();
-        assert!(admissions.admit(HERE).is_none(), "a third from one address");
-        let _third = admissions.admit(THERE).unwrap();
-        assert!(admissions.admit(THERE).is_none(), "a fourth in all");
-        assert_eq!((admissions.open(), admissions.refused()), (3, 2));
+        let first = admissions.admit(Some(HERE)).unwrap();
+        let _second = admissions.admit(Some(HERE)).unwrap();
+        assert!(admissions.admit(Some(HERE)).is_none(), "a third from one address");
+        let _third = admissions.admit(Some(THERE)).unwrap();
+        assert!(admissions.admit(Some(THERE)).is_none(), "a fourth in all");
+        assert_eq!((admissions.open(), admissions.refusals()), (3, 2));
         drop(first);
-        let _again = admissions.admit(HERE).unwrap();
-        assert_eq!((admissions.open(), admissions.refused()), (3, 2));
+        let _again = admissions.admit(Some(HERE)).unwrap();
+        assert_eq!((admissions.open(), admissions.refusals()), (3, 2));
+    }
+
+    #[test]
+    fn connections_of_a_proxy_count_for_the_addresses_that_they_are_charged_to() {
+        let admissions = Admissions::new(10, 1);
+        let (mut first, second) = (admissions.admit(None).unwrap(), admissions.admit(None).unwrap());
+        first.charge = admissions.charge(HERE).unwrap();
+        assert!(admissions.charge(HERE).is_none());
+        let _there = admissions.charge(THERE).unwrap();
+        drop((first, second));
+        assert!(admissions.charge(HERE).is_some());
+        assert_eq!((admissions.open(), admissions.refusals()), (0, 1));
     }
 }

@@ -9,6 +9,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -63,6 +64,7 @@ impl ClaimSlot {
 /// Serves HTTP/1 on `stream` until it is closed, `stop` goes off or a stream claims it.
 pub async fn serve(
     stream: TcpStream,
+    peer: IpAddr,
     admission: Admission,
     http: &Builder,
     routes: BoxedFilter<(Response,)>,
@@ -76,6 +78,7 @@ pub async fn serve(
         request.extensions_mut().insert(inserted.clone());
         let version = request.version();
         request.extensions_mut().insert(version);
+        request.extensions_mut().insert(peer);
         hyper::service::Service::call(&routes, request)
     });
     let mut http = Some(http.serve_connection(io, service));

@@ -127,6 +127,27 @@ fn the_pure_layers_know_no_executor_clock_or_socket() {
     }
 }
 
+/// That a handler without a permit does not compile is the work of private fields: a gateway reaches `http` only inside a
+/// `Gate`, and rooms change only by methods that are private to `rooms`. The sources must leave no way around.
+#[test]
+fn rooms_are_reached_only_through_the_gate() {
+    let modules = modules();
+    let http = modules.iter().filter(|(module, _)| layer(module) == "http");
+    for (module, source) in http.filter(|(module, _)| *module != "http::gate") {
+        let gateway = imports(source, &modules).contains("gateway");
+        assert!(!gateway || module == "http", "{module} knows the gateway itself");
+        assert!(!source.contains(".rooms()"), "{module} asks for rooms");
+    }
+    let gate = &modules["http::gate"];
+    for private in ["pub struct Gate(Arc<Gateway>);", "pub struct Visitor(Gate);", "pub struct List(Gate);"] {
+        assert!(gate.contains(private), "{private}");
+    }
+    assert!(!gate.contains("    pub gate: Gate"), "a permit's gate is private");
+    for method in ["change", "expire", "follow", "retire_if_idle"] {
+        assert!(modules["rooms::room"].contains(&format!("pub(super) fn {method}(")), "{method} is private to rooms");
+    }
+}
+
 #[test]
 fn folders_and_files_stay_small_enough_to_read() {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");

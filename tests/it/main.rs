@@ -17,6 +17,7 @@ mod leaving;
 mod model;
 mod modules;
 mod program;
+mod proxies;
 mod refusals;
 mod rooms;
 mod shutdown;

@@ -111,7 +111,11 @@ async fn connections_past_the_bound_are_closed_and_counted_and_make_place_again(
 
 #[tokio::test]
 async fn connections_from_one_address_have_a_bound_of_their_own() {
-    let server = TestServer::with(|config| config.max_per_address = 2).await;
+    let server = TestServer::with(|config| {
+        config.max_per_address = 2;
+        config.trusted_proxies.clear();
+    })
+    .await;
     let mut asks = Conn::open(server.addr).await;
     let first = Reader::open(server.addr, Transport::Sse, "lobby").await.begun().await;
     Conn::open(server.addr).await.lost().await;

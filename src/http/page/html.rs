@@ -7,10 +7,9 @@ use warp::http::{StatusCode, header};
 use crate::http::answer::{self, Answer};
 use crate::http::call::{Call, Segment};
 use crate::http::page::asset;
-use crate::http::permit::may_change;
 use crate::http::query::Query;
-use crate::http::rest::api;
 use crate::http::rest::exercise::user_of_form;
+use crate::http::rest::members;
 use crate::model::command::Command;
 use crate::model::name::Name;
 use crate::model::refusal::{Code, Refusal};
@@ -49,7 +48,7 @@ struct Row {
 /// `GET /`
 pub async fn home(call: Call) -> Answer {
     call.only("GET, HEAD")?;
-    Ok(answer::redirect(StatusCode::FOUND, "/users"))
+    call.redirect(StatusCode::FOUND, "/users")
 }
 
 /// `GET /users?room=lobby`
@@ -58,13 +57,13 @@ pub async fn users(call: Call) -> Answer {
     let query = Query::lenient(&call.query, &["room", "limit", "after"])?;
     let room = query.get("room").map_or_else(|| Ok(Name::lobby()), |room| Name::new("room", room))?;
     match *answer::preferred(&call.headers, &[answer::HTML, answer::JSON]) == answer::JSON {
-        true => Ok(answer::with(api::list(&room, &call, &query)?, header::VARY, "accept")),
+        true => Ok(answer::with(members::list(&room, &call, &query)?, header::VARY, "accept")),
         false => html(&room, &call),
     }
 }
 
 fn html(room: &Name, call: &Call) -> Answer {
-    let (cursor, count, members) = api::page(call, room, None, SHOWN);
+    let (cursor, count, members) = members::page(&call.may_watch(room)?, None, SHOWN);
     let row = |member: &std::sync::Arc<crate::model::roster::Member>| Row {
         user: member.user.to_string(),
         meta: member.meta.as_str().to_owned(),
@@ -93,27 +92,24 @@ fn html(room: &Name, call: &Call) -> Answer {
 /// `POST /api/rooms/{room}/login` with `user=` in a form
 pub async fn login(room: Segment, mut call: Call) -> Answer {
     let (room, user) = form(&room, &mut call).await?;
-    call.gateway.rooms().change(&room, &[Command::sign_in(user, None)])?;
-    back_to(&room)
+    change(&room, Command::sign_in(user, None), &call)
 }
 
 /// `POST /api/rooms/{room}/logout` with `user=` in a form
 pub async fn logout(room: Segment, mut call: Call) -> Answer {
     let (room, user) = form(&room, &mut call).await?;
-    call.gateway.rooms().change(&room, &[Command::sign_out(user)])?;
-    back_to(&room)
+    change(&room, Command::sign_out(user), &call)
 }
 
 async fn form(room: &Segment, call: &mut Call) -> Result<(Name, Name), Refusal> {
     call.only("POST")?;
     let room = room.name("room")?;
-    let user = user_of_form(call).await?;
-    may_change(&call.headers, &call.gateway.config().allow_origins)?;
-    Ok((room, user))
+    Ok((room, user_of_form(call).await?))
 }
 
-fn back_to(room: &Name) -> Answer {
-    Ok(answer::redirect(StatusCode::SEE_OTHER, &format!("/users?room={}", segment(room))))
+fn change(room: &Name, command: Command, call: &Call) -> Answer {
+    call.may_change(room)?.apply(&[command])?;
+    call.redirect(StatusCode::SEE_OTHER, &format!("/users?room={}", segment(room)))
 }
 
 /// The lobby's forms are those of the exercise.

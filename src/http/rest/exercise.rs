@@ -5,7 +5,6 @@ use warp::http::{Method, StatusCode};
 use crate::delivery::step::Follower;
 use crate::http::answer::{self, Answer};
 use crate::http::call::{Call, Segment};
-use crate::http::permit::may_change;
 use crate::http::query::Query;
 use crate::http::stream::options::StreamOptions;
 use crate::http::stream::sse;
@@ -50,16 +49,15 @@ pub async fn user_of_form(call: &mut Call) -> Result<Name, Refusal> {
 
 fn change(command: Command, call: &Call) -> Answer {
     if call.method == Method::HEAD {
-        return Ok(answer::redirect(StatusCode::FOUND, "/users"));
+        return call.redirect(StatusCode::FOUND, "/users");
     }
-    may_change(&call.headers, &call.gateway.config().allow_origins)?;
-    call.gateway.rooms().change(&Name::lobby(), &[command])?;
+    call.may_change(&Name::lobby())?.apply(&[command])?;
     if call.method == Method::GET {
-        return Ok(answer::redirect(StatusCode::FOUND, "/users"));
+        return call.redirect(StatusCode::FOUND, "/users");
     }
     // A browser's form wants a page to go to; a program wants none.
     match *answer::preferred(&call.headers, &[answer::NOTHING, answer::HTML]) == answer::HTML {
-        true => Ok(answer::redirect(StatusCode::SEE_OTHER, "/users")),
+        true => call.redirect(StatusCode::SEE_OTHER, "/users"),
         false => Ok(answer::bare(StatusCode::NO_CONTENT)),
     }
 }

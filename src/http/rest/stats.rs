@@ -12,9 +12,9 @@ use prometheus_client::registry::{Registry, Unit};
 use serde::Serialize;
 use warp::http::StatusCode;
 
-use crate::gateway::Gateway;
 use crate::http::answer::{self, Answer};
 use crate::http::call::Call;
+use crate::http::gate::Operate;
 use crate::http::query::Query;
 use crate::model::hold::Transport;
 use crate::model::refusal::{Code, Refusal};
@@ -65,25 +65,25 @@ struct Streams {
 }
 
 impl Stats {
-    fn of(gateway: &Gateway) -> Self {
-        let meter = gateway.meter();
-        let open = gateway.admissions().open();
+    fn of(permit: &Operate) -> Self {
+        let (gate, meter) = (permit.gate(), permit.meter());
+        let open = gate.open_connections();
         let (sse, websocket) = (meter.open(Transport::Sse), meter.open(Transport::WebSocket));
         let passes = meter.passes();
         Stats {
             version: env!("CARGO_PKG_VERSION"),
-            uptime: gateway.started().elapsed().unwrap_or_default().as_secs(),
+            uptime: permit.started().elapsed().unwrap_or_default().as_secs(),
             connections: Connections { open, http: (open as u64).saturating_sub(sse + websocket), sse, websocket },
             streams: Streams { sse: meter.opened(Transport::Sse), websocket: meter.opened(Transport::WebSocket) },
-            refused: gateway.admissions().refused(),
-            rooms: gateway.rooms().count(),
+            refused: gate.refused_connections(),
+            rooms: permit.room_count(),
             members: meter.members(),
             events: meter.events(),
             deliveries: meter.deliveries(),
             pass_p99: passes.p99(),
-            restarts: gateway.tasks().restarts(),
+            restarts: gate.restarts(),
             memory: process::resident_memory(),
-            started: gateway.started(),
+            started: permit.started(),
             passes,
         }
     }
@@ -93,14 +93,14 @@ impl Stats {
 pub async fn gateway(call: Call) -> Answer {
     call.only("GET, HEAD")?;
     Query::strict(&call.query, &[])?;
-    Ok(answer::json(StatusCode::OK, &Stats::of(&call.gateway)))
+    Ok(answer::json(StatusCode::OK, &Stats::of(&call.gate.may_operate()?)))
 }
 
 /// `GET /metrics`, as OpenMetrics has it, which Prometheus reads
 pub async fn metrics(call: Call) -> Answer {
     call.only("GET, HEAD")?;
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Stats::of(&call.gateway)));
+    registry.register_collector(Box::new(Stats::of(&call.gate.may_operate()?)));
     let mut metrics = String::new();
     let failed = |error| Refusal::new(Code::Failed, format!("the metrics failed: {error}"));
     text::encode(&mut metrics, &registry).map_err(failed)?;
@@ -170,4 +170,26 @@ fn counter(count: u64) -> ConstCounter<u64> {
 
 fn gauge(count: u64) -> ConstGauge<i64> {
     ConstGauge::new(i64::try_from(count).unwrap_or(i64::MAX))
+}
+
+#[derive(Serialize)]
+struct Health {
+    status: &'static str,
+    version: &'static str,
+    restarts: u64,
+    connections: usize,
+    refused: u64,
+}
+
+/// `GET /healthz`
+pub async fn health(call: Call) -> Answer {
+    call.only("GET, HEAD")?;
+    let health = Health {
+        status: "ok",
+        version: env!("CARGO_PKG_VERSION"),
+        restarts: call.gate.restarts(),
+        connections: call.gate.open_connections(),
+        refused: call.gate.refused_connections(),
+    };
+    Ok(answer::json(StatusCode::OK, &health))
 }

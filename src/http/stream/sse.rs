@@ -1,7 +1,6 @@
 //! Server-sent events (WHATWG HTML, 9.2).
 
 use std::fmt::Write;
-use std::future::pending;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -15,7 +14,7 @@ use crate::delivery::reader::Reader;
 use crate::delivery::step::Follower;
 use crate::http::answer::{self, Answer};
 use crate::http::call::{Call, Segment};
-use crate::http::permit::may_change;
+use crate::http::gate::Holds;
 use crate::http::query::Query;
 use crate::http::stream::message::Reference;
 use crate::http::stream::options::StreamOptions;
@@ -24,8 +23,8 @@ use crate::model::hold::Transport;
 use crate::model::id::ConnectionId;
 use crate::model::name::Name;
 use crate::model::refusal::{Code, Refusal};
-use crate::rooms::connection_holds::ConnectionHolds;
 use crate::rooms::room::Following;
+use crate::runtime::admission::Charge;
 use crate::wire::dialect::{Dialect, Format};
 use crate::wire::framing::Framing;
 
@@ -45,7 +44,7 @@ pub async fn room(room: Segment, call: Call) -> Answer {
         Some(_) => return Err(Refusal::new(Code::BadParameter, "parameter \"only\" is count or left out").of("only")),
     };
     if options.holds.is_some() {
-        may_change(&call.headers, &call.gateway.config().allow_origins)?;
+        call.visitor()?;
     }
     let reads = |following, cursor, at_least| match counts {
         true => Follower::counting(following),
@@ -92,16 +91,15 @@ pub async fn answer(
     let format = Format { dialect, framing };
     let connection_options = Options { id, format, alive: options.alive, head: first.into() };
     let reader = Reader::new(reads(granted.following, options.since, granted.at_least));
-    let peer = SseClient { holds: granted.holds.map(Box::new), reader: Some(Box::new(reader)) };
-    let gateway = call.gateway.clone();
-    call.slot.claim(move |socket| gateway.stream(socket, connection_options, peer));
-    pending().await
+    let peer = SseClient { holds: granted.holds, reader: Some(Box::new(reader)) };
+    call.gate.stream(&call.slot, granted.charge, move |_| (connection_options, peer)).await
 }
 
 /// What a stream is made of.
 struct Granted {
+    charge: Charge,
     following: Following,
-    holds: Option<ConnectionHolds>,
+    holds: Holds,
     /// The event of the stream's own hold.
     at_least: Offset,
     /// Why it only watches, where it was to hold somebody.
@@ -110,16 +108,17 @@ struct Granted {
 
 /// Does what the URL asks for. The hold comes first, so that the snapshot has it.
 fn grant(call: &Call, id: ConnectionId, room: &Name, options: &StreamOptions) -> Result<Granted, Refusal> {
-    let following = call.gateway.rooms().follow(room)?;
-    let mut granted = Granted { following, holds: None, at_least: Offset::default(), refusal: None };
+    let charge = call.gate.charge(&call.forwarded())?;
+    let following = call.may_watch(room)?.follow()?;
+    let mut granted =
+        Granted { charge, following, holds: Holds::default(), at_least: Offset::default(), refusal: None };
     if let Some((user, meta)) = options.holds.clone() {
-        let mut holds = call.gateway.holds(id, Transport::Sse);
-        match holds.join(room.clone(), user, meta, options.client) {
+        let join = call.visitor()?.may_join(room)?;
+        match join.hold(&mut granted.holds, (id, Transport::Sse), user, meta, options.client) {
             Ok(outcome) => granted.at_least = outcome.cursor.offset,
             Err(refusal) if refusal.only_watches() => granted.refusal = Some(refusal),
             Err(refusal) => return Err(refusal),
         }
-        granted.holds = Some(holds);
     }
     Ok(granted)
 }
@@ -175,15 +174,13 @@ fn refused_event(refusal: &Refusal) -> String {
 /// An SSE client says nothing once its request is out; a pipelined request is not ours to answer. What most have not,
 /// or not for long, is boxed: it would be each idle stream's memory.
 struct SseClient {
-    holds: Option<Box<ConnectionHolds>>,
+    holds: Holds,
     reader: Option<Box<Reader>>,
 }
 
 impl Peer for SseClient {
     fn begin(&mut self, talk: &mut Talk<'_>) -> Flow {
-        if let Some(holds) = &self.holds {
-            holds.notify(talk.connection());
-        }
+        self.holds.notify(talk.connection());
         if let Some(reader) = self.reader.take() {
             talk.begin(*reader);
         }
@@ -195,7 +192,7 @@ impl Peer for SseClient {
     }
 
     fn gone(&mut self) {
-        self.holds = None;
+        self.holds = Holds::default();
     }
 
     fn farewell(&mut self, code: Code, framing: Framing) -> Bytes {

@@ -1,8 +1,5 @@
 //! WebSockets: the handshake, and the talk with a client.
 
-use std::future::pending;
-use std::sync::Arc;
-
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
@@ -13,25 +10,16 @@ use warp::http::{Response, StatusCode, Version};
 
 use crate::delivery::connection::Options;
 use crate::delivery::conversation::{Flow, Peer, Talk};
-use crate::delivery::outbox::Unsubscribed;
-use crate::delivery::reader::Place;
-use crate::delivery::reader::Reader;
-use crate::delivery::step::Follower;
-use crate::gateway::Gateway;
 use crate::http::answer::{self, Answer};
 use crate::http::call::Call;
-use crate::http::permit::may_change;
 use crate::http::query::Query;
-use crate::http::stream::message::{self, Message, Reference};
 use crate::http::stream::options::StreamOptions;
+use crate::http::stream::speaker::Speaker;
 use crate::http::stream::sse::{head_bytes, no_body};
-use crate::model::cursor::{Cursor, Offset};
-use crate::model::hold::Transport;
-use crate::model::id::{ClientId, ConnectionId};
-use crate::model::meta::Meta;
+use crate::model::id::ConnectionId;
 use crate::model::name::Name;
 use crate::model::refusal::{Code, Refusal};
-use crate::rooms::connection_holds::ConnectionHolds;
+use crate::runtime::admission::Charge;
 use crate::wire::dialect::Format;
 use crate::wire::framing::Framing;
 use crate::wire::websocket::{State, WebSocket};
@@ -48,36 +36,34 @@ pub async fn upgrade(call: Call) -> Answer {
     call.only("GET")?;
     let head = handshake(&call)?;
     // From here on a refusal is a close, since a browser sees nothing of an HTTP error.
-    let options = options(&call);
-    let alive = options.as_ref().is_ok_and(|(_, options)| options.alive);
+    let (charge, options) = match call.gate.charge(&call.forwarded()) {
+        Ok(charge) => (charge, options(&call)),
+        Err(refusal) => (Charge::default(), Err(refusal)),
+    };
+    let alive = options.as_ref().is_ok_and(|(.., options)| options.alive);
     let first = head_bytes(&head).into();
-    let gateway = call.gateway.clone();
-    call.slot.claim(move |mut socket| {
-        let read = std::mem::take(&mut socket.read);
-        let id = ConnectionId(Uuid::new_v4());
-        let connection_options = Options { id, format: Format::WEBSOCKET, alive, head: first };
-        let speaker = Speaker { gateway: gateway.clone(), client: None, holds: None };
-        let websocket = WebSocket::new(gateway.config().max_message);
-        gateway.stream(
-            socket,
-            connection_options,
-            WsClient { websocket, begin: Some(Box::new((read, options))), speaker },
-        );
-    });
-    pending().await
+    let max_message = call.gate.config().max_message;
+    call.gate
+        .stream(&call.slot, charge, move |socket| {
+            let read = std::mem::take(&mut socket.read);
+            let id = ConnectionId(Uuid::new_v4());
+            let connection_options = Options { id, format: Format::WEBSOCKET, alive, head: first };
+            let websocket = WebSocket::new(max_message);
+            (connection_options, WsClient { websocket, begin: Some(Box::new((read, options))), speaker: None })
+        })
+        .await
 }
 
-/// Which room the URL asks to watch, and whom to hold there.
-fn options(call: &Call) -> Result<(Option<Name>, StreamOptions), Refusal> {
-    // A page of another site could join by a message as well as by the URL, so it gets neither.
-    may_change(&call.headers, &call.gateway.config().allow_origins)?;
+/// The speaker for the client, the room that the URL asks to watch, and how.
+fn options(call: &Call) -> Result<(Speaker, Option<Name>, StreamOptions), Refusal> {
+    let visitor = call.visitor()?;
     let query = Query::strict(&call.query, &["room", "since", "as", "meta", "client", "alive"])?;
     let room = query.get("room").map(|room| Name::new("room", room)).transpose()?;
     let options = StreamOptions::of(&query)?;
     if room.is_none() && (options.holds.is_some() || query.get("since").is_some()) {
         return Err(Refusal::new(Code::BadParameter, "parameter \"room\" is missing").of("room"));
     }
-    Ok((room, options))
+    Ok((Speaker::new(visitor, options.client), room, options))
 }
 
 /// Checks all that RFC 6455, 4.2.1 asks of a client, and gives the head that accepts (4.2.2).
@@ -151,19 +137,23 @@ fn is_clean(code: u16) -> bool {
 /// The client's side of the conversation.
 struct WsClient {
     websocket: WebSocket,
-    /// What came along with the handshake, until it is heard.
+    /// What came along with the handshake, until the conversation begins.
     begin: Option<Box<Begin>>,
-    speaker: Speaker,
+    /// Absent where the handshake was refused.
+    speaker: Option<Speaker>,
 }
 
-type Begin = (Bytes, Result<(Option<Name>, StreamOptions), Refusal>);
+/// The bytes behind the handshake, and what its URL asks for.
+type Begin = (Bytes, Result<(Speaker, Option<Name>, StreamOptions), Refusal>);
 
 impl Peer for WsClient {
     fn begin(&mut self, talk: &mut Talk<'_>) -> Flow {
         let Some((read, options)) = self.begin.take().map(|begin| *begin) else {
             return Flow::Continue;
         };
-        match options.and_then(|(room, options)| self.speaker.grant(room, options, talk)) {
+        let granted =
+            options.and_then(|(speaker, room, options)| self.speaker.insert(speaker).grant(room, options, talk));
+        match granted {
             Ok(()) => self.receive(&read, talk),
             Err(refusal) => {
                 talk.close(self.farewell(refusal.code, Framing::WebSocket));
@@ -177,23 +167,25 @@ impl Peer for WsClient {
         let state = self.websocket.receive(input, &mut output, |text, output| {
             // Pongs keep their place among the answers.
             talk.send(std::mem::take(output));
-            self.speaker.answer(text, talk);
+            if let Some(speaker) = &mut self.speaker {
+                speaker.answer(text, talk);
+            }
         });
         let State::Closed(code) = state else {
             talk.send(output);
             return Flow::Continue;
         };
         if code.is_some_and(is_clean)
-            && let Some(holds) = &mut self.speaker.holds
+            && let Some(speaker) = &mut self.speaker
         {
-            holds.leave_all();
+            speaker.leave();
         }
         talk.close(output);
         Flow::End
     }
 
     fn gone(&mut self) {
-        self.speaker.holds = None;
+        self.speaker = None;
     }
 
     fn farewell(&mut self, code: Code, _: Framing) -> Bytes {
@@ -201,116 +193,4 @@ impl Peer for WsClient {
         self.websocket.close(code.row().close, code.row().name, &mut output);
         output.into()
     }
-}
-
-/// Does what a client asks for.
-struct Speaker {
-    gateway: Arc<Gateway>,
-    client: Option<ClientId>,
-    /// The connection's holds, once it has held a user.
-    holds: Option<Box<ConnectionHolds>>,
-}
-
-impl Speaker {
-    /// Does what the URL asked for. The hold comes first, so that the snapshot has it.
-    fn grant(&mut self, room: Option<Name>, options: StreamOptions, talk: &mut Talk<'_>) -> Result<(), Refusal> {
-        self.client = options.client;
-        let Some(room) = room else {
-            return Ok(());
-        };
-        let following = self.gateway.rooms().follow(&room)?;
-        let mut at_least = Offset::default();
-        if let Some((user, meta)) = options.holds {
-            match self.join(room, user, meta, None, talk) {
-                Ok(cursor) => at_least = cursor.offset,
-                Err(refusal) if refusal.only_watches() => talk.send(Reference::default().refused(&refusal)),
-                Err(refusal) => return Err(refusal),
-            }
-        }
-        talk.begin(Reader::new(Follower::resume(following, options.since, at_least)));
-        Ok(())
-    }
-
-    /// Answers a text.
-    fn answer(&mut self, text: &str, talk: &mut Talk<'_>) {
-        let (reference, message) = message::read(text);
-        if let Err(refusal) = message.and_then(|message| self.act(message, &reference, talk)) {
-            talk.send(reference.refused(&refusal));
-        }
-    }
-
-    fn act(&mut self, message: Message, reference: &Reference, talk: &mut Talk<'_>) -> Result<(), Refusal> {
-        match message {
-            Message::Join { room, user, meta, client } => {
-                let cursor = self.join(room, user, meta, client, talk)?;
-                talk.send(reference.ok(Some(cursor)));
-            }
-            Message::Update { room, user, meta } => {
-                let holds = self.holds.as_ref().ok_or_else(|| not_joined(&room, &user))?;
-                talk.send(reference.ok(Some(holds.update(&room, user, meta)?.cursor)));
-            }
-            Message::Leave { room, user } => {
-                let holds = self.holds.as_mut().ok_or_else(|| not_joined(&room, &user))?;
-                let cursor = holds.leave(&room, user)?.cursor;
-                let ok = reference.ok(Some(cursor));
-                match self.gateway.rooms().key(&room) {
-                    // The member's `del` comes first, if the room is watched here.
-                    Some(room) => talk.send_after(room, cursor.offset, ok),
-                    None => talk.send(ok),
-                }
-            }
-            Message::Subscribe { room, since } => self.subscribe(&room, since, reference, talk)?,
-            Message::Unsubscribe { room } => {
-                let key = self.gateway.rooms().key(&room);
-                match key.map_or(Unsubscribed::NotSubscribed, |key| talk.stop(key)) {
-                    Unsubscribed::At(Place::At(cursor)) => talk.send(reference.ok(Some(cursor))),
-                    Unsubscribed::At(Place::Nowhere) => talk.send(reference.ok(None)),
-                    Unsubscribed::NotSubscribed => {
-                        let message = format!("this connection does not watch {room}");
-                        return Err(Refusal::new(Code::NotSubscribed, message).of("room"));
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn subscribe(
-        &self,
-        room: &Name,
-        since: Option<Cursor>,
-        reference: &Reference,
-        talk: &mut Talk<'_>,
-    ) -> Result<(), Refusal> {
-        let following = self.gateway.rooms().follow(room)?;
-        let most = self.gateway.config().max_per_connection;
-        // Asked for again, the room is read anew.
-        if talk.stop(following.room().key()) == Unsubscribed::NotSubscribed && talk.rooms() >= most {
-            let message = format!("this connection watches {most} rooms, and no more than that may be");
-            return Err(Refusal::new(Code::TooManySubscribed, message));
-        }
-        talk.send(reference.ok(Some(following.room().read(|presence| presence.head()))));
-        talk.begin(Reader::new(Follower::resume(following, since, Offset::default())));
-        Ok(())
-    }
-
-    fn join(
-        &mut self,
-        room: Name,
-        user: Name,
-        meta: Option<Meta>,
-        client: Option<ClientId>,
-        talk: &Talk<'_>,
-    ) -> Result<Cursor, Refusal> {
-        let holds = self.holds.get_or_insert_with(|| {
-            let holds = self.gateway.holds(talk.connection().id(), Transport::WebSocket);
-            holds.notify(talk.connection());
-            Box::new(holds)
-        });
-        Ok(holds.join(room, user, meta, client.or(self.client))?.cursor)
-    }
-}
-
-fn not_joined(room: &Name, user: &Name) -> Refusal {
-    Refusal::new(Code::NotJoined, format!("this connection does not hold {user} in {room}"))
 }

@@ -1,0 +1,124 @@
+//! The members of a room over HTTP: their list, and changes of many at once.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use warp::http::{Method, StatusCode};
+
+use crate::http::answer::{self, Answer};
+use crate::http::body::{Object, given};
+use crate::http::call::{Call, Segment};
+use crate::http::gate::Watch;
+use crate::http::query::{MAX_PAGE, PAGE, PAGING, Query};
+use crate::http::rest::member::seconds;
+use crate::model::command::{Action, Command};
+use crate::model::cursor::Cursor;
+use crate::model::meta::Meta;
+use crate::model::name::Name;
+use crate::model::outcome::Outcome;
+use crate::model::refusal::{Code, Refusal};
+use crate::model::roster::Member;
+use crate::wire::object::MemberObject;
+
+/// `GET` and `POST /api/rooms/{room}/users`
+pub async fn members(room: Segment, call: Call) -> Answer {
+    call.only("GET, HEAD, POST")?;
+    let room = room.name("room")?;
+    if call.method == Method::POST {
+        return change_many(&room, call).await;
+    }
+    list(&room, &call, &Query::strict(&call.query, &PAGING)?)
+}
+
+#[derive(Serialize)]
+struct Members<'a> {
+    room: &'a Name,
+    cursor: Cursor,
+    count: usize,
+    users: Vec<MemberObject<'a>>,
+}
+
+/// The members of `room`, the page of them that `query` asks for.
+pub fn list(room: &Name, call: &Call, query: &Query) -> Answer {
+    let limit = query.number("limit", 1, MAX_PAGE)?.unwrap_or(PAGE);
+    let (cursor, count, members) = page(&call.may_watch(room)?, query.get("after"), limit);
+    let users = members.iter().map(|member| MemberObject::from(&**member)).collect();
+    Ok(answer::json(StatusCode::OK, &Members { room, cursor, count, users }))
+}
+
+/// At most `limit` members after the name `after`, and the moment they belong to.
+pub fn page(permit: &Watch<'_>, after: Option<&str>, limit: usize) -> (Cursor, usize, Vec<Arc<Member>>) {
+    permit.read(|presence| {
+        let roster = presence.roster();
+        let mark = after.map(|after| roster.mark_after(after)).unwrap_or_default();
+        let members = roster.iter_from(mark).take(limit).cloned().collect();
+        (presence.head(), roster.len(), members)
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Many {
+    #[serde(default)]
+    add: Vec<Object<SignIn>>,
+    #[serde(default)]
+    del: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SignIn {
+    user: String,
+    #[serde(default, deserialize_with = "given")]
+    meta: Option<Value>,
+    #[serde(default, deserialize_with = "given")]
+    ttl: Option<Value>,
+}
+
+#[derive(Serialize)]
+struct ManyChanged {
+    added: usize,
+    removed: usize,
+    cursor: Cursor,
+}
+
+async fn change_many(room: &Name, mut call: Call) -> Answer {
+    let permit = call.may_change(room)?;
+    Query::strict(&call.query, &[])?;
+    let Object(many): Object<Many> = call.json().await?.ok_or_else(no_body)?;
+    let commands = many.commands()?;
+    let Outcome { added, removed, cursor, .. } = permit.apply(&commands)?;
+    Ok(answer::json(StatusCode::OK, &ManyChanged { added, removed, cursor }))
+}
+
+impl Many {
+    fn commands(self) -> Result<Vec<Command>, Refusal> {
+        let mut commands = Vec::with_capacity(self.add.len() + self.del.len());
+        for (at, user) in self.del.iter().enumerate() {
+            commands.push(Command::sign_out(Name::new(&format!("del[{at}]"), user)?));
+        }
+        for (at, Object(SignIn { user, meta, ttl })) in self.add.into_iter().enumerate() {
+            let user = Name::new(&format!("add[{at}].user"), &user)?;
+            let meta = meta.map(Meta::from_value).transpose();
+            let meta = meta.map_err(|refusal| refusal.of(format!("add[{at}].meta")))?;
+            let ttl = ttl.map(seconds).transpose();
+            let ttl = ttl.map_err(|refusal| refusal.of(format!("add[{at}].ttl")))?;
+            commands.push(Command::User(user, Action::SignIn { meta, ttl }));
+        }
+        let mut seen = HashSet::with_capacity(commands.len());
+        let users = commands.iter().flat_map(|command| command.adds().or(command.removes()));
+        match { users }.find(|user| !seen.insert(*user)) {
+            Some(twice) => {
+                let message = format!("{twice} stands in the batch twice");
+                Err(Refusal::new(Code::BadJson, message).of("user"))
+            }
+            None => Ok(commands),
+        }
+    }
+}
+
+fn no_body() -> Refusal {
+    Refusal::new(Code::BadJson, "a JSON body is missing").of("body")
+}

@@ -1,0 +1,53 @@
+//! Rooms over HTTP: their list, and the count and cursor of one.
+
+use serde::Serialize;
+use warp::http::StatusCode;
+
+use crate::http::answer::{self, Answer};
+use crate::http::call::{Call, Segment};
+use crate::http::query::{MAX_PAGE, PAGE, PAGING, Query};
+use crate::model::cursor::Cursor;
+use crate::model::name::Name;
+
+#[derive(Serialize)]
+struct RoomList<'a> {
+    rooms: Vec<RoomCount<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<&'a Name>,
+}
+
+#[derive(Serialize)]
+struct RoomCount<'a> {
+    room: &'a Name,
+    count: usize,
+}
+
+/// `GET /api/rooms`
+pub async fn rooms(call: Call) -> Answer {
+    call.only("GET, HEAD")?;
+    let query = Query::strict(&call.query, &PAGING)?;
+    let limit = query.number("limit", 1, MAX_PAGE)?.unwrap_or(PAGE);
+    // One more than asked for shows whether there are more.
+    let mut list = call.gate.may_list()?.rooms(query.get("after"), limit + 1);
+    let more = list.len() > limit;
+    list.truncate(limit);
+    let rooms = list.iter().map(|(room, count)| RoomCount { room, count: *count }).collect();
+    let next = list.last().filter(|_| more).map(|(room, _)| room);
+    Ok(answer::json(StatusCode::OK, &RoomList { rooms, next }))
+}
+
+#[derive(Serialize)]
+struct RoomState<'a> {
+    room: &'a Name,
+    count: usize,
+    cursor: Cursor,
+}
+
+/// `GET /api/rooms/{room}`
+pub async fn room(room: Segment, call: Call) -> Answer {
+    call.only("GET, HEAD")?;
+    let room = room.name("room")?;
+    Query::strict(&call.query, &[])?;
+    let (count, cursor) = call.may_watch(&room)?.read(|p| (p.roster().len(), p.head()));
+    Ok(answer::json(StatusCode::OK, &RoomState { room: &room, count, cursor }))
+}

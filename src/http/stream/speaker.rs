@@ -1,0 +1,136 @@
+//! The gateway's side of a conversation: a client's messages, done and answered.
+
+use crate::delivery::conversation::Talk;
+use crate::delivery::outbox::Unsubscribed;
+use crate::delivery::reader::{Place, Reader};
+use crate::delivery::step::Follower;
+use crate::http::gate::{Holds, Visitor};
+use crate::http::stream::message::{self, Message, Reference};
+use crate::http::stream::options::StreamOptions;
+use crate::model::cursor::{Cursor, Offset};
+use crate::model::hold::Transport;
+use crate::model::id::ClientId;
+use crate::model::meta::Meta;
+use crate::model::name::Name;
+use crate::model::refusal::{Code, Refusal};
+
+/// Does what one client asks for, by its stream's URL and by messages.
+pub struct Speaker {
+    visitor: Visitor,
+    /// The client's id, for holds whose message names none.
+    client: Option<ClientId>,
+    holds: Holds,
+}
+
+impl Speaker {
+    /// The speaker of `visitor`, who holds nobody yet.
+    pub fn new(visitor: Visitor, client: Option<ClientId>) -> Self {
+        Speaker { visitor, client, holds: Holds::default() }
+    }
+
+    /// Does what the stream's URL asks for. The hold comes first, so that the snapshot includes it.
+    ///
+    /// # Errors
+    ///
+    /// The refusal that ends the connection. A refusal of the hold alone is sent as a message.
+    pub fn grant(&mut self, room: Option<Name>, options: StreamOptions, talk: &mut Talk<'_>) -> Result<(), Refusal> {
+        let Some(room) = room else {
+            return Ok(());
+        };
+        let following = self.visitor.may_watch(&room)?.follow()?;
+        let mut at_least = Offset::default();
+        if let Some((user, meta)) = options.holds {
+            match self.join(&room, user, meta, None, talk) {
+                Ok(cursor) => at_least = cursor.offset,
+                Err(refusal) if refusal.only_watches() => talk.send(Reference::default().refused(&refusal)),
+                Err(refusal) => return Err(refusal),
+            }
+        }
+        talk.begin(Reader::new(Follower::resume(following, options.since, at_least)));
+        Ok(())
+    }
+
+    /// Ends all holds at once, because the client closed the connection cleanly.
+    pub fn leave(&mut self) {
+        self.holds.leave_all();
+    }
+
+    /// Does what a message's `text` asks for, and answers.
+    pub fn answer(&mut self, text: &str, talk: &mut Talk<'_>) {
+        let (reference, message) = message::read(text);
+        if let Err(refusal) = message.and_then(|message| self.act(message, &reference, talk)) {
+            talk.send(reference.refused(&refusal));
+        }
+    }
+
+    fn act(&mut self, message: Message, reference: &Reference, talk: &mut Talk<'_>) -> Result<(), Refusal> {
+        match message {
+            Message::Join { room, user, meta, client } => {
+                let cursor = self.join(&room, user, meta, client, talk)?;
+                talk.send(reference.ok(Some(cursor)));
+            }
+            Message::Update { room, user, meta } => {
+                talk.send(reference.ok(Some(self.holds.update(&room, user, meta)?.cursor)));
+            }
+            Message::Leave { room, user } => {
+                let cursor = self.holds.leave(&room, user)?.cursor;
+                let ok = reference.ok(Some(cursor));
+                match self.visitor.key(&room) {
+                    // The member's `del` comes first, if the room is watched here.
+                    Some(room) => talk.send_after(room, cursor.offset, ok),
+                    None => talk.send(ok),
+                }
+            }
+            Message::Subscribe { room, since } => self.subscribe(&room, since, reference, talk)?,
+            Message::Unsubscribe { room } => {
+                let key = self.visitor.key(&room);
+                match key.map_or(Unsubscribed::NotSubscribed, |key| talk.stop(key)) {
+                    Unsubscribed::At(Place::At(cursor)) => talk.send(reference.ok(Some(cursor))),
+                    Unsubscribed::At(Place::Nowhere) => talk.send(reference.ok(None)),
+                    Unsubscribed::NotSubscribed => {
+                        let message = format!("this connection does not watch {room}");
+                        return Err(Refusal::new(Code::NotSubscribed, message).of("room"));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn subscribe(
+        &self,
+        room: &Name,
+        since: Option<Cursor>,
+        reference: &Reference,
+        talk: &mut Talk<'_>,
+    ) -> Result<(), Refusal> {
+        let following = self.visitor.may_watch(room)?.follow()?;
+        let most = self.visitor.max_watched();
+        // Asked for again, the room is read anew.
+        if talk.stop(following.room().key()) == Unsubscribed::NotSubscribed && talk.rooms() >= most {
+            let message = format!("this connection watches {most} rooms, which is the maximum");
+            return Err(Refusal::new(Code::TooManySubscribed, message));
+        }
+        talk.send(reference.ok(Some(following.room().read(|presence| presence.head()))));
+        talk.begin(Reader::new(Follower::resume(following, since, Offset::default())));
+        Ok(())
+    }
+
+    fn join(
+        &mut self,
+        room: &Name,
+        user: Name,
+        meta: Option<Meta>,
+        client: Option<ClientId>,
+        talk: &Talk<'_>,
+    ) -> Result<Cursor, Refusal> {
+        let first = !self.holds.is_used();
+        let connection = (talk.connection().id(), Transport::WebSocket);
+        let join = self.visitor.may_join(room)?;
+        let joined = join.hold(&mut self.holds, connection, user, meta, client.or(self.client));
+        if first {
+            self.holds.notify(talk.connection());
+        }
+        Ok(joined?.cursor)
+    }
+}
