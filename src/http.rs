@@ -1,4 +1,4 @@
-//! HTTP: which path leads to which handler. A handler takes a `Call` and gives an answer or a refusal.
+//! HTTP: the routes. Each path leads to a handler, which takes a `Call` and gives an answer or a refusal.
 //!
 //! May import: all layers above. warp's filters stand here and in `call`; handlers use its types of HTTP only.
 
@@ -32,7 +32,7 @@ use page::html;
 use rest::{exercise, member, members, rooms, stats};
 use stream::{sse, websocket};
 
-/// All routes of the gateway. None rejects: what has no handler is refused by `nothing_here`.
+/// All routes of the gateway. None rejects: `nothing_here` refuses requests without a handler.
 pub fn routes(gateway: Arc<Gateway>) -> BoxedFilter<(Response,)> {
     let gate = Gate::new(gateway);
     let call = || call(gate.clone());
@@ -70,7 +70,7 @@ async fn ends_in_slash(path: path::FullPath) -> Result<(), warp::Rejection> {
     if path.len() > 1 && path.ends_with('/') { Ok(()) } else { Err(warp::reject()) }
 }
 
-/// Refuses what no route took, and says where an empty name is to blame.
+/// Refuses a request that no route took, and names an empty name as the reason.
 async fn nothing_here(path: path::FullPath, _: Call) -> Answer {
     let path = path.as_str();
     let nameless = ["/api/login/", "/api/logout/"].contains(&path)
@@ -80,6 +80,6 @@ async fn nothing_here(path: path::FullPath, _: Call) -> Answer {
     Err(if nameless {
         Refusal::new(Code::BadName, "a name in the path is empty; a name has 1 to 128 bytes").of("path")
     } else {
-        Refusal::new(Code::NotFound, "nothing lives at this path; the README lists those there are")
+        Refusal::new(Code::NotFound, "nothing lives at this path; the README lists all paths")
     })
 }

@@ -1,4 +1,4 @@
-//! The listening socket, and one small task for each connection that comes in over it.
+//! The listening socket, and one small task for each accepted connection.
 
 use std::future::Future;
 use std::io;
@@ -19,15 +19,15 @@ use crate::http::{self, is_trusted};
 use crate::model::refusal::Refusal;
 use crate::runtime::handover;
 
-/// Connections that may wait to be accepted. The usual 128 makes some of a thousand clients that
-/// come at once wait a second or more for their next try.
+/// Connections that may wait to be accepted. With the usual 128, some of a thousand simultaneous clients would wait a
+/// second or more for their next try.
 const BACKLOG: u32 = 4_096;
 
-/// How long to wait when nothing can be accepted, such as at the limit of open files: trying again
-/// at once would only burn the processor.
+/// The pause after an error of accepting, such as at the limit of open files. Without a pause, the loop would only burn
+/// the processor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Why the gateway could not start.
+/// The reason why the gateway could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The address cannot be listened on.
@@ -35,10 +35,10 @@ pub enum StartError {
     Listen {
         /// The address.
         address: SocketAddr,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
-    /// The users given at start break a bound.
+    /// The users of `--user` break a bound.
     #[error("cannot sign in the users given at start: {}", .0.message)]
     Users(Refusal),
 }
@@ -53,7 +53,7 @@ fn reason(error: &io::Error) -> String {
     hint.map_or_else(|| error.to_string(), |(_, hint)| hint.to_owned())
 }
 
-/// A gateway that listens.
+/// A listening gateway.
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
@@ -62,7 +62,11 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens on the configured address, and serves once [`Server::run`] is called.
+    /// Listens on the configured address. [`Server::run`] then serves.
+    ///
+    /// # Errors
+    ///
+    /// The address cannot be listened on, or the users of `--user` are refused.
     pub async fn bind(config: Config) -> Result<Self, StartError> {
         let address = config.listen;
         let listener = listen(address).map_err(|source| StartError::Listen { address, source })?;
@@ -71,12 +75,12 @@ impl Server {
         Ok(Server { listener, address, gateway })
     }
 
-    /// Where it listens.
+    /// The address that the gateway listens on.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
     }
 
-    /// Serves until `stop` resolves, then ends all streams politely: within 5 s.
+    /// Serves until `stop` resolves, then ends all streams and requests within 5 s.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         info!(version = env!("CARGO_PKG_VERSION"), "listening on http://{}", self.address);
         tokio::select! {
@@ -95,14 +99,14 @@ impl Server {
         loop {
             match self.listener.accept().await {
                 Ok((socket, peer)) => {
-                    // An EventSource gives up at an answer that is no stream, but tries a closed one again.
+                    // Closed without an answer: an EventSource gives up after an error status, but reconnects after a close.
                     let trusted = is_trusted(peer.ip(), &self.gateway.config().trusted_proxies);
                     // A proxy's streams are counted by the addresses that it reports.
                     let address = (!trusted).then(|| peer.ip().to_canonical());
                     let Some(admission) = self.gateway.admissions().admit(address) else {
                         continue;
                     };
-                    // Whoever takes nothing of an answer for so long is gone, or as good as gone.
+                    // The system ends the connection of a client that acknowledges no bytes for so long.
                     #[cfg(target_os = "linux")]
                     let _ = SockRef::from(&socket).set_tcp_user_timeout(Some(self.gateway.config().send_within));
                     let (http, routes, gateway) = (http.clone(), routes.clone(), self.gateway.clone());
@@ -114,7 +118,7 @@ impl Server {
                         }
                     });
                 }
-                // The client was gone before it was accepted: its affair alone.
+                // The client was gone before it was accepted.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
                     warn!(%error, "cannot accept connections");
@@ -133,9 +137,9 @@ fn http1(config: &Config) -> Builder {
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // A restart may listen at once, while connections of the last run still linger.
+    // A restarted gateway can listen at once, while connections of the last process still linger.
     socket.set_reuseaddr(true)?;
-    // Accepted sockets inherit it. Without, a frame can wait for the acknowledgement of the one before.
+    // Accepted sockets inherit this option. Without it, a frame can wait for the acknowledgement of the frame before.
     socket.set_nodelay(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)

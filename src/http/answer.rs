@@ -15,22 +15,22 @@ use warp::http::{HeaderMap, Response, StatusCode};
 use crate::model::refusal::{Code, Refusal};
 use crate::wire::object::to_json;
 
-/// What a handler comes to.
+/// A handler's result.
 pub type Answer = Result<Response<Bytes>, Refusal>;
 
 pub const HTML: MediaType<'static> = MediaType::new(mediatype::names::TEXT, mediatype::names::HTML);
 pub const JSON: MediaType<'static> = MediaType::new(mediatype::names::APPLICATION, mediatype::names::JSON);
-/// Stands for "no content" among types to choose from; it is last in everybody's list.
+/// Stands for "no content" among the types to choose from. Clients that accept any type get the first type instead.
 pub const NOTHING: MediaType<'static> = MediaType::new(mediatype::names::APPLICATION, mediatype::names::OCTET_STREAM);
 
-/// An answer with a status and without a body.
+/// An answer without a body.
 pub fn bare(status: StatusCode) -> Response<Bytes> {
     let mut response = Response::new(Bytes::new());
     *response.status_mut() = status;
     response
 }
 
-/// An answer with a body of a type. Nothing that says who is here may be kept by caches.
+/// An answer with a body of the type `ty`. Caches must ask again before each use, because presence changes.
 pub fn content(status: StatusCode, ty: &'static str, body: impl Into<Bytes>) -> Response<Bytes> {
     let mut response = bare(status);
     *response.body_mut() = body.into();
@@ -46,7 +46,7 @@ pub fn json(status: StatusCode, body: &impl Serialize) -> Response<Bytes> {
     content(status, "application/json", to_json(body))
 }
 
-/// Sends the client elsewhere, to an address of ours.
+/// A redirect to the address `to` of this gateway.
 pub fn redirect(status: StatusCode, to: &str) -> Response<Bytes> {
     let mut response = bare(status);
     if let Ok(to) = HeaderValue::from_str(to) {
@@ -61,7 +61,7 @@ pub fn with(mut response: Response<Bytes>, name: HeaderName, value: &'static str
     response
 }
 
-/// Whether the client takes gzip (RFC 9110, 12.5.3); every browser does.
+/// Whether the client accepts gzip (RFC 9110, 12.5.3). Every browser does.
 pub fn takes_gzip(headers: &HeaderMap) -> bool {
     let codings = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
     codings.flat_map(|codings| codings.split(',')).any(|coding| {
@@ -79,7 +79,7 @@ pub fn gzip(bytes: &[u8], level: Compression) -> Bytes {
     encoder.finish().unwrap_or_default().into()
 }
 
-/// The same answer, compressed for a client that takes it: a page of 500 members shrinks to a tenth.
+/// The same answer, compressed if the client accepts gzip. A page of 500 members shrinks to a tenth.
 pub fn compressed(mut response: Response<Bytes>, headers: &HeaderMap) -> Response<Bytes> {
     if !takes_gzip(headers) {
         return response;
@@ -88,13 +88,13 @@ pub fn compressed(mut response: Response<Bytes>, headers: &HeaderMap) -> Respons
     with(response, header::CONTENT_ENCODING, "gzip")
 }
 
-/// Which of `available` the client prefers (RFC 9110, 12.5.1); the first when it says nothing of use.
+/// The type of `available` that the client prefers (RFC 9110, 12.5.1); the first one without a usable preference.
 pub fn preferred<'a>(headers: &HeaderMap, available: &'a [MediaType<'static>]) -> &'a MediaType<'static> {
     let accept = headers.typed_get::<Accept>();
     accept.and_then(|accept| accept.negotiate(available)).unwrap_or(&available[0])
 }
 
-/// RFC 9457, with our members `code`, `field` and `retry`.
+/// A problem (RFC 9457), with the extension members `code`, `field` and `retry`.
 #[derive(Serialize)]
 struct Problem<'a> {
     r#type: &'a str,
@@ -107,7 +107,7 @@ struct Problem<'a> {
     retry: bool,
 }
 
-/// What goes out over HTTP for an answer or a refusal.
+/// The HTTP response for an answer or a refusal.
 pub fn respond(answer: Answer) -> warp::reply::Response {
     warp::Reply::into_response(answer.unwrap_or_else(|refusal| problem(&refusal)))
 }

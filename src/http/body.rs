@@ -1,4 +1,4 @@
-//! Strictness about JSON bodies that serde leaves to us.
+//! JSON bodies: stricter rules than serde's own.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor, value::MapAccessDeserializer};
 use serde_json::Value;
 
-/// A `T` written as an object; serde would also take its fields in an array, by position.
+/// A `T` written as a JSON object. serde alone would also accept an array of its fields, by position.
 pub struct Object<T>(pub T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
@@ -29,7 +29,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Only<T> {
     }
 }
 
-/// A value that is there, be it `null`: only a field left out is none.
+/// Deserializes a field that may be absent. A `null` is a value, and not the same as an absent field.
 pub fn given<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Value>, D::Error> {
     Value::deserialize(from).map(Some)
 }

@@ -1,4 +1,4 @@
-//! A request as handlers see it.
+//! The request, as handlers see it.
 
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -36,12 +36,12 @@ pub struct Call {
     body: Pin<Box<dyn Stream<Item = Result<Bytes, warp::Error>> + Send + Sync>>,
 }
 
-/// How much of a body that is too large is still read, so that the client is done sending when our
-/// refusal comes: a reset would eat it.
+/// The part of a too large body that is still read, in bytes. A client that is still sending when the connection closes
+/// gets a reset, and loses the refusal.
 const OVERRUN: usize = 16 * 1024 * 1024;
 const OVERRUN_WITHIN: Duration = Duration::from_secs(2);
 
-/// Takes a request apart. Always matches.
+/// Makes a call of each request. Always matches.
 pub fn call(gate: Gate) -> impl Filter<Extract = (Call,), Error = warp::Rejection> + Clone {
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
     warp::method()
@@ -62,12 +62,12 @@ fn all_of(mut data: impl Buf) -> Bytes {
 }
 
 impl Call {
-    /// Refuses methods but these; `HEAD` goes with `GET`.
+    /// Refuses methods other than `allow`, a list as in the header `Allow`.
     pub fn only(&self, allow: &'static str) -> Result<(), Refusal> {
         if allow.split(", ").any(|method| method == self.method.as_str()) {
             return Ok(());
         }
-        let message = format!("this path knows {allow}");
+        let message = format!("this path supports {allow}");
         Err(Refusal { allow: Some(allow), ..Refusal::new(Code::MethodNotAllowed, message) })
     }
 
@@ -96,7 +96,7 @@ impl Call {
         Ok(answer::redirect(status, &format!("{}{path}", self.forwarded().prefix())))
     }
 
-    /// Whether the request brings a body, or says it will.
+    /// Whether the request has a body.
     pub fn has_body(&self) -> bool {
         let length = self.headers.get(header::CONTENT_LENGTH);
         length.is_some_and(|length| length != "0") || self.headers.contains_key(header::TRANSFER_ENCODING)
@@ -133,7 +133,7 @@ impl Call {
         let (most, within) = (self.gate.config().max_body, self.gate.config().request_within);
         let announced = self.headers.typed_get::<headers::ContentLength>();
         if announced.is_some_and(|length| length.0 > most as u64) {
-            // A client that asks before it sends is told at once.
+            // A client that expects 100 (Continue) has not sent the body yet.
             if !self.headers.contains_key(header::EXPECT) {
                 self.overrun().await;
             }
@@ -155,7 +155,7 @@ impl Call {
         }
     }
 
-    /// Takes what a client still sends of a body that is refused, within bounds.
+    /// Reads the rest of a refused body, within bounds.
     async fn overrun(&mut self) {
         let _ = timeout(OVERRUN_WITHIN, async {
             let mut taken = 0;
@@ -168,7 +168,7 @@ impl Call {
         .await;
     }
 
-    /// Reads on, and stops early once there is more than `most`.
+    /// Reads the body, and stops at more than `most` bytes.
     async fn read(&mut self, into: &mut BytesMut, most: usize) -> Result<(), warp::Error> {
         while into.len() <= most
             && let Some(data) = self.body.try_next().await?
@@ -183,7 +183,7 @@ fn too_large(most: usize) -> Refusal {
     Refusal::new(Code::BodyTooLarge, format!("the body has more than {most} bytes")).of("body")
 }
 
-/// A path's segment as it came: percent-encoded, and not judged yet.
+/// A segment of the path, percent-encoded and not validated yet.
 pub struct Segment(String);
 
 impl FromStr for Segment {
@@ -195,7 +195,11 @@ impl FromStr for Segment {
 }
 
 impl Segment {
-    /// The name in it (RFC 3986, 2.1).
+    /// The name in the segment (RFC 3986, 2.1).
+    ///
+    /// # Errors
+    ///
+    /// `bad_name`, blaming `field`.
     pub fn name(&self, field: &str) -> Result<Name, Refusal> {
         if !well_encoded(self.0.as_bytes()) {
             let message = format!("{field} has a % that is not followed by two hexadecimal digits");

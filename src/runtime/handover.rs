@@ -1,11 +1,10 @@
 //! Taking a socket back from hyper once a stream's request has been read.
 //!
-//! A stream lives for hours; hyper's buffers, timers and task would cost each one some 20 KiB all
-//! that time. So a stream's handler does not answer through hyper. It leaves a [`Claim`] in the
-//! connection's [`ClaimSlot`] and never resolves; hyper, which has nothing to write for this request,
-//! is then taken apart, and the claim goes on with the bare socket, beginning with the response's
-//! head. HTTP/1.1 answers in order, so whatever was asked before on the same connection has been
-//! answered by then; only its bytes may still be in hyper's buffer, and those are waited for.
+//! A stream lives for hours, and hyper's buffers, timers and task would cost about 20 KiB for each stream during that time.
+//! Therefore a stream's handler does not answer through hyper. The handler leaves a [`Claim`] in the connection's
+//! [`ClaimSlot`] and never resolves. hyper, with nothing to write for the request, is then taken apart, and the claim gets
+//! the bare socket and writes the response's head itself. HTTP/1.1 answers in order, so earlier requests on the connection
+//! have been answered by then. Only bytes of these answers may still be in hyper's buffer, and the handover waits for them.
 
 use std::future::poll_fn;
 use std::io;
@@ -31,27 +30,26 @@ use warp::reply::Response;
 
 use crate::runtime::admission::Admission;
 
-/// A socket taken back.
+/// A socket taken back from hyper.
 #[derive(Debug)]
 pub struct Socket {
     /// The socket itself.
     pub stream: TcpStream,
-    /// What was read from it behind the request.
+    /// The bytes read behind the request.
     pub read: Bytes,
-    /// The connection's place among all.
+    /// The connection's admission.
     pub admission: Admission,
 }
 
-/// What goes on with a socket.
+/// The continuation that gets the socket.
 pub type Claim = Box<dyn FnOnce(Socket) + Send>;
 
-/// Where a handler leaves its claim to the connection that its request came over. It travels in the
-/// request's extensions.
+/// The slot for a handler's claim to the request's connection. The slot is one of the request's extensions.
 #[derive(Clone, Default)]
 pub struct ClaimSlot(Arc<Mutex<Option<Claim>>>);
 
 impl ClaimSlot {
-    /// Claims the socket. The caller must not answer the request any more.
+    /// Claims the socket. The caller must not answer the request afterwards.
     pub fn claim(&self, claim: impl FnOnce(Socket) + Send + 'static) {
         *self.0.lock() = Some(Box::new(claim));
     }
@@ -61,7 +59,12 @@ impl ClaimSlot {
     }
 }
 
-/// Serves HTTP/1 on `stream` until it is closed, `stop` goes off or a stream claims it.
+/// Serves HTTP/1 on `stream`, whose other end is `peer`, until the connection closes, `stop` is cancelled or a stream
+/// claims the socket. Requests have the extensions [`ClaimSlot`], `Version` and `IpAddr`, the peer's address.
+///
+/// # Errors
+///
+/// hyper's error for the connection.
 pub async fn serve(
     stream: TcpStream,
     peer: IpAddr,
@@ -102,16 +105,15 @@ pub async fn serve(
     if let (Some(connection), Some(claim)) = (http.take(), slot.0.lock().take()) {
         let parts = connection.into_parts();
         let stream = parts.io.io.into_inner();
-        // The socket still knows this task as the one to wake for reading, which would keep the task's
-        // memory for as long as nothing comes.
+        // The socket still holds this task's waker for reading, and with it the task's memory, until bytes arrive.
         let _ = stream.poll_read_ready(&mut Context::from_waker(Waker::noop()));
         claim(Socket { stream, read: parts.read_buf, admission });
     }
     ended
 }
 
-/// A socket that knows whether hyper has bytes it could not write yet: hyper flushes at the end of
-/// each poll, so it has some exactly when its last write had to wait.
+/// A socket that records whether hyper has unwritten bytes. hyper flushes at the end of each poll, so it has unwritten
+/// bytes exactly if its last write had to wait.
 struct Watched {
     io: TokioIo<TcpStream>,
     blocked: Arc<AtomicBool>,

@@ -1,4 +1,4 @@
-//! What the page is made of: its scripts, style and pictures, compressed and named by their content.
+//! Scripts, style and pictures of the page, and the client's files: compressed, and named by their content.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -23,17 +23,17 @@ use crate::model::refusal::{Code, Refusal};
 #[exclude = "*.json"]
 struct Embedded;
 
-/// What a browser need not ask for again: another content has another address.
+/// For addresses that name their content: a browser never asks again.
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
 
 struct Asset {
     ty: HeaderValue,
-    /// Of the content.
+    /// The entity tag of the content.
     hash: String,
     plain: Bytes,
     gzip: Bytes,
     etag: HeaderValue,
-    /// Compressed it is another representation with another tag.
+    /// The compressed content is another representation with a tag of its own.
     gzip_etag: HeaderValue,
 }
 
@@ -96,17 +96,17 @@ impl Asset {
     }
 }
 
-/// Where the page of this build finds what it is made of.
+/// The folder of this build's files, as the page addresses it.
 pub fn folder() -> &'static str {
     &ASSETS.folder
 }
 
-/// The page's own modules, which a browser had better fetch at once.
+/// The page's own modules. The page lists them, so that a browser fetches all of them at once.
 pub fn modules() -> &'static [String] {
     &ASSETS.modules
 }
 
-/// `GET /assets/{path}`, and with the hash of the build before the path, where it may be kept for ever
+/// `GET /assets/{path}`, and `GET /assets/{hash of the build}/{path}`, which caches may keep for a year
 pub async fn asset(path: Tail, call: Call) -> Answer {
     call.only("GET, HEAD")?;
     let path = path.as_str();
@@ -120,13 +120,13 @@ pub async fn asset(path: Tail, call: Call) -> Answer {
     Ok(if hash == ASSETS.hash { answer::with(response, header::CACHE_CONTROL, FOR_EVER) } else { response })
 }
 
-/// A file of the client, as a path names it: always the latest, or by its hash, which is for ever.
+/// A file of the client, as a path names it: the latest one, or one by its hash.
 pub struct Module {
     file: &'static str,
     by_hash: bool,
 }
 
-/// What pages of any origin may import.
+/// Files that pages of any origin may import.
 const MODULES: [&str; 3] = ["presently.js", "presently.d.ts", "presently-room.js"];
 
 impl FromStr for Module {
@@ -139,7 +139,7 @@ impl FromStr for Module {
     }
 }
 
-/// The name of a module that says its content: `presently.0f3a….js`.
+/// A module's name with the hash of its content: `presently.0f3a….js`.
 fn hashed(file: &str) -> String {
     let (stem, ending) = file.split_once('.').unwrap_or((file, ""));
     let hash = ASSETS.by_path.get(file).map(|asset| asset.hash.as_str()).unwrap_or_default();

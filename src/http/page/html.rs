@@ -1,4 +1,4 @@
-//! The page: a room as people see it.
+//! The page: a room as HTML.
 
 use askama::Template;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -15,10 +15,10 @@ use crate::model::name::Name;
 use crate::model::refusal::{Code, Refusal};
 use crate::wire::object::Time;
 
-/// Members on the page as it is served: what fits many screens. The script brings the others.
+/// The number of members in the served HTML, enough for many screens. The script loads the others.
 const SHOWN: usize = 500;
 
-/// No script, style or image but our own, nothing inline, no frame around us (CSP 3).
+/// Allows only the gateway's own scripts, styles and images, nothing inline, and no embedding in frames (CSP 3).
 const POLICY: &str =
     "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'";
 
@@ -28,12 +28,12 @@ struct Page<'a> {
     room: &'a str,
     /// The room's name as a path's segment.
     room_path: String,
-    /// Where the page's forms go, for those without script.
+    /// The address of the page's forms, for browsers without script.
     forms: String,
     cursor: String,
     count: usize,
     users: Vec<Row>,
-    /// Where the script, the style and the pictures of this build are.
+    /// The folder of this build's scripts, style and pictures.
     assets: &'static str,
     modules: &'static [String],
     version: &'static str,
@@ -83,7 +83,7 @@ fn html(room: &Name, call: &Call) -> Answer {
     let html = page.render().map_err(|error| Refusal::new(Code::Failed, format!("the page failed: {error}")))?;
     let response = answer::content(StatusCode::OK, "text/html; charset=utf-8", html);
     let response = answer::with(response, header::CONTENT_SECURITY_POLICY, POLICY);
-    // Not "no-referrer": with it the origin of the page's own forms would be null.
+    // Not "no-referrer", which would make the `Origin` of the page's own forms null.
     let response = answer::with(response, header::REFERRER_POLICY, "same-origin");
     let response = answer::with(response, header::VARY, "accept, accept-encoding");
     Ok(answer::compressed(response, &call.headers))

@@ -1,4 +1,4 @@
-//! The exercise that Presently grew from, in the lobby and unchanged on the wire.
+//! The lobby's simple API: the login tracker that Presently grew from, unchanged on the wire.
 
 use warp::http::{Method, StatusCode};
 
@@ -41,7 +41,7 @@ pub async fn logout_form(mut call: Call) -> Answer {
     change(Command::sign_out(user), &call)
 }
 
-/// The user whom a form names.
+/// The user that a form names.
 pub async fn user_of_form(call: &mut Call) -> Result<Name, Refusal> {
     let form = call.form().await?;
     Name::new("user", Query::strict(&form, &["user"])?.get("user").unwrap_or_default())
@@ -55,7 +55,7 @@ fn change(command: Command, call: &Call) -> Answer {
     if call.method == Method::GET {
         return call.redirect(StatusCode::FOUND, "/users");
     }
-    // A browser's form wants a page to go to; a program wants none.
+    // A browser's form needs a page to show next; a program needs none.
     match *answer::preferred(&call.headers, &[answer::NOTHING, answer::HTML]) == answer::HTML {
         true => call.redirect(StatusCode::SEE_OTHER, "/users"),
         false => Ok(answer::bare(StatusCode::NO_CONTENT)),

@@ -23,7 +23,7 @@ use crate::model::presence::Presence;
 use crate::model::refusal::{Code, Refusal};
 use crate::wire::object::{MemberObject, Time};
 
-/// The longest lease, in seconds. What is renewed less than once a day is a sign-in.
+/// The longest lease, in seconds. A hold that is renewed less than once a day is better a sign-in.
 const MAX_TTL: u64 = 86_400;
 
 /// `GET`, `PUT`, `PATCH` and `DELETE /api/rooms/{room}/users/{user}`
@@ -46,7 +46,7 @@ pub async fn member(room: Segment, user: Segment, mut call: Call) -> Answer {
     let action = match (method == Method::PUT, meta, ttl) {
         (true, meta, ttl) => Action::SignIn { meta, ttl },
         (false, _, Some(_)) => {
-            return Err(Refusal::new(Code::BadTtl, "PATCH holds nobody, so it takes no ttl").of("ttl"));
+            return Err(Refusal::new(Code::BadTtl, "PATCH makes no hold, so it takes no ttl").of("ttl"));
         }
         (false, Some(meta), None) => Action::SetMeta(meta),
         (false, None, None) => return Err(Refusal::new(Code::BadMeta, "meta is missing").of("meta")),
@@ -57,7 +57,7 @@ pub async fn member(room: Segment, user: Segment, mut call: Call) -> Answer {
     Ok(answer::json(status, &MemberChanged { user: &user, cursor: outcome.cursor, expires }))
 }
 
-/// What `DELETE` of a member asks for: their sign-out, their being sent away, or one client's leave.
+/// The action of `DELETE`: a sign-out, a kick, or the leave of one client.
 fn sign_out(query: &Query) -> Result<Action, Refusal> {
     let bad = |message: &str, field| Err(Refusal::new(Code::BadParameter, message).of(field));
     match (query.get("client"), query.get("reason")) {
@@ -78,7 +78,7 @@ struct MemberBody {
     ttl: Option<Value>,
 }
 
-/// Takes a value as `ttl`: whole seconds within its bounds.
+/// Reads a `ttl`: a whole number of seconds, 1 to 86,400.
 pub fn seconds(value: Value) -> Result<Duration, Refusal> {
     let seconds = value.as_u64().filter(|seconds| (1..=MAX_TTL).contains(seconds));
     let message = format!("ttl is not a whole number of seconds from 1 to {MAX_TTL}");
@@ -89,7 +89,7 @@ pub fn seconds(value: Value) -> Result<Duration, Refusal> {
 struct MemberChanged<'a> {
     user: &'a Name,
     cursor: Cursor,
-    /// When the sign-in ends by itself, if it does.
+    /// The deadline of a lease.
     expires: Option<Time>,
 }
 
@@ -102,7 +102,7 @@ struct OneMember<'a> {
     holds: Vec<ShownHold>,
 }
 
-/// A hold as it is shown. A client's id is not: who knew it could take the client's place.
+/// A hold as the answer shows it. The client's id stays secret, because it lets its owner replace the hold.
 #[derive(Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 enum ShownHold {

@@ -23,7 +23,7 @@ use crate::runtime::process;
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// All numbers, read at one moment or nearly so.
+/// All numbers, read at nearly the same moment.
 #[derive(Debug, Serialize)]
 struct Stats {
     version: &'static str,
@@ -36,10 +36,10 @@ struct Stats {
     members: u64,
     events: u64,
     deliveries: u64,
-    /// What 99 of 100 passes took at most, in seconds: a hub's way through all readers of a room.
+    /// The 99th percentile of the duration of a pass, in seconds. A pass is one delivery to all readers of a room.
     pass_p99: Option<f64>,
     restarts: u64,
-    /// The process's resident memory in bytes, where the system tells.
+    /// The process's resident memory in bytes, on systems that report it.
     memory: Option<u64>,
     #[serde(skip)]
     started: SystemTime,
@@ -47,11 +47,11 @@ struct Stats {
     passes: Passes,
 }
 
-/// Connections that are open, by what they speak.
+/// Open connections, by transport.
 #[derive(Debug, Serialize)]
 struct Connections {
     open: usize,
-    /// Neither of the others, or not yet.
+    /// Connections that are no streams, or not yet.
     http: u64,
     sse: u64,
     websocket: u64,
@@ -96,7 +96,7 @@ pub async fn gateway(call: Call) -> Answer {
     Ok(answer::json(StatusCode::OK, &Stats::of(&call.gate.may_operate()?)))
 }
 
-/// `GET /metrics`, as OpenMetrics has it, which Prometheus reads
+/// `GET /metrics`, in the OpenMetrics format, which Prometheus reads
 pub async fn metrics(call: Call) -> Answer {
     call.only("GET, HEAD")?;
     let mut registry = Registry::default();
@@ -149,7 +149,7 @@ fn put(
     metric.encode(to.encode_descriptor(name, help, unit, metric.metric_type())?)
 }
 
-/// The same for each value of a label.
+/// Writes a metric with one value for each value of a label.
 fn put_by<M: EncodeMetric>(
     to: &mut DescriptorEncoder,
     name: &str,

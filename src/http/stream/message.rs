@@ -1,4 +1,4 @@
-//! What WebSocket clients say, and how they are answered.
+//! Messages of WebSocket clients, and the answers to them.
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
@@ -15,10 +15,10 @@ use crate::model::refusal::{Code, Refusal};
 use crate::wire::dialect::Format;
 use crate::wire::object::to_json;
 
-/// The most bytes a `ref` may have, written as JSON.
+/// The maximum size of a `ref` in bytes, written as JSON.
 const MAX_REF: usize = 128;
 
-/// A message.
+/// A client's message.
 #[derive(Debug)]
 pub enum Message {
     Join { room: Name, user: Name, meta: Option<Meta>, client: Option<ClientId> },
@@ -28,7 +28,7 @@ pub enum Message {
     Unsubscribe { room: Name },
 }
 
-/// What the client calls a message by; it comes back with the answer.
+/// The `ref` of a message, chosen by the client and returned with the answer: a string or a number.
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(transparent)]
 pub struct Reference(Option<Value>);
@@ -71,7 +71,7 @@ struct Unsubscribe {
     room: String,
 }
 
-/// Reads a message, and what it is called by also when it is refused.
+/// Reads a message, and its reference also if the message is refused.
 pub fn read(text: &str) -> (Reference, Result<Message, Refusal>) {
     match serde_json::from_str::<Value>(text) {
         Ok(Value::Object(mut object)) => {
@@ -127,7 +127,11 @@ fn name(field: &str, text: &str) -> Result<Name, Refusal> {
     Name::new(field, text)
 }
 
-/// Takes `text` as a client's id: a UUID of its own making (RFC 9562).
+/// Reads a client's id: a UUID (RFC 9562) that the client made up.
+///
+/// # Errors
+///
+/// `bad_parameter`.
 pub fn client(text: &str) -> Result<ClientId, Refusal> {
     Uuid::try_parse(text)
         .map(ClientId)
@@ -147,7 +151,7 @@ struct Done<'a> {
     cursor: Option<Cursor>,
 }
 
-/// A "no" in a stream that goes on.
+/// A refusal as a message. The stream goes on.
 #[derive(Serialize)]
 struct Refused<'a> {
     action: &'a str,
@@ -165,17 +169,17 @@ impl Reference {
         self.0.is_none()
     }
 
-    /// Says yes. The room stands at `cursor` then, if it is known.
+    /// The answer to a message that was carried out, with the room's cursor afterwards, if known.
     pub fn ok(&self, cursor: Option<Cursor>) -> Bytes {
         frame(&to_json(&Done { action: "ok", r#ref: self, cursor }))
     }
 
-    /// Says no.
+    /// The answer to a refused message, as a frame.
     pub fn refused(&self, refusal: &Refusal) -> Bytes {
         frame(&self.refused_json(refusal))
     }
 
-    /// The same as JSON.
+    /// The answer to a refused message, as JSON.
     pub fn refused_json(&self, refusal: &Refusal) -> String {
         let row = refusal.code.row();
         let (message, field) = (refusal.message.as_str(), refusal.field.as_deref());

@@ -53,14 +53,14 @@ pub async fn room(room: Segment, call: Call) -> Answer {
     answer(&call, Dialect::Native, room, options, reads).await
 }
 
-/// Where the client says it was; empty is absent.
+/// The `Last-Event-ID`; empty is absent.
 pub fn last_event_id(call: &Call) -> Option<&str> {
     let id = call.headers.get("last-event-id").filter(|id| !id.is_empty())?;
-    // What is not even text resumes nowhere, like any other nonsense.
+    // A value that is no text resumes nowhere, like any other unknown cursor.
     Some(id.to_str().unwrap_or("?"))
 }
 
-/// Answers with a stream of `room`, which takes the socket and never comes back.
+/// Answers with a stream of `room`. The stream takes the socket, so the answer never resolves.
 pub async fn answer(
     call: &Call,
     dialect: Dialect,
@@ -95,18 +95,18 @@ pub async fn answer(
     call.gate.stream(&call.slot, granted.charge, move |_| (connection_options, peer)).await
 }
 
-/// What a stream is made of.
+/// Everything that a stream's URL asks for, granted.
 struct Granted {
     charge: Charge,
     following: Following,
     holds: Holds,
-    /// The event of the stream's own hold.
+    /// The offset of the stream's own hold.
     at_least: Offset,
-    /// Why it only watches, where it was to hold somebody.
+    /// The refusal of the hold, if the stream only watches for that reason.
     refusal: Option<Refusal>,
 }
 
-/// Does what the URL asks for. The hold comes first, so that the snapshot has it.
+/// Does what the URL asks for. The hold comes first, so that the snapshot includes it.
 fn grant(call: &Call, id: ConnectionId, room: &Name, options: &StreamOptions) -> Result<Granted, Refusal> {
     let charge = call.gate.charge(&call.forwarded())?;
     let following = call.may_watch(room)?.follow()?;
@@ -123,7 +123,7 @@ fn grant(call: &Call, id: ConnectionId, room: &Name, options: &StreamOptions) ->
     Ok(granted)
 }
 
-/// A stream's socket leaves HTTP, so a body behind the request would be taken for something else.
+/// Refuses a body: a stream's socket leaves HTTP, so the body's bytes would be read as something else.
 pub fn no_body(call: &Call) -> Result<(), Refusal> {
     if call.has_body() {
         return Err(Refusal::new(Code::BadRequest, "a stream's request has no body").of("body"));
@@ -142,24 +142,25 @@ fn head(version: Version) -> Response<Bytes> {
     }
 }
 
-/// A response's head as it goes over the wire (RFC 9112, 4). hyper writes those of all answers but a
-/// stream's, which begins when the socket is no longer hyper's.
+/// A response's head on the wire (RFC 9112, 4). hyper writes the heads of all other answers; a stream begins after the
+/// socket has left hyper.
 pub fn head_bytes(head: &Response<Bytes>) -> Vec<u8> {
     let mut text = format!("HTTP/1.1 {}\r\n", head.status());
     for (name, value) in head.headers() {
-        // Our own values, all of them ASCII.
+        // All of these values are the gateway's own, and ASCII.
         let _ = write!(text, "{name}: {}\r\n", value.to_str().unwrap_or_default());
     }
     let _ = write!(text, "date: {}\r\n\r\n", httpdate::HttpDate::from(SystemTime::now()));
     text.into_bytes()
 }
 
-/// When to come back after a cut: soon enough for the grace, and not all at once.
+/// The delay before an EventSource reconnects: within the grace period, and different for each client.
 fn retry_line() -> String {
     format!("retry: {}\n\n", fastrand::u16(1_000..=2_000))
 }
 
-/// An EventSource never comes back after an error, so "later" has to look like a stream that ends.
+/// The answer for a refusal with retry. An EventSource gives up after an error status, so this answer is a stream that
+/// ends.
 fn refused_for_now(refusal: &Refusal) -> Response<Bytes> {
     let body = retry_line() + &refused_event(refusal);
     let mut response = answer::content(StatusCode::OK, "text/event-stream", body);
@@ -171,8 +172,8 @@ fn refused_event(refusal: &Refusal) -> String {
     format!("event: refused\ndata: {}\n\n", Reference::default().refused_json(refusal))
 }
 
-/// An SSE client says nothing once its request is out; a pipelined request is not ours to answer. What most have not,
-/// or not for long, is boxed: it would be each idle stream's memory.
+/// An SSE client sends nothing after its request, and pipelined requests are not answered. Fields that most streams need
+/// briefly or never are boxed, to keep idle streams small.
 struct SseClient {
     holds: Holds,
     reader: Option<Box<Reader>>,

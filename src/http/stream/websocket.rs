@@ -1,4 +1,4 @@
-//! WebSockets: the handshake, and the talk with a client.
+//! WebSockets (RFC 6455): the handshake, and the client's frames.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -24,18 +24,18 @@ use crate::wire::dialect::Format;
 use crate::wire::framing::Framing;
 use crate::wire::websocket::{State, WebSocket};
 
-/// The one subprotocol: the frames of PROTOCOL.
+/// The subprotocol of PROTOCOL's messages.
 const SUBPROTOCOL: &str = "presently.v1";
 
-/// A close code by which a client says that it goes away and may be back within the grace. Browsers
-/// send 1001 for that by themselves, but let no script do so.
+/// The close code of a client that may return within the grace period. Browsers send 1001 for that purpose, but do not
+/// let scripts send it.
 const GOING_AWAY: u16 = 4001;
 
 /// `GET /ws`
 pub async fn upgrade(call: Call) -> Answer {
     call.only("GET")?;
     let head = handshake(&call)?;
-    // From here on a refusal is a close, since a browser sees nothing of an HTTP error.
+    // From here on a refusal is a close code, because browsers hide HTTP errors of WebSockets from scripts.
     let (charge, options) = match call.gate.charge(&call.forwarded()) {
         Ok(charge) => (charge, options(&call)),
         Err(refusal) => (Charge::default(), Err(refusal)),
@@ -66,7 +66,7 @@ fn options(call: &Call) -> Result<(Speaker, Option<Name>, StreamOptions), Refusa
     Ok((Speaker::new(visitor, options.client), room, options))
 }
 
-/// Checks all that RFC 6455, 4.2.1 asks of a client, and gives the head that accepts (4.2.2).
+/// Checks the client's handshake (RFC 6455, 4.2.1), and gives the head of the answer (4.2.2).
 fn handshake(call: &Call) -> Result<Response<Bytes>, Refusal> {
     no_body(call)?;
     if call.version < Version::HTTP_11 {
@@ -104,21 +104,21 @@ fn accept(call: &Call, key: &str) -> Response<Bytes> {
     head
 }
 
-/// The value of a header that must be there once.
+/// The value of a header that must be present exactly once.
 fn single(call: &Call, name: HeaderName) -> Result<&str, Refusal> {
     let mut values = call.headers.get_all(&name).iter();
     match (values.next().map(HeaderValue::to_str), values.next()) {
         (Some(Ok(value)), None) if !value.is_empty() => Ok(value),
-        _ => Err(bad(&format!("{name} has to be there once"), name.as_str())),
+        _ => Err(bad(&format!("{name} must be present exactly once"), name.as_str())),
     }
 }
 
-/// Whether a header lists `token`, in any case.
+/// Whether a header's list has `token`, without regard to case.
 fn lists(call: &Call, name: HeaderName, token: &str) -> bool {
     items(call, name).any(|item| item.eq_ignore_ascii_case(token))
 }
 
-/// What a header lists (RFC 9110, 5.6.1).
+/// The items of a header's list (RFC 9110, 5.6.1).
 fn items(call: &Call, name: HeaderName) -> impl Iterator<Item = &str> {
     let values = call.headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).map(str::trim)
@@ -128,8 +128,8 @@ fn bad(message: &str, field: &str) -> Refusal {
     Refusal::new(Code::BadHandshake, message).of(field)
 }
 
-/// Whether a close code says that the client has left for good; any other, and none at all, may be a
-/// reload or a network that failed.
+/// Whether a close code means that the client has left for good. With any other code, and without one, the client may
+/// be reloading the page or changing its network.
 fn is_clean(code: u16) -> bool {
     matches!(code, 1000 | 1005 | 3000..=4999) && code != GOING_AWAY
 }
