@@ -8,6 +8,7 @@ use clap::{Parser, ValueEnum};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::model::name::Name;
+use crate::model::origin::{Host, Origin};
 use crate::model::presence::Bounds;
 use crate::runtime::tasks::Faults;
 
@@ -36,7 +37,17 @@ pub struct Config {
     /// Additional origin whose pages may change rooms and open WebSockets, such as <https://app.example>; repeatable.
     /// The gateway's own origin is always allowed
     #[arg(long = "allow-origin", env = "PRESENTLY_ALLOW_ORIGIN", value_delimiter = ',', value_name = "ORIGIN")]
-    pub allow_origins: Vec<String>,
+    pub allow_origins: Vec<Origin>,
+
+    /// Address under which browsers see the gateway, such as <https://app.example>; repeatable. Needed behind a reverse
+    /// proxy that passes a host name with a dot
+    #[arg(long = "public-url", env = "PRESENTLY_PUBLIC_URL", value_delimiter = ',', value_name = "ORIGIN", value_parser = web_origin)]
+    pub public_urls: Vec<Origin>,
+
+    /// Additional host name under which the gateway answers, such as app.example; repeatable, * for all names. IP
+    /// addresses, localhost and names without a dot are always allowed
+    #[arg(long = "allow-host", env = "PRESENTLY_ALLOW_HOST", value_delimiter = ',', value_name = "NAME", value_parser = host_name)]
+    pub allow_hosts: Vec<String>,
 
     /// Address or network (CIDR) of a reverse proxy in front of the gateway, such as 10.0.0.0/8; repeatable. The headers
     /// X-Forwarded-For, -Host, -Proto and -Prefix count only from there. Without the option, proxies on this machine are
@@ -160,6 +171,8 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 4000)),
             users: Vec::new(),
             allow_origins: Vec::new(),
+            public_urls: Vec::new(),
+            allow_hosts: Vec::new(),
             trusted_proxies: LOOPBACK.into(),
             history: 1_000,
             history_for: Duration::from_secs(300),
@@ -195,6 +208,23 @@ fn network(text: &str) -> Result<IpNet, String> {
     text.parse().ok().or_else(address).ok_or_else(|| "write an address or a network, such as 10.0.0.0/8".to_owned())
 }
 
+/// Reads `https://app.example`.
+fn web_origin(text: &str) -> Result<Origin, String> {
+    let origin: Origin = text.parse()?;
+    if origin.is_web() { Ok(origin) } else { Err("the scheme must be http or https".to_owned()) }
+}
+
+/// Reads `app.example` or `*`.
+fn host_name(text: &str) -> Result<String, String> {
+    match text {
+        "*" => Ok(text.to_owned()),
+        _ => match text.parse::<Host>()? {
+            Host { name, port: None } => Ok(name),
+            Host { name, .. } => Err(format!("a host name has no port; probably {name}")),
+        },
+    }
+}
+
 /// Reads `10s`, `5min` or `1h 30min`.
 fn duration(text: &str) -> Result<Duration, String> {
     let time = humantime::parse_duration(text).map_err(|e| format!("{e}; write 500ms, 10s or 5min"))?;
@@ -221,6 +251,21 @@ mod tests {
         assert!(LogFormat::Auto.coloured(true, None) && LogFormat::Auto.coloured(true, Some(OsStr::new(""))));
         assert!(!LogFormat::Auto.coloured(false, None) && !LogFormat::Auto.coloured(true, set));
         assert!(!LogFormat::Plain.coloured(true, None) && !LogFormat::Json.coloured(true, None));
+    }
+
+    #[test]
+    fn hosts_and_origins_are_validated() {
+        let parse = |option: &str, value: &str| Config::try_parse_from(["presently", option, value]);
+        assert_eq!(parse("--allow-host", "App.Example").unwrap().allow_hosts, ["app.example"]);
+        assert_eq!(parse("--allow-host", "*").unwrap().allow_hosts, ["*"]);
+        assert!(parse("--allow-origin", "capacitor://localhost").is_ok());
+        for (option, value, said) in [
+            ("--allow-host", "app.example:443", "a host name has no port; probably app.example"),
+            ("--allow-origin", "https://app.example/", "an origin has no path; probably https://app.example"),
+            ("--public-url", "capacitor://localhost", "the scheme must be http or https"),
+        ] {
+            assert!(parse(option, value).unwrap_err().to_string().contains(said), "{option} {value}");
+        }
     }
 
     #[test]

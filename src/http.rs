@@ -7,34 +7,70 @@ mod body;
 mod call;
 mod forwarded;
 mod gate;
+mod host;
 mod origin;
 mod page;
 mod query;
 mod rest;
 mod stream;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::service::Service;
+use hyper_util::service::TowerToHyperService;
 use warp::filters::BoxedFilter;
+
 use warp::reply::Response;
 use warp::{Filter, path};
 
 use crate::gateway::Gateway;
 use crate::model::refusal::{Code, Refusal};
+use crate::runtime::handover::ClaimSlot;
 use answer::Answer;
 
 pub use forwarded::is_trusted;
 
-use call::{Call, Segment, call};
+use call::{Arrival, Call, Segment, call};
 use gate::Gate;
+use host::Hosts;
 use page::asset::{self, Module};
 use page::html;
 use rest::{exercise, member, members, rooms, stats};
 use stream::{sse, websocket};
 
-/// All routes of the gateway. None rejects: `nothing_here` refuses requests without a handler.
-pub fn routes(gateway: Arc<Gateway>) -> BoxedFilter<(Response,)> {
-    let gate = Gate::new(gateway);
+/// Answers the requests of all connections.
+pub struct Door {
+    hosts: Hosts,
+    routes: BoxedFilter<(Response,)>,
+}
+
+impl Door {
+    /// The door to `gateway`.
+    pub fn new(gateway: Arc<Gateway>) -> Self {
+        Door { hosts: Hosts::of(gateway.config()), routes: routes(Gate::new(gateway)) }
+    }
+
+    /// Answers a request from `peer`, over the connection of `slot`.
+    pub async fn answer(&self, request: Request<Incoming>, slot: ClaimSlot, peer: IpAddr) -> Response {
+        let (mut parts, body) = request.into_parts();
+        if let Err(refusal) = self.hosts.judge(&mut parts) {
+            return answer::respond(Err(refusal));
+        }
+        let version = parts.version;
+        parts.extensions.insert(Arrival { peer, version, slot });
+        let routes = TowerToHyperService::new(warp::service(self.routes.clone()));
+        match routes.call(Request::from_parts(parts, body)).await {
+            Ok(response) => response,
+            Err(impossible) => match impossible {},
+        }
+    }
+}
+
+/// All routes. None rejects: `nothing_here` refuses requests without a handler.
+fn routes(gate: Gate) -> BoxedFilter<(Response,)> {
     let call = || call(gate.clone());
     let routes: [BoxedFilter<(Answer,)>; _] = [
         path!("api" / "rooms" / Segment / "users" / Segment).and(call()).then(member::member).boxed(),

@@ -3,6 +3,7 @@
 //! May import: nothing of Presently outside this folder; no executor, clock, socket or random number. Time and ids are
 //! arguments, so the same commands at the same moments always make the same room.
 
+pub mod origin;
 pub mod refusal;
 pub mod name;
 pub mod meta;

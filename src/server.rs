@@ -15,7 +15,7 @@ use tracing::{debug, info, warn};
 
 use crate::config::Config;
 use crate::gateway::Gateway;
-use crate::http::{self, is_trusted};
+use crate::http::{Door, is_trusted};
 use crate::model::refusal::Refusal;
 use crate::runtime::handover;
 
@@ -95,7 +95,7 @@ impl Server {
 
     async fn accept(&self) {
         let http = Arc::new(http1(self.gateway.config()));
-        let routes = http::routes(self.gateway.clone());
+        let door = Arc::new(Door::new(self.gateway.clone()));
         loop {
             match self.listener.accept().await {
                 Ok((socket, peer)) => {
@@ -109,10 +109,13 @@ impl Server {
                     // The system ends the connection of a client that acknowledges no bytes for so long.
                     #[cfg(target_os = "linux")]
                     let _ = SockRef::from(&socket).set_tcp_user_timeout(Some(self.gateway.config().send_within));
-                    let (http, routes, gateway) = (http.clone(), routes.clone(), self.gateway.clone());
+                    let (http, door, gateway) = (http.clone(), door.clone(), self.gateway.clone());
                     self.gateway.tasks().spawn(async move {
-                        let served =
-                            handover::serve(socket, peer.ip(), admission, &http, routes, gateway.tasks().stop()).await;
+                        let answer = |request, slot| {
+                            let door = door.clone();
+                            async move { door.answer(request, slot, peer.ip()).await }
+                        };
+                        let served = handover::serve(socket, admission, &http, gateway.tasks().stop(), answer).await;
                         if let Err(error) = served {
                             debug!(%error, "connection ended");
                         }

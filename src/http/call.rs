@@ -23,6 +23,14 @@ use crate::model::name::Name;
 use crate::model::refusal::{Code, Refusal};
 use crate::runtime::handover::ClaimSlot;
 
+/// How a request arrived: the part of a call that is no filter of warp's. An extension of the request.
+#[derive(Clone)]
+pub struct Arrival {
+    pub peer: IpAddr,
+    pub version: Version,
+    pub slot: ClaimSlot,
+}
+
 /// A request, and the gate to the gateway.
 pub struct Call {
     pub gate: Gate,
@@ -46,12 +54,10 @@ pub fn call(gate: Gate) -> impl Filter<Extract = (Call,), Error = warp::Rejectio
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
     warp::method()
         .and(warp::header::headers_cloned())
-        .and(warp::ext::get::<Version>())
         .and(query)
-        .and(warp::ext::get::<ClaimSlot>())
-        .and(warp::ext::get::<IpAddr>())
+        .and(warp::ext::get::<Arrival>())
         .and(warp::body::stream())
-        .map(move |method, headers, version, query, slot, peer, body| {
+        .map(move |method, headers, query, Arrival { peer, version, slot }: Arrival, body| {
             let body = TryStreamExt::map_ok(body, all_of);
             Call { gate: gate.clone(), peer, method, headers, version, query, slot, body: Box::pin(body) }
         })

@@ -89,7 +89,7 @@ impl Gate {
     ///
     /// `cross_site` for another site's page, and for prefetching.
     pub fn may_change<'a>(&self, request: &Forwarded<'_>, room: &'a Name) -> Result<Change<'a>, Refusal> {
-        origin::may_change(request, &self.config().allow_origins)?;
+        origin::may_change(request, self.config())?;
         Ok(Change { gate: self.clone(), room })
     }
 
@@ -109,7 +109,7 @@ impl Gate {
     ///
     /// `cross_site` for another site's page, and for prefetching.
     pub fn visitor(&self, request: &Forwarded<'_>) -> Result<Visitor, Refusal> {
-        origin::may_change(request, &self.config().allow_origins)?;
+        origin::may_change(request, self.config())?;
         Ok(Visitor(self.clone()))
     }
 

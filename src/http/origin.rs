@@ -1,68 +1,92 @@
 //! Which page sent a request: changes are for the gateway's own pages and for those of allowed origins.
 
-use warp::http::uri::Authority;
 use warp::http::{HeaderMap, header};
 
+use crate::config::Config;
 use crate::http::forwarded::Forwarded;
+use crate::model::origin::{Host, Origin};
 use crate::model::refusal::{Code, Refusal};
 
-/// Judges a change that a browser's page asks for.
+/// What a browser says about the site of the page that sent a request (Fetch Metadata, 2.4).
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Site {
+    /// The user, by an address or a bookmark; or no browser, or an older one.
+    Unknown,
+    /// A page of the gateway's own origin.
+    SameOrigin,
+    /// A page of another origin.
+    Foreign,
+}
+
+/// Judges a change that a browser's page may have asked for. Programs send none of the headers.
 ///
 /// # Errors
 ///
 /// `cross_site` for another site's page, and for prefetching.
-pub fn may_change(request: &Forwarded<'_>, allowed: &[String]) -> Result<(), Refusal> {
+pub fn may_change(request: &Forwarded<'_>, config: &Config) -> Result<(), Refusal> {
     let headers = request.headers();
     if mentions(headers, "sec-purpose", "prefetch") || mentions(headers, "purpose", "prefetch") {
         return Err(Refusal::new(Code::CrossSite, "prefetching must not change a room").of("Sec-Purpose"));
     }
-    let Some(origin) = headers.get(header::ORIGIN) else {
-        // Programs send none.
-        return same_site(headers);
-    };
-    let origin = origin.to_str().unwrap_or("?");
-    if allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin)) {
-        // The operator named this origin, so its site may be another one.
-        return Ok(());
+    let site = site(headers);
+    match origin(headers)? {
+        None if site == Site::Foreign => Err(foreign_site()),
+        None => Ok(()),
+        Some(origin) => {
+            let parsed = origin.parse::<Origin>().ok();
+            let is_allowed = parsed.as_ref().is_some_and(|origin| config.allow_origins.contains(origin));
+            let is_ours = || parsed.as_ref().is_some_and(|origin| is_ours(origin, request, &config.public_urls));
+            // An allowed origin may be of another site. The browser itself vouches for a page of the same origin, also
+            // where a proxy has replaced `Host` or a policy has made the origin `null`.
+            if is_allowed || site == Site::SameOrigin {
+                return Ok(());
+            }
+            if !is_ours() {
+                let shown: String = origin.chars().take(256).collect();
+                let message = format!("origin {shown} is neither this host nor allowed; see --allow-origin");
+                return Err(Refusal::new(Code::CrossSite, message).of("Origin"));
+            }
+            if site == Site::Foreign { Err(foreign_site()) } else { Ok(()) }
+        }
     }
-    if !is_ours(origin, request) {
-        let shown: String = origin.chars().take(256).collect();
-        let message = format!("origin {shown} is neither this host nor allowed; see --allow-origin");
-        return Err(Refusal::new(Code::CrossSite, message).of("Origin"));
-    }
-    same_site(headers)
 }
 
-/// Whether `origin` (RFC 6454, 7) names the host that the client asked for. A trusted proxy may report the host and the
-/// scheme. Without a reported scheme, the origin's own counts, because TLS may end at a proxy.
-fn is_ours(origin: &str, request: &Forwarded<'_>) -> bool {
+fn foreign_site() -> Refusal {
+    Refusal::new(Code::CrossSite, "the request came from another site's page").of("Sec-Fetch-Site")
+}
+
+/// Whether `origin` is the gateway's: one of `--public-url`, or the host that the client asked for. A trusted proxy may
+/// report that host, and the scheme. Without a reported scheme, the origin's own counts, because TLS may end at a proxy.
+fn is_ours(origin: &Origin, request: &Forwarded<'_>, public_urls: &[Origin]) -> bool {
+    if public_urls.contains(origin) {
+        return true;
+    }
     let host = || request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    let Some((scheme, theirs)) = origin.split_once("://") else {
+    let Some(host) = request.host().or_else(host).and_then(|host| host.parse::<Host>().ok()) else {
         return false;
     };
-    let ours = request.host().or_else(host).and_then(|host| host_and_port(host, scheme));
-    ours.is_some()
-        && ours == host_and_port(theirs, scheme)
-        && request.scheme().is_none_or(|ours| ours.eq_ignore_ascii_case(scheme))
+    // The scheme of a public URL's host is known, and `origin` is not that URL.
+    let is_public = public_urls.iter().any(|url| url.host().name == host.name);
+    let scheme = request.scheme().unwrap_or(origin.scheme());
+    !is_public && origin.is_web() && *origin == Origin::new(scheme, &host)
 }
 
-/// The host in lower case, and the port, by default that of `scheme`.
-fn host_and_port(text: &str, scheme: &str) -> Option<(String, Option<u16>)> {
-    let authority: Authority = text.parse().ok()?;
-    let default = match scheme.to_ascii_lowercase().as_str() {
-        "http" => Some(80),
-        "https" => Some(443),
-        _ => None,
-    };
-    Some((authority.host().to_ascii_lowercase(), authority.port_u16().or(default)))
+/// The one `Origin` of a request.
+fn origin(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
+    let mut origins = headers.get_all(header::ORIGIN).iter();
+    match (origins.next(), origins.next()) {
+        (first, None) => Ok(first.map(|origin| origin.to_str().unwrap_or("?"))),
+        (_, Some(_)) => Err(Refusal::new(Code::CrossSite, "Origin is given twice").of("Origin")),
+    }
 }
 
-fn same_site(headers: &HeaderMap) -> Result<(), Refusal> {
-    match headers.get("sec-fetch-site").map(|site| site.as_bytes()) {
-        Some(b"cross-site" | b"same-site") => {
-            Err(Refusal::new(Code::CrossSite, "the request came from another site's page").of("Sec-Fetch-Site"))
-        }
-        Some(_) | None => Ok(()),
+/// Other spellings than the four of the specification, and repeated headers, count as foreign.
+fn site(headers: &HeaderMap) -> Site {
+    let mut sites = headers.get_all("sec-fetch-site").iter().map(|site| site.as_bytes());
+    match (sites.next(), sites.next()) {
+        (None | Some(b"none"), None) => Site::Unknown,
+        (Some(b"same-origin"), None) => Site::SameOrigin,
+        _ => Site::Foreign,
     }
 }
 

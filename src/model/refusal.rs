@@ -23,6 +23,8 @@ pub enum Code {
     UnknownAction,
     /// Another site's page asked for a change.
     CrossSite,
+    /// The request is for a host that is not this gateway's.
+    WrongHost,
     /// Nothing lives at this path.
     NotFound,
     /// The user is not a member of the room.
@@ -104,6 +106,7 @@ pub const TABLE: &[Row] = &[
     no(Code::BadHandshake, "bad_handshake", 400, "The WebSocket handshake lacks something (RFC 6455, 4.2.1)"),
     no(Code::UnknownAction, "unknown_action", 400, "The message asks for an action that is not known"),
     no(Code::CrossSite, "cross_site", 403, "The request came from a page of another site, or from prefetching"),
+    no(Code::WrongHost, "wrong_host", 421, "The request's `Host` is not a name of this gateway"),
     no(Code::NotFound, "not_found", 404, "Nothing lives at this path"),
     no(Code::NotPresent, "not_present", 404, "The user is not a member of the room"),
     no(Code::NotJoined, "not_joined", 404, "This connection does not hold the user in the room"),

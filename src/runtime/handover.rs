@@ -6,9 +6,9 @@
 //! the bare socket and writes the response's head itself. HTTP/1.1 answers in order, so earlier requests on the connection
 //! have been answered by then. Only bytes of these answers may still be in hyper's buffer, and the handover waits for them.
 
+use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -21,11 +21,9 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use hyper_util::service::TowerToHyperService;
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
-use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use crate::runtime::admission::Admission;
@@ -44,7 +42,7 @@ pub struct Socket {
 /// The continuation that gets the socket.
 pub type Claim = Box<dyn FnOnce(Socket) + Send>;
 
-/// The slot for a handler's claim to the request's connection. The slot is one of the request's extensions.
+/// The slot for a handler's claim to the request's connection.
 #[derive(Clone, Default)]
 pub struct ClaimSlot(Arc<Mutex<Option<Claim>>>);
 
@@ -59,30 +57,27 @@ impl ClaimSlot {
     }
 }
 
-/// Serves HTTP/1 on `stream`, whose other end is `peer`, until the connection closes, `stop` is cancelled or a stream
-/// claims the socket. Requests have the extensions [`ClaimSlot`], `Version` and `IpAddr`, the peer's address.
+/// Serves HTTP/1 on `stream` by `answer`, until the connection closes, `stop` is cancelled or a stream claims the socket.
 ///
 /// # Errors
 ///
 /// hyper's error for the connection.
-pub async fn serve(
+pub async fn serve<A>(
     stream: TcpStream,
-    peer: IpAddr,
     admission: Admission,
     http: &Builder,
-    routes: BoxedFilter<(Response,)>,
     stop: &CancellationToken,
-) -> hyper::Result<()> {
+    answer: impl Fn(Request<Incoming>, ClaimSlot) -> A,
+) -> hyper::Result<()>
+where
+    A: Future<Output = Response>,
+{
     let (slot, blocked) = (ClaimSlot::default(), Arc::new(AtomicBool::new(false)));
     let io = Watched { io: TokioIo::new(stream), blocked: blocked.clone() };
-    let routes = TowerToHyperService::new(warp::service(routes));
-    let inserted = slot.clone();
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(inserted.clone());
-        let version = request.version();
-        request.extensions_mut().insert(version);
-        request.extensions_mut().insert(peer);
-        hyper::service::Service::call(&routes, request)
+    let claimable = slot.clone();
+    let service = service_fn(move |request: Request<Incoming>| {
+        let answered = answer(request, claimable.clone());
+        async { Ok::<_, Infallible>(answered.await) }
     });
     let mut http = Some(http.serve_connection(io, service));
     let mut stopping = std::pin::pin!(stop.cancelled());

@@ -13,6 +13,7 @@ mod exercise;
 mod frames;
 mod handshake;
 mod holds;
+mod hosts;
 mod leaving;
 mod model;
 mod modules;

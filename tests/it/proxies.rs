@@ -30,7 +30,11 @@ fn handshake(path: &str, origin: &str) -> String {
 }
 
 async fn behind(change: impl FnOnce(&mut Config)) -> (TestServer, [DocumentedProxy; 2]) {
-    let server = TestServer::with(change).await;
+    let named = |config: &mut Config| {
+        config.allow_hosts = vec!["app.example".into()];
+        change(config);
+    };
+    let server = TestServer::with(named).await;
     let proxies = [DocumentedProxy::nginx(server.addr).await, DocumentedProxy::haproxy(server.addr).await];
     (server, proxies)
 }
@@ -134,7 +138,11 @@ async fn streams_count_for_the_address_that_the_proxy_reports() {
 
 #[tokio::test]
 async fn the_addresses_of_one_trusted_proxy_have_a_bound_each() {
-    let server = TestServer::with(|config| config.max_per_address = 1).await;
+    let server = TestServer::with(|config| {
+        config.max_per_address = 1;
+        config.allow_hosts = vec!["app.example".into()];
+    })
+    .await;
     let mut held = Vec::new();
     for address in ["192.0.2.1", "192.0.2.2", "10.0.0.1, 192.0.2.3"] {
         let mut conn = stream(server.addr, address).await;
@@ -151,7 +159,11 @@ async fn the_addresses_of_one_trusted_proxy_have_a_bound_each() {
 
 #[tokio::test]
 async fn headers_of_peers_that_are_no_trusted_proxies_are_ignored() {
-    let server = TestServer::with(|config| config.trusted_proxies = vec!["192.0.2.0/24".parse().unwrap()]).await;
+    let server = TestServer::with(|config| {
+        config.trusted_proxies = vec!["192.0.2.0/24".parse().unwrap()];
+        config.allow_hosts = vec!["app.example".into()];
+    })
+    .await;
     let lies = "X-Forwarded-Host: evil.example\r\nX-Forwarded-Prefix: /evil\r\nX-Forwarded-Proto: https\r\n";
     let foreign = post("/api/login", &format!("{lies}Origin: http://evil.example\r\n"));
     assert_eq!(code(server.addr, foreign).await, (403, "cross_site".to_owned()));
@@ -161,7 +173,7 @@ async fn headers_of_peers_that_are_no_trusted_proxies_are_ignored() {
 
 #[tokio::test]
 async fn default_ports_may_be_left_out() {
-    let server = TestServer::start().await;
+    let server = TestServer::with(|config| config.allow_hosts = vec!["*".into()]).await;
     for (host, origin, status) in [
         ("app.example:443", "https://app.example", 204),
         ("app.example", "https://app.example:443", 204),

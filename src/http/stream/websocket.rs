@@ -72,7 +72,6 @@ fn handshake(call: &Call) -> Result<Response<Bytes>, Refusal> {
     if call.version < Version::HTTP_11 {
         return Err(bad("the handshake is not HTTP/1.1", "version"));
     }
-    single(call, header::HOST)?;
     if !lists(call, header::UPGRADE, "websocket") {
         let refusal = Refusal::new(Code::UpgradeRequired, "/ws speaks only WebSocket; Upgrade is not websocket");
         return Err(refusal.of("Upgrade"));
