@@ -1,10 +1,10 @@
 //! The load generator: `presently bench URL` measures a running gateway from outside.
 //!
-//! It is a client like any other, and imports nothing from the gateway. A workload (`workload`, one
-//! module each) runs in a `context`. Its readers are a `reader_pool` on one thread: each `reader` decodes
-//! its bytes with a `frame_decoder` and applies the frames to its `view` of the room, which is small and
-//! yet enough to compare with the gateway's set in the end. `publishers` note on the `scoreboard` when
-//! they send an event, and the readers how long it took to arrive. The result is a [`Report`].
+//! The bench is a client like any other, and imports nothing from the gateway. A workload (`workload`, one module each)
+//! runs in a `context`. The readers are a `reader_pool` on one thread: each `reader` decodes bytes with a
+//! `frame_decoder` and applies the frames to a `view` of the room, which is small and yet enough to compare with the
+//! gateway's set in the end. On the `scoreboard`, `publishers` note the send time of each event, and readers the
+//! latency. The result is a [`Report`].
 
 mod error;
 mod cursor;
@@ -42,8 +42,8 @@ use context::Context;
 /// Time for signing all members out in the end.
 const CLEAN_UP_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Runs one workload, and signs all its users out in the end. When `interrupt` resolves, or after
-/// `--limit`, it ends early and reports what was measured so far.
+/// Runs one workload, and signs all its users out in the end. When `interrupt` resolves, or after `--limit`, the bench
+/// ends early and reports the figures so far.
 ///
 /// # Errors
 ///

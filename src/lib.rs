@@ -1,9 +1,8 @@
 //! Presently, a realtime presence gateway: who is here right now, live over SSE and WebSocket.
 //!
-//! `src/ARCHITECTURE.md` is the map of the sources, `src/PROTOCOL.md` the wire,
-//! `src/OPERATING.md` the operation.
+//! `src/ARCHITECTURE.md` describes the sources, `src/PROTOCOL.md` the wire, `src/OPERATING.md` the operation.
 
-// The layers in the order in which imports may point: each may import those above it, and no other.
+// The layers, in order: each imports only layers above.
 
 pub mod model;
 pub mod wire;

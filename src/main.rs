@@ -14,12 +14,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 use tracing_subscriber::EnvFilter;
 
-/// Streams live for long among requests that come and go: this allocator keeps sizes apart, so what a
-/// storm of requests took is free again for the next, and goes back to the system when there is none.
+/// Streams live for hours among short requests. This allocator keeps sizes apart: the memory of a storm of requests is
+/// free for the next storm, and later returns to the system.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// How long a gateway may take to say that it is well.
+/// Timeout of a health check.
 const HEALTH_WITHIN: Duration = Duration::from_secs(3);
 
 #[derive(Parser)]
@@ -31,7 +31,7 @@ struct Program {
     other: Option<Other>,
 }
 
-// What the program can do besides serving; a doc comment would become the text of --help.
+// Subcommands besides serving; a doc comment would become the text of --help.
 #[derive(Subcommand)]
 enum Other {
     /// Check the health of the gateway at --listen; exit code 0 means healthy
@@ -40,8 +40,8 @@ enum Other {
     Bench(bench::Options),
 }
 
-/// Exit codes: 0 when stopped by a signal (or healthy, or all was delivered), 1 when it could not
-/// serve (or is not healthy, or something was lost), 2 for a bad option.
+/// Exit codes: 0 when stopped by a signal (or healthy, or all was delivered), 1 when the gateway could not serve (or is
+/// not healthy, or something was lost), 2 for a bad option.
 #[tokio::main]
 async fn main() -> ExitCode {
     let program = match Program::try_parse() {
@@ -97,10 +97,10 @@ fn log(config: &Config) -> Result<(), String> {
     Ok(())
 }
 
-/// Help and version as clap prints them; a mistake as one sentence.
+/// Prints help and version as clap formats them, and a mistake as one sentence.
 fn refuse_options(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
-        // Whoever reads it may have read enough, as `head` has.
+        // Fails only when the reader has closed the pipe, as `head` does.
         let _ = error.print();
         return ExitCode::SUCCESS;
     }
@@ -109,7 +109,7 @@ fn refuse_options(error: &clap::Error) -> ExitCode {
     failed(2, &format!("{sentence}; see presently --help"))
 }
 
-/// Loads a gateway, and prints what came out.
+/// Runs a bench, and prints the report.
 async fn load(options: bench::Options) -> ExitCode {
     let stop = match stop_signal() {
         Ok(stop) => stop,
@@ -119,7 +119,7 @@ async fn load(options: bench::Options) -> ExitCode {
     match bench::run(options, stop).await {
         Ok(report) => {
             let text = if json { report.json() + "\n" } else { report.to_string() };
-            // Whoever closed the pipe has seen enough.
+            // Fails only when the reader has closed the pipe.
             let _ = std::io::stdout().write_all(text.as_bytes());
             report.faults().first().map_or(ExitCode::SUCCESS, |fault| failed(1, fault))
         }
@@ -128,27 +128,27 @@ async fn load(options: bench::Options) -> ExitCode {
     }
 }
 
-/// Says in one sentence why nothing came of it.
+/// Prints the reason of a failure as one sentence.
 fn failed(code: u8, sentence: &str) -> ExitCode {
     eprintln!("presently: {sentence}");
     ExitCode::from(code)
 }
 
-/// Asks the gateway at `listen` whether it is well.
+/// Checks the health of the gateway at `listen`.
 async fn health(listen: SocketAddr) -> ExitCode {
     match timeout(HEALTH_WITHIN, ask(reachable(listen))).await {
         Ok(Ok(answer)) if answer.starts_with("HTTP/1.1 200 ") => ExitCode::SUCCESS,
-        Ok(Ok(answer)) => unwell(listen, answer.lines().next().unwrap_or("an empty answer")),
-        Ok(Err(error)) => unwell(listen, &error.to_string()),
-        Err(_) => unwell(listen, "no answer in 3 s"),
+        Ok(Ok(answer)) => unhealthy(listen, answer.lines().next().unwrap_or("an empty answer")),
+        Ok(Err(error)) => unhealthy(listen, &error.to_string()),
+        Err(_) => unhealthy(listen, "no answer in 3 s"),
     }
 }
 
-fn unwell(listen: SocketAddr, why: &str) -> ExitCode {
-    failed(1, &format!("the gateway at {listen} is not well: {why}"))
+fn unhealthy(listen: SocketAddr, why: &str) -> ExitCode {
+    failed(1, &format!("the gateway at {listen} is not healthy: {why}"))
 }
 
-/// "All addresses" is for listening; what asks from here goes to the loopback one.
+/// The address to connect to: loopback for a gateway that listens on all addresses.
 fn reachable(mut listen: SocketAddr) -> SocketAddr {
     if listen.ip().is_unspecified() {
         listen.set_ip(if listen.is_ipv4() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { IpAddr::V6(Ipv6Addr::LOCALHOST) });

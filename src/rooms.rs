@@ -30,20 +30,20 @@ use crate::runtime::meter::Meter;
 /// The rooms with news that a hub may fall behind before it looks through all of its rooms instead.
 const MAX_NEWS: usize = 1_024;
 
-/// All rooms. The one place through which a room is changed.
+/// All rooms. Every change of a room passes here.
 #[derive(Debug)]
 pub struct Rooms {
     directory: Directory,
     hold_registry: HoldRegistry,
     clock: Arc<Clock>,
     meter: Arc<Meter>,
-    /// Names the rooms that have new events. The events themselves are in the room's history, where each reader's cursor
-    /// finds them, so a late hub joins all events since its last look.
+    /// Names the rooms that have new events. The events themselves are in the room's history, where each reader's
+    /// cursor finds them, so a late hub joins all events since its last look.
     news: broadcast::Sender<Arc<Room>>,
 }
 
 impl Rooms {
-    /// The rooms of `directory`, whose time is that of `clock`.
+    /// The rooms of `directory`, with the time of `clock`.
     pub fn new(directory: Directory, clock: Arc<Clock>, meter: Arc<Meter>) -> Self {
         Rooms {
             directory,
@@ -64,7 +64,7 @@ impl Rooms {
         &self.hold_registry
     }
 
-    /// Does all of `commands` in `room`, or none, and announces the change.
+    /// Applies all of `commands` to `room`, or none, and announces the change.
     ///
     /// # Errors
     ///
@@ -124,7 +124,7 @@ impl Rooms {
         }
     }
 
-    /// The key of `room`, if there is such a room.
+    /// The key of `room`; `None` for an absent room.
     pub fn key(&self, room: &Name) -> Option<RoomKey> {
         self.directory.find(room).map(|room| room.key())
     }
@@ -136,7 +136,7 @@ impl Rooms {
     /// `too_many_rooms` when a new room is needed.
     pub fn follow(&self, room: &Name) -> Result<Following, Refusal> {
         loop {
-            if let Ok(following) = self.directory.find_or_create(room)?.follow() {
+            if let Some(following) = self.directory.find_or_create(room)?.follow() {
                 return Ok(following);
             }
         }
@@ -151,14 +151,14 @@ impl Rooms {
         self.directory.names(after, limit).into_iter().map(count).collect()
     }
 
-    /// Forgets the events older than `age`, and the rooms in which nothing is left.
+    /// Forgets the events older than `age`, and the idle rooms.
     pub fn sweep(&self, age: Duration) {
         let now = self.clock.now();
         let before = now.time.before(age);
         self.directory.remove_idle(|room| room.retire_if_idle(before, now));
     }
 
-    /// Lets go of editions stored before the last tick.
+    /// Drops the editions stored before the last tick.
     pub fn tick(&self) {
         self.directory.upkeep().old_editions().iter().for_each(|room| room.drop_edition());
     }
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn rooms_are_bounded_and_an_idle_one_makes_place() {
+    fn rooms_are_bounded_and_an_idle_room_makes_space() {
         let rooms = Rooms::within(2, BOUNDS);
         sign_in(&rooms, "a", "ann").unwrap();
         let following = rooms.follow(&name("b")).unwrap();
@@ -218,11 +218,11 @@ mod tests {
     }
 
     #[test]
-    fn a_room_that_comes_again_has_another_epoch() {
+    fn a_room_that_is_created_again_has_another_epoch() {
         let rooms = Rooms::within(10, BOUNDS);
         let first = sign_in(&rooms, "a", "ann").unwrap().cursor;
         sign_out(&rooms, "a", "ann");
-        // History of this very second is kept; that of a second that is yet to come is not.
+        // A sweep keeps the history of the current second, so the room is retired with a later time.
         let now = rooms.clock.now();
         rooms.directory.remove_idle(|room| room.retire_if_idle(Timestamp(u64::MAX), now));
         assert!(rooms.list(None, 10).is_empty());
@@ -251,7 +251,7 @@ mod tests {
         assert_eq!(rooms.read(&name("a"), |p| p.roster().len()), 0);
     }
 
-    /// The bytes that wait in sockets are read first: a renewal may be among them.
+    /// Bytes in the sockets are read first: a lease's renewal may be among them.
     #[test]
     fn no_deadline_is_enforced_just_after_the_process_was_stopped() {
         let clock = Arc::new(Clock::starting(Tick(0), Instant::now() - Duration::from_secs(60)));
@@ -264,7 +264,7 @@ mod tests {
         while rooms.clock.tick() < ends {
             std::thread::yield_now();
         }
-        assert!(!rooms.expire(), "its time is over, but it may have been renewed");
+        assert!(!rooms.expire(), "the deadline has passed, but a renewal may be in a socket");
         while !rooms.clock.enforces_deadlines() {
             rooms.clock.beat();
         }
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn rooms_are_listed_in_order_and_by_pages() {
+    fn rooms_are_listed_in_order_and_in_pages() {
         let rooms = Rooms::within(100, BOUNDS);
         for room in ["d", "a", "c", "b"] {
             sign_in(&rooms, room, "ann").unwrap();

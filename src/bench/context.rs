@@ -132,7 +132,7 @@ impl Context {
         Ok(())
     }
 
-    /// Publishes on a schedule, or as much of it as fits in before the bench is stopped.
+    /// Publishes on a schedule, until the end of the schedule or until the bench is stopped.
     ///
     /// # Errors
     ///

@@ -1,13 +1,13 @@
-//! A histogram of latencies: what percentiles in a report are read from.
+//! A histogram of latencies, the source of the percentiles in a report.
 
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-/// The longest latency that is told from longer ones, in microseconds: one hour.
+/// The longest latency, in microseconds; longer latencies count as this: one hour.
 const LONGEST_US: u64 = 3_600_000_000;
 
-/// How many latencies there were of each length, in microseconds with three significant digits.
+/// The number of latencies of each length, in microseconds with three significant digits.
 #[derive(Clone, Debug)]
 pub(super) struct Latencies(Histogram<u64>);
 
@@ -30,7 +30,7 @@ impl Latencies {
         let _ = self.0.add(&other.0);
     }
 
-    /// How many latencies were recorded.
+    /// The number of recorded latencies.
     pub(super) fn count(&self) -> u64 {
         self.0.len()
     }

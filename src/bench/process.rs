@@ -16,9 +16,9 @@ pub(super) struct Process {
 /// The resources that a process has used, at one time.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Usage {
-    /// Processor time since its start, in seconds, in user and kernel mode.
+    /// Processor time since the start, in seconds, in user and kernel mode.
     cpu_s: f64,
-    /// Proportional set size, in KiB: its own memory, and its share of the shared memory.
+    /// Proportional set size, in KiB: the process's own memory, and a share of the shared memory.
     pub(super) pss_kib: f64,
 }
 
@@ -49,7 +49,7 @@ impl Process {
     ///
     /// # Errors
     ///
-    /// A clause that says why it cannot be found or measured.
+    /// A clause with the reason why the process cannot be found or measured.
     pub(super) fn listening_on(address: SocketAddr) -> Result<Self, String> {
         let inodes = listening_sockets(address.port());
         if inodes.is_empty() {
@@ -62,10 +62,10 @@ impl Process {
         process.usage().map(|_| process).ok_or_else(|| format!("process {pid} does not show its memory"))
     }
 
-    /// Reads its usage; `None` once it has ended.
+    /// Reads the usage; `None` after the end of the process.
     pub(super) fn usage(self) -> Option<Usage> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).ok()?;
-        // The process's name stands in parentheses and may contain spaces and parentheses itself.
+        // The process's name is in parentheses, and may itself contain spaces and parentheses.
         let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
         let mut ticks = || fields.next()?.parse::<f64>().ok();
         let cpu_s = (ticks()? + ticks()?) / TICKS_PER_S;
@@ -102,8 +102,8 @@ pub(super) fn max_open_files() -> Option<usize> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// How many connections the listening sockets of this machine have dropped because their queue was
-/// full (`TcpExt` `ListenOverflows`).
+/// The number of connections dropped by the listening sockets of this machine because of a full queue (`TcpExt`
+/// `ListenOverflows`).
 pub(super) fn listen_overflows() -> Option<u64> {
     let table = fs::read_to_string("/proc/net/netstat").ok()?;
     let mut lines = table.lines().filter_map(|line| line.strip_prefix("TcpExt:"));

@@ -16,7 +16,7 @@ use crate::bench::room::Room;
 use crate::bench::schedule::{Request, Schedule};
 use crate::bench::scoreboard::{Change, Scoreboard};
 
-/// What all publishers together have published.
+/// The sum of all publishers' work.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Published {
     /// The number of events.
@@ -25,7 +25,7 @@ pub(super) struct Published {
     pub(super) time: Duration,
 }
 
-/// Publishes in `room` on a schedule, or as much of it as fits in before `stop`.
+/// Publishes in `room` on a schedule, until the end of the schedule or until `stop`.
 ///
 /// # Errors
 ///

@@ -20,8 +20,8 @@ use crate::bench::scoreboard::{Change, ReaderKind, Scoreboard};
 use crate::bench::view::View;
 
 thread_local! {
-    /// The read buffer of all readers, of 128 KiB. A reader keeps nothing in it from one read to the
-    /// next, and 20,000 buffers would be memory that the gateway on the same machine lacks.
+    /// The read buffer of all readers, of 128 KiB. A reader keeps nothing there between two
+    /// reads; 20,000 buffers would take memory that the gateway on the same machine needs.
     static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; 128 * 1024].into());
 }
 
@@ -51,16 +51,16 @@ pub(super) struct Subscription {
     pub(super) join_times: Option<JoinTimes>,
 }
 
-/// When readers join the room that they follow: one after the other, in the order of their index.
+/// The times at which readers join their room: one after the other, in the order of their index.
 #[derive(Clone, Debug)]
 pub(super) struct JoinTimes {
-    /// When reader 0 joins, once that is decided.
+    /// The time at which reader 0 joins, once decided.
     pub(super) first: watch::Receiver<Option<Instant>>,
     /// The time from one reader to the next.
     pub(super) interval: Duration,
 }
 
-/// Waits until reader number `index` is to join: for ever if that is never.
+/// Waits until reader number `index` is to join; never returns for a reader that does not join.
 async fn join_time(join_times: &mut Option<JoinTimes>, index: usize) {
     let Some(JoinTimes { first, interval }) = join_times else {
         return pending().await;
@@ -75,7 +75,7 @@ async fn join_time(join_times: &mut Option<JoinTimes>, index: usize) {
 enum Received {
     /// The stream goes on; the reader sends these bytes, if any.
     Reply(Vec<u8>),
-    /// The stream ended, for this reason.
+    /// The stream ended, with the reason.
     End(String),
 }
 
@@ -90,12 +90,12 @@ impl Reader {
         Reader { index, websocket, kind, scoreboard, view: Mutex::default() }
     }
 
-    /// Its view of the room. The reader updates it with each read.
+    /// The reader's view of the room, updated with each read.
     pub(super) fn view(&self) -> &Mutex<View> {
         &self.view
     }
 
-    /// Whether it stops reading when the bench says so.
+    /// Whether the reader stops reading on request of the bench.
     pub(super) fn is_slow(&self) -> bool {
         self.kind == ReaderKind::Slow
     }
@@ -108,7 +108,7 @@ impl Reader {
         self.view.lock().ended.get_or_insert(ended);
     }
 
-    /// Reads until the gateway ends the stream, or a step of the connection fails; why.
+    /// Reads until the gateway ends the stream, or a step of the connection fails; returns the reason.
     async fn read(&self, mut subscription: Subscription) -> Result<String, String> {
         let connected = subscription.room.target.connect(self.index, self.is_slow()).await;
         let mut stream = connected.map_err(|error| format!("cannot connect: {error}"))?;

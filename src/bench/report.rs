@@ -114,7 +114,7 @@ impl Report {
 }
 
 impl Figure {
-    /// The value as the table has it.
+    /// The value as written in the table.
     fn shown(&self) -> String {
         let count = self.value.as_u64().map(|count| count.to_string());
         let measured = self.value.as_f64().map(|value| format!("{value:.2}"));

@@ -18,7 +18,7 @@ pub(super) struct Room {
     pub(super) name: String,
 }
 
-/// The state of a room as `GET /api/rooms/{room}` tells it.
+/// The state of a room, from `GET /api/rooms/{room}`.
 #[derive(Clone, Debug)]
 pub(super) struct RoomState {
     pub(super) cursor: Cursor,
@@ -33,7 +33,7 @@ impl Room {
         Room { target, name }
     }
 
-    /// The path of its members.
+    /// The path of the members.
     pub(super) fn users_path(&self) -> String {
         format!("/api/rooms/{}/users", self.name)
     }

@@ -1,4 +1,4 @@
-//! The schedule of publishers: what each request does, and when it is due.
+//! The schedule of publishers: the effect and the time of each request.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::bench::options::Options;
 /// The requests of all publishers together.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Schedule {
-    /// What each request does.
+    /// The effect of each request.
     pub(super) request: Request,
     /// Events per second; 0 means as fast as the publishers go.
     rate: u32,
@@ -19,7 +19,7 @@ pub(super) struct Schedule {
     pub(super) publishers: u32,
 }
 
-/// What one request does, and how many events it causes.
+/// The effect of one request, and the number of events caused.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Request {
     /// Signs a new user in, and with the publisher's next request out again, so that the room stays
@@ -58,8 +58,8 @@ impl Schedule {
         }
     }
 
-    /// When request number `request` is due after the beginning; `None` if it is not to be sent any more,
-    /// `elapsed` being the time since then.
+    /// The time from the beginning at which request number `request` is due; `None` after the end of the schedule.
+    /// `elapsed` is the time since the beginning.
     pub(super) fn due(&self, request: u64, elapsed: Duration) -> Option<Duration> {
         if request >= self.requests() || (self.rate == 0 && elapsed >= self.time) {
             return None;

@@ -1,5 +1,4 @@
-//! The scoreboard that readers and publishers share: when each event was sent, how long it took to
-//! arrive, and how much has arrived.
+//! The scoreboard of readers and publishers: the send time of each event, the latencies, and the number of arrivals.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -32,7 +31,7 @@ pub(super) enum Change {
     SignOut,
 }
 
-/// What readers and publishers share.
+/// State shared by readers and publishers.
 #[derive(Debug)]
 pub(super) struct Scoreboard {
     started: Instant,
@@ -62,7 +61,7 @@ impl Scoreboard {
         first..first + count
     }
 
-    /// How many users there have been.
+    /// The number of users so far.
     pub(super) fn users(&self) -> u64 {
         self.users.load(Relaxed)
     }
@@ -104,7 +103,7 @@ impl Scoreboard {
         self.arrivals.fetch_add(objects, Relaxed);
     }
 
-    /// How many JSON objects all readers have got.
+    /// The number of JSON objects received by all readers.
     pub(super) fn arrivals(&self) -> u64 {
         self.arrivals.load(Relaxed)
     }

@@ -1,4 +1,4 @@
-//! A reader's view of its room: what the reader knows from the frames that it has read.
+//! A reader's view of a room: the reader's knowledge from the frames read so far.
 //!
 //! A view has a few hundred bytes, so that 20,000 readers fit beside the gateway: it keeps a digest of
 //! the members instead of their names, and finds the fields that it needs without parsing JSON.

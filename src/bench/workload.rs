@@ -1,4 +1,4 @@
-//! The workloads, one module each: what the readers and publishers do, and what goes into the report.
+//! The workloads, one module each: the work of the readers and publishers, and the figures of the report.
 
 mod connect;
 mod delivery;
@@ -14,7 +14,7 @@ use crate::bench::context::Context;
 use crate::bench::error::BenchError;
 use crate::bench::options::Workload;
 
-/// Runs the workload that the options name; its figures are then in the context's report.
+/// Runs the workload of the options, and puts the figures into the context's report.
 ///
 /// # Errors
 ///

@@ -46,7 +46,7 @@ impl Batch {
         self.events.len()
     }
 
-    /// All events joined: the same memory for every reader of a format.
+    /// All events joined: shared memory for all readers of a format.
     pub fn bytes(&self, format: Format) -> Bytes {
         let frame = || format.events(self.events.iter().map(|event| &**event));
         self.framed[format.index()].get_or_init(frame).clone()

@@ -37,12 +37,12 @@ const TURN: usize = 256 * 1024;
 /// messages can cause.
 const MAX_ANSWERS: usize = 256 * 1024;
 
-/// How long the gateway still takes bytes after its end of a stream: closed earlier, a reset could destroy the last
+/// Time in which the gateway still reads after its last message: after an earlier close, a reset could destroy the
 /// message.
 const DRAIN: Duration = Duration::from_secs(2);
 
-/// A stream that took its socket over from HTTP. All writing happens under one lock, so events, answers, pings and the end
-/// never mix.
+/// A stream that took its socket over from HTTP. All writing happens under one lock, so events, answers, pings and the
+/// end never mix.
 ///
 /// The order of the fields is their order in memory: a delivery needs the fields before `ping_sent` and no others.
 /// Thousands of connections do not fit the processor's caches, and each cache line of 64 bytes more would cost every
@@ -61,19 +61,19 @@ pub struct Connection {
     ending: Mutex<Option<Ending>>,
     wake: Notify,
     id: ConnectionId,
-    /// Given back with the socket.
+    /// Released with the socket.
     _admission: Admission,
     _counted: meter::Stream,
 }
 
-/// What all connections share.
+/// State shared by all connections.
 #[derive(Debug)]
 pub struct Shared {
     /// For the tasks of slow connections.
     pub tasks: Tasks,
     /// For the deadlines of pings.
     pub clock: Arc<Clock>,
-    /// How long a client may take no byte of its backlog, or leave a ping unanswered.
+    /// Timeout of a client that takes no byte of its backlog, or leaves a ping unanswered.
     pub send_within: Duration,
 }
 
@@ -83,9 +83,9 @@ pub struct Shared {
 struct Output {
     /// Whether a task of the connection's own writes until the outbox is empty. The hub then skips the connection.
     catching_up: bool,
-    /// Set while bytes are written. Found set, it tells of a panic in the middle of a frame.
+    /// Set while bytes are written. Still set at the next write, the flag means a panic in the middle of a frame.
     writing: bool,
-    /// Nothing can be written any more.
+    /// Whether the connection can no longer be written to.
     broken: bool,
     /// Whether the send buffer is wide, for a set.
     wide: bool,
@@ -101,7 +101,7 @@ pub enum Ending {
     Ours(Code),
 }
 
-/// How far a write came.
+/// The progress of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Progress {
     /// The outbox is empty.
@@ -155,7 +155,8 @@ impl Connection {
         self.format.framing
     }
 
-    /// Writes a batch, if this connection's reader is at its beginning. A reader that is elsewhere makes its own next step.
+    /// Writes a batch, if this connection's reader is at its beginning. A reader that is elsewhere makes its own next
+    /// step.
     pub fn deliver(self: &Arc<Self>, batch: &Batch) {
         let mut output = self.output.lock();
         if output.catching_up {
@@ -256,7 +257,7 @@ impl Connection {
                 Progress::Turn => yield_now().await,
                 Progress::Full => {
                     if timeout(self.shared.send_within, self.socket.writable()).await.is_err() {
-                        self.end(Ending::Lost("took no byte in time"));
+                        self.end(Ending::Lost("accepted no byte in time"));
                         break;
                     }
                     // A client that takes bytes is alive, however late its pongs.
@@ -312,7 +313,7 @@ impl Connection {
         Ok(Progress::Done)
     }
 
-    /// Fits the send buffer to what is being written.
+    /// Fits the send buffer to the present write.
     fn fit_buffer(&self, output: &mut Output) {
         let wide = output.outbox.is_amid_set();
         if wide != output.wide {
@@ -321,7 +322,7 @@ impl Connection {
         }
     }
 
-    /// Writes `bytes`, the next in order. The bytes that the socket does not take come first the next time.
+    /// Writes `bytes`, the next in order. Bytes that the socket does not take return to the front of the outbox.
     fn write(&self, output: &mut Output, mut bytes: Bytes) -> io::Result<Progress> {
         while !bytes.is_empty() {
             self.shared.tasks.fault("write");

@@ -15,7 +15,7 @@ use crate::rooms::key::RoomKey;
 use crate::rooms::room::Room;
 use crate::wire::framing::Framing;
 
-/// The client's end of a stream: what its bytes mean, and how a stream with it ends.
+/// The client's end of a stream: decodes the client's bytes, and writes the last message.
 pub trait Peer: Send {
     /// Called before anything is read.
     fn begin(&mut self, talk: &mut Talk<'_>) -> Flow;
@@ -36,7 +36,7 @@ pub enum Flow {
     End,
 }
 
-/// The rooms that a hub brings a connection news of. Dropped, it ends all of them.
+/// A connection's subscriptions at a hub. A drop ends all subscriptions.
 pub trait Subscriptions: Send {
     /// Adds a room: its events, or only its number of members.
     fn add(&mut self, room: &Arc<Room>, counts: bool);
@@ -44,7 +44,7 @@ pub trait Subscriptions: Send {
     fn remove(&mut self, room: RoomKey);
 }
 
-/// What a peer can do in answer to bytes. All of it is written together, in order.
+/// The answers of a peer to received bytes. All answers are written together, in order.
 pub struct Talk<'a> {
     connection: &'a Arc<Connection>,
     subscriptions: &'a mut dyn Subscriptions,
@@ -74,7 +74,7 @@ impl Talk<'_> {
         self.connection.queue(|outbox| outbox.close(bytes.into()));
     }
 
-    /// Reads a room from here on.
+    /// Starts reading a room.
     pub fn begin(&mut self, reader: Reader) {
         // The subscription comes first: the reader itself then finds any event that falls between.
         self.subscriptions.add(reader.room(), reader.counts());
@@ -95,8 +95,8 @@ impl Talk<'_> {
 
 /// Talks with the client until the connection is lost or the stream ends.
 ///
-/// `subscriptions` end with the conversation, also by a panic. They are an argument so that the task holds `peer` once: a
-/// task has space twice for a value that it moves from one future into another.
+/// `subscriptions` end with the conversation, also by a panic. They are an argument so that the task holds `peer` once:
+/// a task has space twice for a value that it moves from one future into another.
 pub async fn converse(connection: Arc<Connection>, mut peer: impl Peer, mut subscriptions: impl Subscriptions) {
     let ending = listen(&connection, &mut peer, &mut subscriptions).await;
     peer.gone();

@@ -26,9 +26,9 @@ use crate::runtime::tasks::Tasks;
 /// Connections written to before other tasks get their turn: about a millisecond's work.
 const SLICE: usize = 128;
 
-/// The longest rest of a room. After a delivery to all readers the room's next events gather for as long as the delivery
-/// took, up to this bound: a room that is busier than its readers' sockets then costs fewer and larger writes, and the hub
-/// has half of its time for other rooms. The first event after the rest is written at once.
+/// The longest rest of a room. After a delivery to all readers the room's next events gather for as long as the
+/// delivery took, up to this bound: a room that is busier than its readers' sockets then costs fewer and larger writes,
+/// and the hub has half of its time for other rooms. The first event after the rest is written at once.
 const MAX_REST: Duration = Duration::from_millis(4);
 
 /// Shorter rests are not worth a timer.
@@ -37,8 +37,8 @@ const MIN_REST: Duration = Duration::from_millis(1);
 /// A keep-alive period has this many steps, so that not all connections are due at once.
 const STEPS: usize = 10;
 
-/// The steps of a period left for delays: of steps, of timers, and of the kernel's first retransmission, at which its own
-/// timeout begins. With them, silence is found within the sum of both times and not later.
+/// The steps of a period left for delays: of steps, of timers, and of the kernel's first retransmission, at which its
+/// own timeout begins. With them, silence is found within the sum of both times and not later.
 const SLACK: usize = 1;
 
 /// Writes to its share of all connections.
@@ -190,7 +190,7 @@ impl Hub {
         })
     }
 
-    /// Writes the number of members to the connections that count. One that was written to too recently comes next time.
+    /// Writes the number of members to the connections that count. A connection with too recent a number gets the next.
     async fn count(&self, room: &Arc<Room>, schedule: &mut Schedule) {
         if let Some(followers) = self.roll.lock().rooms.get_mut(&room.key()) {
             followers.count_scheduled = false;
@@ -210,7 +210,7 @@ impl Hub {
         }
     }
 
-    /// Makes each connection look for itself whether there is something to write.
+    /// Lets each connection catch up from its own cursors.
     async fn catch_all_up(&self, schedule: &mut Schedule) {
         self.each(|roll| Some(&roll.all), |_, connection| connection.catch_up()).await;
         for followers in self.roll.lock().rooms.values_mut() {
@@ -219,7 +219,8 @@ impl Hub {
         }
     }
 
-    /// One step of a keep-alive period: a keep-alive to a tenth of the connections, and a check of all connections' pings.
+    /// One step of a keep-alive period: a keep-alive to a tenth of the connections, and a check of all connections'
+    /// pings.
     async fn keep_alive(&self, step: usize, period: Duration) {
         let next = self.clock.tick() + period;
         self.each(
@@ -280,7 +281,7 @@ impl Followers {
     }
 }
 
-/// A connection's registration in its hub, which ends when dropped, also by a panic.
+/// A connection's registration in a hub. A drop, also by a panic, ends the registration.
 #[derive(Debug)]
 pub struct Registration {
     hub: Arc<Hub>,

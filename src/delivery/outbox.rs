@@ -1,4 +1,4 @@
-//! Outboxes: what is to be written to one connection, in order.
+//! Outboxes: the bytes to be written to one connection, in order.
 
 use std::collections::VecDeque;
 
@@ -12,11 +12,11 @@ use crate::model::cursor::Offset;
 use crate::rooms::key::RoomKey;
 use crate::wire::dialect::Format;
 
-/// The backlog of one socket: first messages, then the bytes of the readers. The events of a slow reader wait in its room
-/// and not here.
+/// The backlog of one socket: first messages, then the bytes of the readers. The events of a slow reader wait in its
+/// room and not here.
 #[derive(Debug, Default)]
 pub struct Outbox {
-    /// Most connections read one room: that reader has its place here, where a hub finds it at once.
+    /// Most connections read one room: the only reader is stored inline, where a hub finds it at once.
     readers: SmallVec<[Reader; 1]>,
     /// Boxed, so that an idle connection keeps no memory for messages.
     backlog: Option<Box<Backlog>>,
@@ -28,7 +28,7 @@ pub struct Outbox {
 
 #[derive(Debug, Default)]
 struct Backlog {
-    /// In order. The first may be the rest of a frame that the socket took in part; it is finished before anything else.
+    /// In order. The first may be the rest of a frame that the socket took in part, to be finished before other bytes.
     messages: VecDeque<Message>,
     /// The size in bytes of the answers among them.
     answers: usize,
@@ -39,7 +39,7 @@ enum Message {
     Bytes(Bytes),
     /// To be written when the room's reader has reached this offset.
     After(RoomKey, Offset, Bytes),
-    /// A room is read from here on.
+    /// Starts reading a room.
     Begin(Reader),
 }
 
@@ -53,7 +53,7 @@ pub enum Unsubscribed {
 }
 
 impl Outbox {
-    /// Queues a message. Nothing follows the last one.
+    /// Queues a message, unless the last message is queued.
     pub fn send(&mut self, bytes: Bytes) {
         self.answer(bytes.len(), Message::Bytes(bytes));
     }
@@ -63,7 +63,7 @@ impl Outbox {
         self.answer(bytes.len(), Message::After(room, offset, bytes));
     }
 
-    /// Queues the last message. Nothing follows it, also no room that was about to be read.
+    /// Queues the last message. Nothing follows, not even a room that was about to be read.
     pub fn close(&mut self, bytes: Bytes) {
         if self.closing {
             return;
@@ -85,7 +85,7 @@ impl Outbox {
         self.backlog.as_ref().map_or(0, |backlog| backlog.answers)
     }
 
-    /// Reads a room from here on.
+    /// Starts reading a room after the queued messages.
     pub fn begin(&mut self, reader: Reader) {
         if !self.closing {
             self.messages().push_back(Message::Begin(reader));
@@ -148,17 +148,17 @@ impl Outbox {
     /// The bytes of a batch, if the room's reader is at its beginning.
     pub fn take(&mut self, batch: &Batch, format: Format) -> Option<Bytes> {
         let reader = self.readers.iter_mut().find(|reader| reader.room().key() == batch.room())?;
-        // Without a look for more events: they have news of their own.
+        // Without a search for more events, which are announced on their own.
         reader.take(batch).then(|| batch.bytes(format))
     }
 
-    /// Makes the readers that count tell a number; true when one of them has told a number too recently.
+    /// Makes each counting reader ready to write a number; true when a reader's last number is too recent.
     pub fn count(&mut self) -> bool {
         let turns = self.readers.iter_mut().map(Reader::count);
         turns.fold(false, |waits, turn| waits | (turn == CountTurn::TooEarly))
     }
 
-    /// The bytes that come next; `None` when there are none for now.
+    /// The next bytes; `None` when the outbox is empty for now.
     pub fn next(&mut self, format: Format) -> Option<Bytes> {
         while let Some(message) = self.backlog.as_mut().and_then(|backlog| backlog.messages.pop_front()) {
             match message {
@@ -197,12 +197,12 @@ impl Outbox {
         if reader.reached(offset) { None } else { reader.next(format) }
     }
 
-    /// Puts back the bytes that the socket did not take. They come first the next time.
+    /// Puts back the bytes that the socket did not take, as the next bytes.
     pub fn put_back(&mut self, bytes: Bytes) {
         self.messages().push_front(Message::Bytes(bytes));
     }
 
-    /// Forgets everything, since nothing can be written any more.
+    /// Forgets everything, since the connection can no longer be written to.
     pub fn fail(&mut self) {
         *self = Outbox { closing: true, ..Outbox::default() };
     }

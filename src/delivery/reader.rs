@@ -1,4 +1,4 @@
-//! Readers: a cursor in a room, and the bytes that come next from there.
+//! Readers: a cursor in a room, and the next bytes from there.
 
 use std::sync::Arc;
 
@@ -14,7 +14,8 @@ use crate::rooms::room::Room;
 use crate::wire::dialect::Format;
 use crate::wire::part::ChangesMark;
 
-/// A follower whose steps become bytes. A set is written part by part, and the reader stands behind it only then.
+/// A follower with steps as bytes. A set is written part by part, and the reader's place is behind the set only after
+/// the last part.
 #[derive(Debug)]
 pub struct Reader {
     follower: Follower,
@@ -65,7 +66,7 @@ impl Reader {
         self.rest.is_none() && self.follower.advance(batch.from(), batch.to())
     }
 
-    /// Whether the event at `offset`, or what stands for it, is written.
+    /// Whether the event at `offset`, or a set in its place, is written.
     pub fn reached(&self, offset: Offset) -> bool {
         self.rest.is_none() && self.follower.reached(offset)
     }
@@ -81,7 +82,7 @@ impl Reader {
         self.follower.count()
     }
 
-    /// The bytes that come next; `None` when the reader has read all there is.
+    /// The next bytes; `None` when the reader is up to date.
     pub fn next(&mut self, format: Format) -> Option<Bytes> {
         if let Some(rest) = self.rest.take() {
             return Some(self.set_part(*rest, format));
@@ -165,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_behind_history_gets_what_is_shorter_and_goes_on() {
+    fn a_reader_behind_history_gets_changes_or_a_snapshot_whichever_is_shorter() {
         let rooms = rooms();
         (0..50).for_each(|n| assert!(sign_in(&rooms, n).offset > Offset(0)));
         let mut late = reader(&rooms);
@@ -182,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn an_exercise_reader_behind_history_gets_the_events_that_lead_there() {
+    fn an_exercise_reader_behind_history_gets_events_that_lead_to_the_present_set() {
         const EXERCISE: Format = Format { dialect: Dialect::Exercise, ..SSE };
         let rooms = rooms();
         sign_in(&rooms, "ann");

@@ -1,6 +1,6 @@
-//! Steps: what follows a cursor in a room, apart from bytes.
+//! Steps: the way from a cursor to the present of a room, without bytes.
 //!
-//! A [`Follower`] needs no socket: anything that wants to know what happens in a room can ask for its steps.
+//! A [`Follower`] needs no socket: any part of the gateway can follow a room step by step.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,15 +16,15 @@ use crate::wire::dialect::Netting;
 /// The most events of one step, so that a step stays short.
 const MAX_EVENTS: usize = 256;
 
-/// The least time between two counts: two a second are as many as a person can read.
+/// The least time between two counts: a person can read two a second.
 pub const COUNT_EVERY: Duration = Duration::from_millis(500);
 
-/// One step from a cursor towards the present. The follower stands behind it then.
+/// One step from a cursor towards the present. Afterwards the follower is behind the step.
 #[derive(Debug)]
 pub enum Step {
     /// The next events, at least one.
     Events(Vec<Arc<Event>>),
-    /// The follower goes on after the cursor that it brought, with these events, if any.
+    /// The follower resumes after its cursor, with these events, if any.
     Resumed(Cursor, Vec<Arc<Event>>),
     /// The netted changes that lead to the present set.
     Changes(Changes),
@@ -34,19 +34,19 @@ pub enum Step {
     Count(usize),
 }
 
-/// Whether a follower that counts may be told a number now.
+/// Whether a counting follower may get a number now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CountTurn {
     /// The follower does not count.
     NotCounting,
     /// The last number is too recent.
     TooEarly,
-    /// The next step tells a number, if it has changed.
+    /// The next step has the number, if changed.
     Due,
 }
 
-/// A cursor that follows a room. Each step comes from the room itself: a follower that is not asked for steps costs
-/// nothing, however much happens meanwhile.
+/// A cursor that follows a room. Each step is read from the room: an idle follower costs nothing, however many events
+/// there are.
 #[derive(Debug)]
 pub struct Follower {
     following: Following,
@@ -57,7 +57,7 @@ pub struct Follower {
 enum Place {
     /// Behind all events up to this one.
     At(Offset),
-    /// Few followers are elsewhere. The box keeps all others small.
+    /// Few followers have made no step. The box keeps all others small.
     Start(Box<Start>),
     Count(Box<Count>),
 }
@@ -65,7 +65,7 @@ enum Place {
 /// The place of a follower that has made no step.
 #[derive(Clone, Copy, Debug)]
 struct Start {
-    /// The cursor that the follower brought.
+    /// The cursor to resume after, if any.
     since: Option<Cursor>,
     /// An event that the first snapshot must include.
     at_least: Offset,
@@ -86,8 +86,8 @@ enum Decision {
 }
 
 impl Follower {
-    /// Starts after `since`, or from a snapshot when the history does not reach back to it. Nothing in between is lost or
-    /// repeated. A snapshot includes the event at `at_least` and all before.
+    /// Starts after `since`, or from a snapshot when the history does not reach back to it. Nothing in between is lost
+    /// or repeated. A snapshot includes the event at `at_least` and all before.
     pub fn resume(following: Following, since: Option<Cursor>, at_least: Offset) -> Self {
         Follower { following, place: Place::Start(Box::new(Start { since, at_least })) }
     }
@@ -140,7 +140,7 @@ impl Follower {
         }
     }
 
-    /// Makes the next step tell a number, unless the last is too recent.
+    /// Lets the next step have a number, unless the last is too recent.
     pub fn count(&mut self) -> CountTurn {
         let Place::Count(count) = &mut self.place else {
             return CountTurn::NotCounting;
@@ -152,8 +152,8 @@ impl Follower {
         CountTurn::Due
     }
 
-    /// The next step; `None` when nothing has happened. `netting` says when changes bridge a
-    /// gap and not a snapshot; its argument is true before the first step.
+    /// The next step; `None` when the follower is up to date. `netting` decides when changes bridge a gap instead of a
+    /// snapshot; the argument is true before the first step.
     pub fn next(&mut self, netting: impl Fn(bool) -> Netting) -> Option<Step> {
         let room = self.following.room();
         let (decision, at_least) = match &mut self.place {
@@ -202,7 +202,7 @@ fn after(presence: &Presence, offset: Offset, netting: Netting) -> Decision {
     }
 }
 
-/// The first step of a follower that brought `since`.
+/// The first step of a follower with the cursor `since`.
 fn first(presence: &Presence, since: Option<Cursor>, netting: Netting) -> Decision {
     // A cursor of another room, or of another life of this room, is no place here.
     let Some(since) = since.filter(|cursor| cursor.epoch == presence.head().epoch) else {
@@ -243,7 +243,7 @@ mod tests {
         roster.iter_from(Mark::default()).map(|member| member.user.clone()).collect()
     }
 
-    /// Does to `set` what `step` says.
+    /// Applies `step` to `set`.
     fn fold(set: &mut BTreeSet<Name>, step: Step) {
         match step {
             Step::Events(events) | Step::Resumed(_, events) => {
@@ -264,7 +264,7 @@ mod tests {
         }
     }
 
-    /// Seeded: a follower without a socket has the room's set whenever it has made all steps, however seldom it asks.
+    /// Seeded: after all steps, a follower without a socket has the room's set, however rare the steps are.
     #[test]
     fn a_follower_without_a_socket_mirrors_a_room() {
         for seed in 0..50 {

@@ -9,7 +9,7 @@ use crate::model::history::{Brief, Kind};
 use crate::model::name::Name;
 use crate::model::roster::{Member, Roster};
 
-/// What a reader has to do to its old set to get the present one. A user who came and went in between is in neither
+/// The difference between a reader's old set and the present set. A user who came and went in between is in neither
 /// list.
 #[derive(Clone, Debug)]
 pub struct Changes {

@@ -1,7 +1,7 @@
 //! Commands: everything that changes a room.
 //!
-//! Time changes a room by commands too ([`Command::Expire`], [`Command::Trim`]), so a list of commands with their moments
-//! determines the room.
+//! Time changes a room by commands too ([`Command::Expire`], [`Command::Trim`]), so a list of commands with their
+//! moments determines the room.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ pub enum Command {
     User(Name, Action),
     /// Ends the holds whose deadline has passed, the earliest first, at most this many.
     Expire(usize),
-    /// Forgets the events from before this time, and the denylist entries whose term is over.
+    /// Forgets the events from before this time, and expired denylist entries.
     Trim(Timestamp),
 }
 
@@ -30,7 +30,7 @@ pub enum Action {
     SignIn {
         /// The member's new `meta`.
         meta: Option<Meta>,
-        /// How long a lease lasts from now on; `None` signs in until sign-out.
+        /// The term of a lease, from now on; `None` signs in until sign-out.
         ttl: Option<Duration>,
     },
     /// Ends all holds of the user: the reason is `SignedOut` or `Kicked`.
@@ -50,7 +50,7 @@ pub enum Action {
     Leave(ConnectionId),
     /// Starts the grace period of a lost connection's hold.
     Lose(ConnectionId),
-    /// Ends a client's hold at once, by whichever connection the client made it.
+    /// Ends a client's hold at once, on whichever connection of the client.
     LeaveClient(ClientId),
 }
 
@@ -73,7 +73,7 @@ impl Command {
         }
     }
 
-    /// The user who is no member after the command in any case.
+    /// The user whom the command removes in any case.
     pub fn removes(&self) -> Option<&Name> {
         match self {
             Command::User(user, Action::SignOut(_)) => Some(user),

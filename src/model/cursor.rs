@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
 
-/// Names one life of one room, so that a cursor of another room, or of a room that was forgotten meanwhile, is never
-/// mistaken for a place in this one.
+/// Names one life of one room. A cursor of another room, or of an earlier life of the same room, is therefore never
+/// taken for a place in the present room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Epoch(pub u64);
 
@@ -23,7 +23,7 @@ pub struct Cursor {
     pub offset: Offset,
 }
 
-/// Text that is not a cursor as [`Cursor`] writes it.
+/// The error of a text that is not a cursor as written by [`Cursor`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotACursor;
 

@@ -36,12 +36,12 @@ impl Denylist {
         self.deadlines.push_back((deadline, key));
     }
 
-    /// The reason for which `client` may not hold `user`; `None` when it may.
+    /// The reason why `client` may not hold `user`; `None` without an entry.
     pub fn reason(&self, user: &Name, client: ClientId, now: Tick) -> Option<DelReason> {
         self.entries.get(&(user.clone(), client)).filter(|(deadline, _)| *deadline > now).map(|(_, reason)| *reason)
     }
 
-    /// Forgets the entries whose term is over.
+    /// Forgets expired entries.
     pub fn forget(&mut self, now: Tick) {
         while self.deadlines.front().is_some_and(|(deadline, _)| *deadline <= now) {
             self.forget_first();

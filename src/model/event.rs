@@ -9,7 +9,7 @@ use crate::model::meta::Meta;
 use crate::model::name::Name;
 use crate::model::roster::Member;
 
-/// Why a member is gone.
+/// The reason of a `del`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DelReason {
@@ -21,11 +21,11 @@ pub enum DelReason {
     Timeout,
     /// The lease ran out.
     Expired,
-    /// Sent away.
+    /// Kicked over HTTP.
     Kicked,
 }
 
-/// What an event did to the set.
+/// The change of the set by an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// The user became a member.
@@ -43,7 +43,7 @@ pub struct Event {
     pub room: Name,
     /// The event's place: a reader that has seen the event stands here.
     pub cursor: Cursor,
-    /// What the event did.
+    /// The change of the set.
     pub change: Change,
     encoded: OnceLock<Box<str>>,
 }

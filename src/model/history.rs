@@ -12,32 +12,32 @@ use crate::model::name::Name;
 /// 16,000 events behind before it needs a snapshot.
 const BRIEFS_PER_EVENT: usize = 16;
 
-/// Events looked through one by one, from the newest, before the place is searched for by halving.
+/// The newest events, searched one by one before a binary search among the others.
 const NEAR: usize = 8;
 
 /// The last events of a room, each with the time at which it happened.
 #[derive(Debug)]
 pub struct History {
     events: VecDeque<(Timestamp, Arc<Event>)>,
-    /// What is left of the events before: enough to net changes, too little to repeat the events.
+    /// Earlier events in brief: enough to net changes, too little to repeat the events.
     briefs: VecDeque<(Offset, Brief)>,
-    /// The last forgotten event: the earliest place after which the events themselves are known.
+    /// The last event before `events`: a reader from here on gets the events themselves.
     events_floor: Offset,
-    /// The same for briefs.
+    /// The last event before `briefs`.
     briefs_floor: Offset,
     bound: usize,
 }
 
-/// An event in brief: the user, and what happened.
+/// An event in brief: the user, and the kind of change.
 #[derive(Clone, Debug)]
 pub struct Brief {
     /// The user.
     pub user: Name,
-    /// What happened.
+    /// The kind of change.
     pub kind: Kind,
 }
 
-/// What an event did, in brief.
+/// The kind of change that an event made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// The user became a member.
@@ -98,7 +98,7 @@ impl History {
     pub fn after(&self, offset: Offset) -> Option<impl Iterator<Item = &Arc<Event>>> {
         let head = self.events.back().map_or(self.events_floor, |(_, event)| event.cursor.offset);
         (self.events_floor..=head).contains(&offset).then(|| {
-            // Offsets may skip, so the place is searched for. Most readers are a few events behind the newest.
+            // Offsets may skip, so the place needs a search. Most readers are a few events behind the newest.
             let is_newer = |(_, event): &&(Timestamp, Arc<Event>)| event.cursor.offset > offset;
             let newer = self.events.iter().rev().take(NEAR).take_while(is_newer).count();
             let from = match newer < NEAR {
@@ -109,7 +109,7 @@ impl History {
         })
     }
 
-    /// The events after `offset` in brief; `None` when some of them are forgotten even so.
+    /// The events after `offset` in brief; `None` when some of them are forgotten even in brief.
     pub fn briefs_after(&self, offset: Offset) -> Option<impl Iterator<Item = Brief>> {
         let known = offset >= self.briefs_floor;
         let events = self.after(offset.max(self.events_floor)).filter(|_| known)?;
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_whole_any_more_is_still_known_in_brief() {
+    fn events_over_the_bound_are_still_known_in_brief() {
         let history = history(2, 1..=50);
         let briefs = |offset| history.briefs_after(Offset(offset)).map(Iterator::count);
         assert_eq!((briefs(50), briefs(48), briefs(47), briefs(16)), (Some(0), Some(2), Some(3), Some(34)));

@@ -10,7 +10,7 @@ use crate::model::moment::Tick;
 /// Identifies one hold among those of a user in a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum HoldId {
-    /// The sign-in, of which there is at most one.
+    /// The sign-in: a user has at most one in a room.
     SignIn,
     /// The hold of this connection.
     Connection(ConnectionId),
@@ -49,7 +49,7 @@ pub enum Transport {
 }
 
 impl Hold {
-    /// Identifies the hold among its user's.
+    /// The id, unique among the user's holds in the room.
     pub fn id(&self) -> HoldId {
         match self {
             Hold::SignIn(_) => HoldId::SignIn,
@@ -57,7 +57,7 @@ impl Hold {
         }
     }
 
-    /// When the hold ends by itself, if it does.
+    /// The deadline; `None` for a hold that does not end by itself.
     pub fn deadline(&self) -> Option<Tick> {
         match self {
             Hold::SignIn(deadline) => *deadline,
@@ -69,11 +69,11 @@ impl Hold {
 /// A sign-in without a deadline.
 const PERMANENT: Hold = Hold::SignIn(None);
 
-/// The holds of one member. The member stays while there is one. Holds are stored beside the member and not in it, since
+/// The holds of one member, who stays while a hold is left. Holds are stored beside the member and not in it, since
 /// readers never see them.
 ///
-/// Most members of a large room have one permanent sign-in, so that case takes no memory of its own. All other holds are
-/// shared with the copies that snapshots keep.
+/// Most members of a large room have one permanent sign-in, so that case takes no memory of its own. All other holds
+/// are shared with the copies that snapshots keep.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holds(Stored);
 

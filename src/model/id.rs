@@ -10,9 +10,9 @@ use uuid::Uuid;
 #[serde(transparent)]
 pub struct ConnectionId(pub Uuid);
 
-/// Names a client across the connections it opens one after the other. The client makes it up (RFC 9562).
+/// Names a client across successive connections: a UUID (RFC 9562) made by the client.
 ///
-/// Never shown to others, so it has neither `Display` nor `Serialize`: anyone who knows it could take the client's
+/// Never shown to others, and therefore without `Display` and `Serialize`: anyone with the id could take the client's
 /// place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientId(pub Uuid);

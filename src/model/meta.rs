@@ -1,4 +1,4 @@
-//! What an application says of a member.
+//! `meta`: the application's data about a member.
 
 use std::sync::Arc;
 
@@ -8,17 +8,21 @@ use serde_json::{Map, Value};
 
 use crate::model::refusal::{Code, Refusal};
 
-/// The most bytes a `meta` may have, written without spaces. It travels in every event about its
-/// member and in every snapshot, times readers: more belongs in the application's own store.
+/// The most bytes of a `meta`, written without spaces. A `meta` travels in every event about the member and in every
+/// snapshot, to each reader: larger data belongs in the application's own store.
 pub const MAX_BYTES: usize = 1024;
 
-/// A JSON object in canonical form: no spaces, keys sorted. Equal values are equal texts, so "the
-/// same again" is seen by comparing bytes. Most members have none, which costs no allocation.
+/// A JSON object in canonical form: no spaces, keys sorted. Equal values are equal texts, so bytes are enough to
+/// compare. Most members have an empty object, without an allocation.
 #[derive(Clone, Debug, Default)]
 pub struct Meta(Option<Arc<RawValue>>);
 
 impl Meta {
-    /// Takes what a client sent as `meta`, or refuses and names the bound.
+    /// Takes a client's JSON object.
+    ///
+    /// # Errors
+    ///
+    /// `bad_meta` beyond [`MAX_BYTES`].
     pub fn new(object: Map<String, Value>) -> Result<Self, Refusal> {
         if object.is_empty() {
             return Ok(Meta(None));
@@ -33,7 +37,11 @@ impl Meta {
         Ok(Meta(Some(raw.into())))
     }
 
-    /// Takes any JSON value as `meta`, if it is an object.
+    /// Takes a client's JSON value.
+    ///
+    /// # Errors
+    ///
+    /// `bad_meta` unless the value is an object within the bound.
     pub fn from_value(value: Value) -> Result<Self, Refusal> {
         match value {
             Value::Object(object) => Meta::new(object),
@@ -82,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_or_too_large_is_refused() {
+    fn a_meta_that_is_no_object_or_too_large_is_refused() {
         assert_eq!(meta("[]").unwrap_err().code, Code::BadMeta);
         let object = |n: usize| format!(r#"{{"a":"{}"}}"#, "x".repeat(n - 8));
         assert!(meta(&object(MAX_BYTES)).is_ok());

@@ -1,11 +1,10 @@
-//! Points in time, as the model is told them.
+//! Points in time, given to the model as arguments.
 
 use std::ops::Add;
 use std::time::Duration;
 
-/// A point on the gateway's own clock, in milliseconds. That clock stands still while the machine sleeps or the process
-/// is stopped, and the wall clock does not move it: a lease or a grace period lasts as long as the gateway could have
-/// heard from its clients.
+/// A point on the gateway's own clock, in milliseconds. The clock stands still while the machine sleeps or the process
+/// is stopped, and does not follow the wall clock: only time counts in which the gateway could read from its clients.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Tick(pub u64);
 
@@ -23,7 +22,7 @@ pub struct Moment {
 }
 
 impl Moment {
-    /// When `tick` will come by the wall clock, as far as is known now; rounded up to a second.
+    /// The expected time of `tick` on the wall clock, rounded up to a second.
     pub fn time_of(&self, tick: Tick) -> Timestamp {
         Timestamp(self.time.0 + tick.0.saturating_sub(self.tick.0).div_ceil(1_000))
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::model::refusal::{Code, Refusal};
 
-/// The most bytes a name may have: enough for an address or two UUIDs, and a frame stays small.
+/// The most bytes of a name: enough for an address or two UUIDs, and a frame stays small.
 pub const MAX_BYTES: usize = 128;
 
 /// The name of a room or a user: 1 to 128 bytes of UTF-8, no control characters, not `.` or `..`.
@@ -18,7 +18,11 @@ pub const MAX_BYTES: usize = 128;
 pub struct Name(Arc<str>);
 
 impl Name {
-    /// Takes `text` as the name in `field`, or refuses and says which rule it breaks.
+    /// Takes `text` as the name in `field`.
+    ///
+    /// # Errors
+    ///
+    /// `bad_name`, with the broken rule.
     pub fn new(field: &str, text: &str) -> Result<Self, Refusal> {
         let broken = |what: String| Refusal::new(Code::BadName, format!("{field} {what}")).of(field);
         match text {
@@ -32,7 +36,7 @@ impl Name {
         }
     }
 
-    /// The room that the exercise speaks of, and the default.
+    /// The default room, also of the exercise.
     pub fn lobby() -> Self {
         Name("lobby".into())
     }
@@ -77,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_any_language_and_sign_are_taken() {
+    fn names_of_any_language_and_sign_are_accepted() {
         for text in ["ann", "Ωμέγα", "山田", "a/b", "<b>", "\"'", "...", " ", "👩‍👧", &"x".repeat(128)] {
             assert_eq!(&*Name::new("user", text).unwrap(), text);
         }

@@ -1,4 +1,4 @@
-//! Outcomes: what some commands did to a room.
+//! Outcomes: the effects of commands on a room.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use crate::model::cursor::Cursor;
 use crate::model::event::Event;
 use crate::model::id::ConnectionId;
 
-/// What some commands did to a room.
+/// The effect of some commands on a room.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     /// Users who became members.
@@ -39,6 +39,6 @@ pub enum EndCause {
     Replaced,
     /// The user was signed out, or the client left over HTTP.
     Left,
-    /// The user was sent away.
+    /// The user was kicked.
     Kicked,
 }

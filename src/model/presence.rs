@@ -58,11 +58,11 @@ impl Presence {
         }
     }
 
-    /// Does all of `commands`, in order, or refuses all of them.
+    /// Applies all of `commands`, in order, or refuses all of them.
     ///
     /// # Errors
     ///
-    /// A refusal, before any of `commands` is done. [`Command::Expire`] and [`Command::Trim`] are never refused.
+    /// A refusal, without any change. [`Command::Expire`] and [`Command::Trim`] are never refused.
     pub fn apply(&mut self, commands: &[Command], now: Moment) -> Result<Outcome, Refusal> {
         self.check(commands, now)?;
         let mut outcome = Outcome { added: 0, removed: 0, events: 0, cursor: self.head, ended: Vec::new() };
@@ -84,7 +84,7 @@ impl Presence {
         self.deadlines.next()
     }
 
-    /// Refuses commands that cannot all be done, before any of them is.
+    /// Refuses the commands unless all of them can be applied.
     fn check(&self, commands: &[Command], now: Moment) -> Result<(), Refusal> {
         if let [Command::User(user, action)] = commands {
             self.check_action(user, action, now)?;
@@ -119,7 +119,7 @@ impl Presence {
             return Ok(());
         };
         let (code, how) = match reason {
-            DelReason::Kicked => (Code::Kicked, "sent away"),
+            DelReason::Kicked => (Code::Kicked, "kicked"),
             DelReason::SignedOut | DelReason::Closed | DelReason::Timeout | DelReason::Expired => {
                 (Code::SignedOut, "signed out")
             }

@@ -1,21 +1,21 @@
-//! Refusals: every coded "no" to a client, in one table.
+//! Refusals: all coded negative answers to clients, in one table.
 
 use std::fmt;
 
-/// Why something was refused. One row of [`TABLE`] each.
+/// The reason of a refusal. Each code has one row of [`TABLE`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
-    /// The request is not what HTTP or the path asks for.
+    /// The request is not valid HTTP, or not valid for this path.
     BadRequest,
     /// A room's or user's name breaks the rules for names.
     BadName,
     /// A query parameter is unknown, doubled or has a bad value.
     BadParameter,
-    /// A body or message is not the JSON that is expected here.
+    /// The body or message is not valid JSON, or has missing, unknown or wrong fields.
     BadJson,
-    /// A `meta` is no object, or too large.
+    /// `meta` is not an object, or is too large.
     BadMeta,
-    /// A `ttl` is no whole number of seconds within its bounds.
+    /// `ttl` is not a whole number of seconds within the bounds.
     BadTtl,
     /// A WebSocket handshake lacks something (RFC 6455, 4.2.1).
     BadHandshake,
@@ -33,29 +33,29 @@ pub enum Code {
     NotJoined,
     /// The connection does not watch this room.
     NotSubscribed,
-    /// The client was signed out, and only watches until it changes its id.
+    /// The client was signed out, and may only watch for a while.
     SignedOut,
-    /// The client was sent away, and only watches until it changes its id.
+    /// The client was kicked, and may only watch for a while.
     Kicked,
     /// A newer connection of the same client holds the user now.
     Replaced,
-    /// The connection holds as many users as it may.
+    /// The connection holds the maximum number of users.
     TooManyJoined,
-    /// The connection watches as many rooms as it may.
+    /// The connection watches the maximum number of rooms.
     TooManySubscribed,
-    /// The path does not know this method.
+    /// The path does not support this method.
     MethodNotAllowed,
     /// The request's body did not arrive in time.
     TooSlow,
     /// The body is larger than the bound.
     BodyTooLarge,
-    /// The body's `Content-Type` is not what is expected here.
+    /// The body's `Content-Type` is not the expected type.
     WrongType,
-    /// `/ws` was asked for without a WebSocket handshake of version 13.
+    /// A request for `/ws` without a WebSocket handshake of version 13.
     UpgradeRequired,
-    /// The room has as many members as it may have.
+    /// The room has the maximum number of members.
     TooManyMembers,
-    /// The gateway has as many rooms as it may have.
+    /// The gateway has the maximum number of rooms.
     TooManyRooms,
     /// The client's address has as many connections as it may have.
     TooManyConnections,
@@ -65,20 +65,20 @@ pub enum Code {
     Failed,
 }
 
-/// What a refusal with one [`Code`] looks like on each transport.
+/// The form of a refusal on each transport.
 #[derive(Debug)]
 pub struct Row {
     /// The code.
     pub code: Code,
-    /// Its name on the wire.
+    /// The name on the wire.
     pub name: &'static str,
     /// The HTTP status.
     pub status: u16,
     /// The WebSocket close code.
     pub close: u16,
-    /// Whether asking again later may succeed.
+    /// Whether a later retry may succeed.
     pub retry: bool,
-    /// What it means, for PROTOCOL.
+    /// The meaning, for PROTOCOL.
     pub means: &'static str,
 }
 
@@ -156,37 +156,37 @@ pub const TABLE: &[Row] = &[
 ];
 
 impl Code {
-    /// This code's row of the table.
+    /// The code's row of the table.
     pub fn row(self) -> &'static Row {
         &TABLE[self as usize]
     }
 }
 
-/// A "no" to a client: the code, what is wrong with which bound, and the field to blame.
+/// A refusal of one request: the code, a sentence about the mistake and the bound, and the field at fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// Which row of the table.
+    /// The row of the table.
     pub code: Code,
-    /// What is wrong, for people.
+    /// The mistake, for people.
     pub message: String,
-    /// The parameter or field to blame.
+    /// The parameter or field at fault.
     pub field: Option<String>,
     /// The methods to name in `Allow`.
     pub allow: Option<&'static str>,
 }
 
 impl Refusal {
-    /// A refusal that blames no field.
+    /// A refusal without a field at fault.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         Refusal { code, message: message.into(), field: None, allow: None }
     }
 
-    /// Whether a client may still watch where it may not hold.
+    /// Whether the client may not hold, but still watch.
     pub fn only_watches(&self) -> bool {
         matches!(self.code, Code::SignedOut | Code::Kicked)
     }
 
-    /// The same, blaming a field.
+    /// Adds the field at fault.
     pub fn of(mut self, field: impl Into<String>) -> Self {
         self.field = Some(field.into());
         self

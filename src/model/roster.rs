@@ -12,14 +12,14 @@ use crate::model::name::Name;
 pub struct Member {
     /// The user's name.
     pub user: Name,
-    /// What the application says about the member.
+    /// The application's data about the member.
     pub meta: Meta,
     /// When the user became a member.
     pub joined: Timestamp,
 }
 
-/// The most members of one chunk: a change copies at most one chunk of pointers (2 KiB) while a snapshot still reads it,
-/// and a million members are some ten thousand chunks to clone.
+/// The most members of one chunk: a change copies at most one chunk of pointers (2 KiB) while a snapshot still reads
+/// it, and a million members are some ten thousand chunks to clone.
 const CHUNK: usize = 128;
 
 type Chunk = Arc<Vec<Entry>>;

@@ -1,4 +1,4 @@
-//! The holds of one connection, which end with it.
+//! The holds of one connection, which end with the connection.
 
 use std::sync::Arc;
 
@@ -12,8 +12,8 @@ use crate::model::refusal::{Code, Refusal};
 use crate::rooms::Rooms;
 use crate::rooms::hold_registry::HoldListener;
 
-/// The members that one connection holds. Dropped, also by a panic, it counts the connection as lost, so that no member
-/// stays without a hold.
+/// The members that one connection holds. A drop, also by a panic, counts as the loss of the connection, so that no
+/// hold stays without a connection.
 #[derive(Debug)]
 pub struct ConnectionHolds {
     rooms: Arc<Rooms>,
@@ -54,7 +54,7 @@ impl ConnectionHolds {
             self.forget_ended();
         }
         if !known && self.held.len() >= self.most {
-            let message = format!("this connection holds {} users, and no more than that may be", self.most);
+            let message = format!("this connection holds {} users, the maximum", self.most);
             return Err(Refusal::new(Code::TooManyJoined, message));
         }
         let hold = ConnectionHold { connection: self.connection, client, transport: self.transport, deadline: None };
@@ -62,7 +62,7 @@ impl ConnectionHolds {
         if known {
             return self.rooms.change(&held.0, &[command]);
         }
-        // Noted first, so that the hold ends whatever happens next.
+        // Listed first, so that the hold ends even after a panic.
         self.held.reserve_exact(1);
         self.held.push(held.clone());
         let joined = self.rooms.change(&held.0, &[command]);
@@ -72,7 +72,7 @@ impl ConnectionHolds {
         joined
     }
 
-    /// Forgets the holds that others ended. Called only at the bound, since each hold costs a look into its room.
+    /// Forgets the holds that others ended. Called only at the bound, since each hold costs a read of a room.
     fn forget_ended(&mut self) {
         let (rooms, connection) = (&self.rooms, self.connection);
         self.held.retain(|(room, user)| rooms.read(room, |presence| presence.hold(user, connection).is_some()));
@@ -104,7 +104,7 @@ impl ConnectionHolds {
 
     fn end_all(&mut self, action: Action) {
         for (room, user) in std::mem::take(&mut self.held) {
-            // Refused only when others have ended the hold already.
+            // Refused only if the hold was already ended by others.
             let _ = self.rooms.change(&room, &[Command::User(user, action.clone())]);
         }
     }

@@ -65,7 +65,7 @@ impl Directory {
     fn create(&self, name: &Name) -> Result<Arc<Room>, Refusal> {
         if self.count.fetch_add(1, Relaxed) >= self.most {
             self.count.fetch_sub(1, Relaxed);
-            let message = format!("there are {} rooms, and no more than that may be", self.most);
+            let message = format!("there are {} rooms, the maximum", self.most);
             return Err(Refusal::new(Code::TooManyRooms, message).of("room"));
         }
         let mut is_new = false;
@@ -97,7 +97,7 @@ impl Directory {
         first.into_sorted_vec()
     }
 
-    /// Removes the rooms for which `is_idle` says so. No room can be found while it is asked about.
+    /// Removes the rooms for which `is_idle` is true. While `is_idle` runs for a room, nobody can find the room.
     pub fn remove_idle(&self, is_idle: impl Fn(&Arc<Room>) -> bool) {
         let names: Vec<Name> = self.map.iter().map(|entry| entry.key().clone()).collect();
         for name in names {
@@ -107,7 +107,7 @@ impl Directory {
         }
     }
 
-    /// What an absent room looks like: empty, at an epoch that no room has, so its cursor resumes nowhere.
+    /// The state of an absent room: empty, and in an epoch of no room, so that the cursor resumes nowhere.
     pub fn absent(&self, name: &Name) -> Presence {
         Presence::new(name.clone(), Cursor::default(), self.bounds)
     }

@@ -7,14 +7,14 @@ use crate::model::snapshot::Snapshot;
 use crate::wire::dialect::{FORMATS, Format};
 use crate::wire::part::SnapshotMark;
 
-/// A snapshot that many readers share, such as all readers that reconnect after a restart.
+/// A snapshot shared by many readers, such as all readers that reconnect after a restart.
 #[derive(Debug)]
 pub struct Edition {
     snapshot: Snapshot,
     framed: [Mutex<Framed>; FORMATS],
 }
 
-/// The parts in one format, as far as any reader has come.
+/// The parts in one format, up to the furthest reader.
 #[derive(Debug)]
 struct Framed {
     parts: Vec<Bytes>,
@@ -33,7 +33,7 @@ impl Edition {
         &self.snapshot
     }
 
-    /// Part `number`, counted from 0, and whether it is the last.
+    /// Part `number`, counted from 0, and true for the last part.
     pub fn part(&self, number: usize, format: Format) -> (Bytes, bool) {
         let mut framed = self.framed[format.index()].lock();
         while let Some(from) = framed.next

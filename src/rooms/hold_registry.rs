@@ -9,7 +9,7 @@ use crate::model::id::ConnectionId;
 use crate::model::outcome::EndedHold;
 use crate::rooms::key::RoomKey;
 
-/// An open connection, as the registry knows it.
+/// An open connection, to be notified.
 pub trait HoldListener: Send + Sync {
     /// Others ended a hold of the connection in `room`.
     fn hold_ended(self: Arc<Self>, room: RoomKey, ended: &EndedHold);
@@ -20,18 +20,18 @@ pub trait HoldListener: Send + Sync {
 pub struct HoldRegistry(DashMap<ConnectionId, Entry>);
 
 enum Entry {
-    /// The hold is there and the connection is not yet: the holds ended in the meantime.
+    /// The hold exists before the connection: the holds ended in the meantime.
     Expected(Vec<(RoomKey, EndedHold)>),
     Open(Weak<dyn HoldListener>),
 }
 
 impl HoldRegistry {
-    /// Announces the connection `id`, whose hold comes before the connection.
+    /// Announces the connection `id`, which holds before it is open.
     pub fn expect(&self, id: ConnectionId) {
         self.0.entry(id).or_insert(Entry::Expected(Vec::new()));
     }
 
-    /// Adds the connection `id`, and notifies it of the holds that were ended meanwhile.
+    /// Adds the connection `id`, and notifies `listener` of the holds ended in the meantime.
     pub fn open(&self, id: ConnectionId, listener: &Arc<impl HoldListener + 'static>) {
         let weak = Arc::downgrade(listener);
         if let Some(Entry::Expected(missed)) = self.0.insert(id, Entry::Open(weak)) {
@@ -83,9 +83,9 @@ mod tests {
         }
     }
 
-    /// The hold of an SSE client comes before its connection: a newer one may replace it in between.
+    /// An SSE client's hold exists before the connection is open: a newer connection may replace the hold in between.
     #[test]
-    fn a_connection_is_notified_of_what_happened_before_it_was_open() {
+    fn a_connection_is_notified_of_holds_ended_before_it_was_open() {
         let room = RoomKey::of(&0);
         let (registry, causes) = (HoldRegistry::default(), Arc::new(Causes::default()));
         let [id, other] = [1, 2].map(|n| ConnectionId(Uuid::from_u128(n)));

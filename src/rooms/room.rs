@@ -37,7 +37,7 @@ struct State {
     presence: Presence,
     /// The number of readers.
     readers: usize,
-    /// The edition made last, for the readers of the next second or two.
+    /// The last edition, stored for the readers of the next second or two.
     edition: Option<Arc<Edition>>,
     /// The room's deadline as noted in the upkeep.
     deadline: Option<Tick>,
@@ -45,16 +45,12 @@ struct State {
     retired: bool,
 }
 
-/// The room was removed from the directory meanwhile.
-#[derive(Debug)]
-pub struct Retired;
-
-/// Why a room did not do some commands.
+/// The reason why a room did not apply some commands.
 #[derive(Debug)]
 pub enum ChangeError {
     /// The room was removed from the directory meanwhile.
     Retired,
-    /// The commands cannot all be done.
+    /// The commands cannot all be applied.
     Refused(Refusal),
 }
 
@@ -75,8 +71,8 @@ impl Room {
         read(&self.state.lock().presence)
     }
 
-    /// An edition of the present set, or of a moment ago but not from before the event at `at_least`. Readers that come
-    /// together share the work of encoding it, and get the events since then like any other events.
+    /// An edition of the present set, or a slightly older edition that includes the event at `at_least`. Concurrent
+    /// readers share the work of encoding, and get the events since then like any other events.
     pub fn edition(self: &Arc<Self>, at_least: Offset) -> Arc<Edition> {
         let mut state = self.state.lock();
         let few = state.presence.roster().len() as u64 / MEMBERS_PER_EVENT;
@@ -94,16 +90,17 @@ impl Room {
         edition
     }
 
-    /// Lets go of the stored edition.
+    /// Drops the stored edition.
     pub fn drop_edition(&self) {
         self.state.lock().edition = None;
     }
 
-    /// Does all of `commands`, or none.
+    /// Applies all of `commands`, or none.
     ///
     /// # Errors
     ///
-    /// A refusal of the commands, or that the room was removed meanwhile.
+    /// [`ChangeError::Refused`] with the first refusal, and [`ChangeError::Retired`] for a room that was removed
+    /// meanwhile.
     pub(super) fn change(self: &Arc<Self>, commands: &[Command], now: Moment) -> Result<Outcome, ChangeError> {
         let mut state = self.state.lock();
         if state.retired {
@@ -119,27 +116,23 @@ impl Room {
     ///
     /// # Errors
     ///
-    /// As [`Room::change`]; the command is never refused.
+    /// [`ChangeError::Retired`]; the command is never refused.
     pub(super) fn expire(self: &Arc<Self>, now: Moment) -> Result<Outcome, ChangeError> {
         self.change(&[Command::Expire(MAX_EXPIRED)], now)
     }
 
-    /// Adds a reader, who keeps the room.
-    ///
-    /// # Errors
-    ///
-    /// The room was removed meanwhile.
-    pub(super) fn follow(self: Arc<Self>) -> Result<Following, Retired> {
+    /// Adds a reader, which keeps the room in the directory; `None` when the room was removed meanwhile.
+    pub(super) fn follow(self: Arc<Self>) -> Option<Following> {
         let mut state = self.state.lock();
         if state.retired {
-            return Err(Retired);
+            return None;
         }
         state.readers += 1;
         drop(state);
-        Ok(Following(self))
+        Some(Following(self))
     }
 
-    /// Forgets the events from before `before`; true when nothing is left and the room must not be used any more.
+    /// Forgets the events from before `before`, and retires an idle room; true when the room is retired.
     pub(super) fn retire_if_idle(self: &Arc<Self>, before: Timestamp, now: Moment) -> bool {
         let mut state = self.state.lock();
         // A trim is never refused.
@@ -159,7 +152,7 @@ impl Room {
     }
 }
 
-/// A reader's stake in a room: keeps the room until dropped.
+/// A reader's share in a room, which keeps the room in the directory until dropped.
 #[derive(Debug)]
 pub struct Following(Arc<Room>);
 

@@ -1,4 +1,4 @@
-//! Upkeep: which rooms need attention later, so that nothing has to look through all of them.
+//! Upkeep: the rooms with a deadline or a stored edition, so that no task has to search all rooms.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use crate::model::moment::Tick;
 use crate::rooms::key::RoomKey;
 
-/// The rooms that need attention later. Its locks are taken under a room's lock, and never the other way round.
+/// The rooms that need attention later. The locks here are taken under a room's lock, and never the other way round.
 #[derive(Debug)]
 pub struct Upkeep<R> {
     /// The rooms that store an edition: since the last tick, and since the tick before.
@@ -38,7 +38,7 @@ impl<R> Upkeep<R> {
         old.iter().filter_map(Weak::upgrade).collect()
     }
 
-    /// The room with the earliest deadline, if that has passed.
+    /// The room with the earliest deadline, if the deadline has passed.
     pub fn due(&self, now: Tick) -> Option<Arc<R>> {
         let mut deadlines = self.deadlines.lock();
         loop {

@@ -1,4 +1,4 @@
-//! The gateway's own clock: it runs only while the gateway could hear its clients.
+//! The gateway's own clock, which runs only while the gateway could read from its clients.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -6,17 +6,17 @@ use parking_lot::Mutex;
 
 use crate::model::moment::{Moment, Tick, Timestamp};
 
-/// How often the clock has to be told that the process runs. Leases and grace periods end late by as much.
+/// The interval of [`Clock::beat`]. Leases and grace periods end late by up to one beat.
 pub const BEAT: Duration = Duration::from_millis(100);
 
-/// The most time that counts between two beats. A process that was stopped, or starved for longer, did not hear its
-/// clients in that time.
+/// The most time that counts between two beats. A process that was stopped, or starved for longer, did not read from
+/// its clients meanwhile.
 const MAX_STEP: Duration = Duration::from_millis(250);
 
 /// The beats after a gap in which no deadline is enforced, so that the bytes that arrived meanwhile are read first.
 const CATCH_UP_BEATS: u32 = 10;
 
-/// A clock that advances from beat to beat. Neither the wall clock nor the machine's sleep moves it.
+/// A clock that advances from beat to beat, independent of the wall clock and of the machine's sleep.
 #[derive(Debug)]
 pub struct Clock(Mutex<Reading>);
 
@@ -63,7 +63,7 @@ impl Clock {
         self.0.lock().catch_up_beats == 0
     }
 
-    /// Tells the clock that the process runs.
+    /// Notes that the process runs.
     pub fn beat(&self) {
         self.beat_at(Instant::now());
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::model::hold::Transport;
 
-/// The bound of the first bucket; each further bucket's is twice as long: 16 us to half a second.
+/// The bound of the first bucket. Each further bucket has twice the bound: 16 us to half a second.
 const SHORTEST: Duration = Duration::from_micros(16);
 const BOUNDS: usize = 16;
 
@@ -33,15 +33,15 @@ pub struct Stream {
 /// The duration of all passes so far.
 #[derive(Clone, Debug)]
 pub struct Passes {
-    /// Each bucket's bound in seconds, and the number of passes that took longer than the bound before and not longer than
-    /// this one. The last bound stands for infinity.
+    /// Each bucket's bound in seconds, and the number of passes that took longer than the bound before and not longer
+    /// than this one. The last bound stands for infinity.
     pub buckets: Vec<(f64, u64)>,
     /// The sum of all durations, in seconds.
     pub sum: f64,
 }
 
 impl Meter {
-    /// Counts a stream for as long as what is returned lives.
+    /// Counts a stream as open until the returned value is dropped.
     pub fn stream(self: &Arc<Self>, transport: Transport) -> Stream {
         self.opened[index(transport)].fetch_add(1, Relaxed);
         Stream { meter: self.clone(), transport }
@@ -69,7 +69,7 @@ impl Meter {
 
     /// Streams that are open.
     pub fn open(&self, transport: Transport) -> u64 {
-        // In this order, or one that opens and closes in between would make it less than none.
+        // In this order: a stream that opens and closes in between must not make the difference negative.
         let closed = self.closed[index(transport)].load(Relaxed);
         self.opened(transport).saturating_sub(closed)
     }
@@ -85,7 +85,7 @@ impl Meter {
         self.events.load(Relaxed)
     }
 
-    /// Events written to readers so far, each time to each of them.
+    /// Deliveries so far: each event once for each reader.
     pub fn deliveries(&self) -> u64 {
         self.deliveries.load(Relaxed)
     }
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn members_are_those_who_came_less_those_who_went() {
+    fn members_are_the_users_added_less_the_users_removed() {
         let meter = Meter::default();
         meter.happened(5, 3, 1);
         meter.happened(1, 0, 1);
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn passes_are_told_by_the_bound_that_99_of_100_kept() {
+    fn p99_is_the_bound_that_99_of_100_passes_kept() {
         let meter = Meter::default();
         assert_eq!((meter.passes().count(), meter.passes().p99()), (0, None));
         for _ in 0..99 {

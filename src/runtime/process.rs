@@ -1,4 +1,4 @@
-//! The process: its limit on open files, its memory.
+//! The process: the limit on open files, and the memory in use.
 
 use std::fs;
 
@@ -15,8 +15,8 @@ pub fn max_open_files() -> u64 {
     hard.unwrap_or(u64::MAX)
 }
 
-/// The resident memory in bytes, where the system tells: `VmRSS` of `/proc/self/status` (proc(5)), which is in KiB
-/// whatever its unit says.
+/// The resident memory in bytes: `VmRSS` of `/proc/self/status` (proc(5)), in KiB despite the unit `kB`. `None` on
+/// systems without `/proc`.
 pub fn resident_memory() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;

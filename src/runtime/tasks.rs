@@ -11,13 +11,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info};
 
-/// The longest pause before a task that keeps failing is tried again: seldom enough not to fill
-/// the log, often enough to be back soon when the cause is gone.
+/// The longest pause before a task that keeps failing is restarted: long enough not to fill the log, short enough to
+/// recover soon after the cause is gone.
 const MAX_PAUSE: Duration = Duration::from_secs(5);
 
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 
-/// After so long a failure is one of its own, and no longer part of the last.
+/// A task that ran longer than this begins again with the first pause.
 const CALM: Duration = Duration::from_secs(60);
 
 /// All tasks of one gateway. Clones share them.
@@ -30,18 +30,18 @@ pub struct Tasks {
 }
 
 impl Tasks {
-    /// No tasks yet; `faults` go off in those to come.
+    /// No tasks yet. All tasks share `faults`.
     pub fn new(faults: Faults) -> Self {
         Tasks { faults, ..Tasks::default() }
     }
 
-    /// Runs `future` on its own. A panic in it ends nothing else.
+    /// Runs `future` as a task. A panic ends only this task.
     pub fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
         self.tracker.spawn(future);
     }
 
-    /// Keeps a background task going until the gateway stops: when it panics or ends, it is started
-    /// again, after a pause that doubles up to 5 s.
+    /// Runs a background task until the gateway stops. A task that panics or ends is restarted after a pause, which
+    /// doubles up to 5 s.
     pub fn supervise<F>(&self, name: &'static str, start: impl Fn() -> F + Send + 'static)
     where
         F: Future<Output = ()> + Send + 'static,
@@ -51,12 +51,12 @@ impl Tasks {
             let mut pause = FIRST_PAUSE;
             loop {
                 let started = Instant::now();
-                // A task of its own, so that its panic arrives here as a value.
+                // A separate task, so that a panic arrives here as a value.
                 let task = tokio::spawn(tasks.stop.clone().run_until_cancelled_owned(start()));
                 let reason = match task.await {
-                    Ok(Some(())) => "it ended".to_owned(),
+                    Ok(Some(())) => "the task ended".to_owned(),
                     Ok(None) => return,
-                    Err(failed) => failed.try_into_panic().map_or("it was cancelled".to_owned(), |p| said(&*p)),
+                    Err(failed) => failed.try_into_panic().map_or("the task was cancelled".to_owned(), |p| said(&*p)),
                 };
                 tasks.restarts.fetch_add(1, Relaxed);
                 error!(task = name, reason, "background task failed; starting it again");
@@ -69,12 +69,12 @@ impl Tasks {
         });
     }
 
-    /// How often background tasks were started again.
+    /// The number of restarts of background tasks.
     pub fn restarts(&self) -> u64 {
         self.restarts.load(Relaxed)
     }
 
-    /// Goes off when the gateway is to stop.
+    /// Cancelled when the gateway is to stop.
     pub fn stop(&self) -> &CancellationToken {
         &self.stop
     }
@@ -87,26 +87,26 @@ impl Tasks {
         }
     }
 
-    /// A place where a test may make something fail.
+    /// A point at which a test may cause a panic.
     pub fn fault(&self, point: &'static str) {
         self.faults.pass(point);
     }
 }
 
-/// What a panic said.
+/// The message of a panic.
 fn said(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it panicked").to_owned()
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("the task panicked").to_owned()
 }
 
-/// For tests: something to call at named points, which may panic there. The points are `read` (a
-/// connection has read bytes), `write` (bytes go out to one connection), `hub` (a hub delivers a
-/// room's events), `sweep` (old history is being forgotten) and `time` (holds whose time is over are being ended).
+/// For tests: a function that is called at named points and may panic there. The points are `read` (a connection has
+/// read bytes), `write` (before bytes are written to one connection), `hub` (before a hub delivers a room's events),
+/// `sweep` (before old history is forgotten) and `time` (before holds end at their deadlines).
 #[derive(Clone, Default)]
 pub struct Faults(Option<Arc<dyn Fn(&'static str) + Send + Sync>>);
 
 impl Faults {
-    /// Calls `at` with the name of each point that is passed.
+    /// Calls `at` with the name of each point when passed.
     pub fn new(at: impl Fn(&'static str) + Send + Sync + 'static) -> Self {
         Faults(Some(Arc::new(at)))
     }

@@ -36,14 +36,14 @@ pub struct Format {
 /// The number of formats.
 pub const FORMATS: usize = 2 * FRAMINGS;
 
-/// When a reader whose place is no longer in the history gets changes, and not a snapshot.
+/// When a reader behind the history gets changes instead of a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Netting {
     /// Never: nothing needs to be netted.
     Never,
     /// When the changes name no more users than a snapshot has members.
     IfShorter,
-    /// Whenever they are known.
+    /// Whenever the changes are known.
     Always,
 }
 
@@ -52,14 +52,14 @@ impl Dialect {
     pub fn netting(self, at_start: bool) -> Netting {
         match (self, at_start) {
             (Dialect::Native, _) => Netting::IfShorter,
-            // A fresh stream cannot be told that its first events are netted.
+            // The exercise has no message to mark a stream's first events as netted.
             (Dialect::Exercise, true) => Netting::Never,
             // Events are better than a snapshot that an `onmessage` handler does not see.
             (Dialect::Exercise, false) => Netting::Always,
         }
     }
 
-    /// `is_end` is false for an event that only together with later ones leads to a place: no reader may resume there.
+    /// `is_end` is false for an event that is complete only together with later events: no reader may resume there.
     fn push_event(self, frames: &mut Frames, event: &Event, is_end: bool) {
         let id = is_end.then_some(event.cursor);
         match self {
@@ -93,12 +93,12 @@ impl Format {
         frames.finish()
     }
 
-    /// The message that the stream goes on after `cursor`, and the events from there.
+    /// The message `resumed` of a stream that continues after `cursor`, and the events from there.
     pub fn resumed<'a>(self, room: &Name, cursor: Cursor, events: impl Iterator<Item = &'a Event>) -> Bytes {
         let mut frames = Frames::new(self.framing);
         match self.dialect {
             Dialect::Native => frames.push(&object::resumed(room, cursor), Some(cursor), None),
-            // The exercise simply goes on.
+            // The exercise has no such message.
             Dialect::Exercise => {}
         }
         events.for_each(|event| self.dialect.push_event(&mut frames, event, true));

@@ -41,15 +41,15 @@ impl Framing {
         }
     }
 
-    /// SSE lines as they are, such as `retry:`.
+    /// SSE lines outside a message, such as `retry:`.
     pub fn lines(self, lines: &str) -> Bytes {
         let mut frames = Frames::new(self);
         frames.out.extend_from_slice(lines.as_bytes());
         frames.finish()
     }
 
-    /// What keeps an idle stream open and finds a broken one: an SSE comment, or a ping (RFC 6455, 5.5.2). Scripts see
-    /// neither; with `alive`, a message for scripts comes along.
+    /// A keep-alive, to keep an idle stream open and to detect a broken stream: an SSE comment, or a ping (RFC 6455,
+    /// 5.5.2). Scripts see neither; with `alive`, a message for scripts follows.
     pub fn keep_alive(self, alive: bool) -> Bytes {
         Bytes::from_static(match (self, alive) {
             (Framing::WebSocket, false) => b"\x89\0",

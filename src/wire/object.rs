@@ -17,19 +17,19 @@ pub fn event(event: &Event) -> &str {
     event.encoded(|event| to_json(&EventObject::of(event)))
 }
 
-/// The JSON that tells a reader that its stream goes on after `cursor`.
+/// The JSON of `resumed`: the stream continues after `cursor`.
 pub fn resumed(room: &Name, cursor: Cursor) -> String {
     to_json(&Resumed { action: "resumed", room, cursor })
 }
 
-/// The JSON that tells how many members `room` has.
+/// The JSON of the number of members of `room`.
 pub fn count(room: &Name, count: usize) -> String {
     to_json(&Count { action: "count", room, count })
 }
 
-/// The JSON of one of our own values.
+/// The JSON of a value of this program.
 pub fn to_json(value: &impl Serialize) -> String {
-    // Our values have string keys and no failing parts, so encoding cannot fail. An empty text would at worst be an
+    // The values have string keys and no failing parts, so encoding cannot fail. An empty text would at worst be an
     // ignored frame; a panic would end a room.
     serde_json::to_string(value).unwrap_or_default()
 }

@@ -10,21 +10,21 @@ use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig, W
 #[derive(Debug)]
 pub struct WebSocket {
     max_message: usize,
-    /// The protocol's state, while there is any: amid a frame or a message.
+    /// The protocol's state in the middle of a frame or message; `None` otherwise.
     context: Option<Box<WebSocketContext>>,
 }
 
-/// Whether there is more to hear.
+/// Whether the conversation goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// The conversation goes on.
+    /// The client may send more.
     Open,
-    /// A close frame went out; nothing may follow it. The client's own, if it came first, had this code.
+    /// A close frame was written, and nothing may follow. If the client closed first, the code of the client's frame.
     Closed(Option<u16>),
 }
 
 impl WebSocket {
-    /// A server's end, behind the handshake, for messages of at most `max_message` bytes.
+    /// A server's end, after the handshake, for messages of at most `max_message` bytes.
     pub fn new(max_message: usize) -> Self {
         WebSocket { max_message, context: None }
     }
@@ -32,7 +32,7 @@ impl WebSocket {
     fn context(&mut self) -> &mut WebSocketContext {
         self.context.get_or_insert_with(|| {
             let config = WebSocketConfig::default()
-                // Read-ahead for small frames: its default of 128 KiB would be each idle connection's.
+                // Read-ahead for small frames: the default is 128 KiB for each idle connection.
                 .read_buffer_size(128)
                 .write_buffer_size(0)
                 .max_message_size(Some(self.max_message))
@@ -41,8 +41,8 @@ impl WebSocket {
         })
     }
 
-    /// Takes `input` off the wire. Texts go to `on_text`, whose answers, like pongs and closes, go to
-    /// `output` in order.
+    /// Takes `input` from the client. Texts go to `on_text`; the answers of `on_text`, pongs and closes go to `output`,
+    /// in order.
     pub fn receive(
         &mut self,
         mut input: &[u8],
@@ -89,15 +89,15 @@ impl WebSocket {
         }
     }
 
-    /// Says good-bye with `code`.
+    /// Writes a close frame with `code`.
     pub fn close(&mut self, code: u16, reason: &str, output: &mut Vec<u8>) {
         let frame = CloseFrame { code: code.into(), reason: reason.into() };
-        // The pipe takes everything, so what fails here is only a close after a close.
+        // The pipe takes all bytes, so only a second close fails.
         let _ = self.context().close(&mut Pipe { input: &mut &[][..], output }, Some(frame));
     }
 }
 
-/// What is left behind whole, masked pongs (RFC 6455, 5.5.3), which ask for nothing.
+/// The rest of `input` after whole, masked pongs (RFC 6455, 5.5.3), which need no answer.
 fn behind_pongs(mut input: &[u8]) -> &[u8] {
     while let [0x8A, len @ 0x80..=0xFD, rest @ ..] = input
         && let Some(next) = rest.get(4 + usize::from(len & 0x7F)..)
@@ -107,8 +107,8 @@ fn behind_pongs(mut input: &[u8]) -> &[u8] {
     input
 }
 
-/// Whether these are whole messages of one frame each, or whole control frames (RFC 6455, 5.2): then
-/// nothing has to be remembered behind them.
+/// Whether `input` is made of whole messages of one frame each, or whole control frames (RFC 6455, 5.2), and leaves no
+/// state behind.
 fn is_whole(mut input: &[u8]) -> bool {
     const MASK: usize = 4;
     while let [first, len, rest @ ..] = input {
@@ -126,7 +126,7 @@ fn is_whole(mut input: &[u8]) -> bool {
     input.is_empty()
 }
 
-/// Bytes that came and bytes to go, as the stream that the protocol wants.
+/// The bytes received and the bytes to send, as the stream that tungstenite works on.
 struct Pipe<'a, 'b> {
     input: &'a mut &'b [u8],
     output: &'a mut Vec<u8>,
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn pongs_take_no_memory_and_what_follows_them_is_heard() {
+    fn pongs_take_no_memory_and_later_frames_are_read() {
         let mut websocket = WebSocket::new(1_024);
         assert!(hear(&mut websocket, &[PONG, PONG].concat()).is_empty());
         assert!(websocket.context.is_none());
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn the_clients_close_code_is_told() {
+    fn the_clients_close_code_is_returned() {
         for (input, code) in [
             (&[0x88, 0x80, 0, 0, 0, 0][..], 1005),
             (&[0x88, 0x82, 0, 0, 0, 0, 3, 232], 1000),

@@ -1,4 +1,4 @@
-//! What ARCHITECTURE promises of the sources themselves.
+//! The rules of ARCHITECTURE for the sources.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -72,7 +72,7 @@ fn layer(module: &str) -> &str {
 }
 
 #[test]
-fn each_layer_imports_only_what_it_may() {
+fn each_layer_imports_only_allowed_layers() {
     let modules = modules();
     let known: BTreeSet<_> = LAYERS.iter().map(|(name, _)| *name).collect();
     let there: BTreeSet<_> = modules.keys().map(|module| layer(module)).collect();
@@ -86,7 +86,7 @@ fn each_layer_imports_only_what_it_may() {
     }
 }
 
-/// Also within a layer no two modules need each other, directly or by way of others.
+/// No two modules import each other, directly or through other modules, not even within a layer.
 #[test]
 fn no_modules_import_each_other_in_a_circle() {
     let modules = modules();

@@ -180,7 +180,7 @@ async fn without_json_the_report_is_a_table() {
 }
 
 #[tokio::test]
-async fn an_interrupted_bench_reports_what_it_measured_and_signs_its_users_out() {
+async fn an_interrupted_bench_reports_its_figures_and_signs_its_users_out() {
     let server = TestServer::start().await;
     let url = format!("http://{}", server.addr);
     let mut command = Command::new(env!("CARGO_BIN_EXE_presently"));

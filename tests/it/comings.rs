@@ -1,7 +1,7 @@
-//! People who come, go, are cut off and come back, on both transports: every reader ends with the server's set, nobody
-//! sees what cannot be, and every `del` has the right reason.
+//! People come, go, lose connections and return, on both transports: every reader ends with the server's set, no reader
+//! sees an impossible event, and every `del` has the right reason.
 //!
-//! `PRESENTLY_SEED` repeats the choices of a run that failed; how the tasks interleave is up to the machine.
+//! `PRESENTLY_SEED` repeats the choices of a failed run; the interleaving of tasks depends on the machine.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,15 +19,15 @@ const PEOPLE: usize = 24;
 const TURNS: usize = 12;
 const GRACE: Duration = Duration::from_secs(1);
 
-/// What must be seen of one person: `add`, or `del` with its reason.
+/// An expected event of one person: `add`, or `del` with a reason.
 #[derive(Clone, Debug, PartialEq)]
 enum Story {
     Is(&'static str),
-    /// Both or neither: they came back so late that the grace may have been over.
+    /// Both or neither: the person returned so late that the grace period may have ended.
     Perhaps(&'static str, &'static str),
 }
 
-/// One who comes and goes, with a name that nobody else has.
+/// A person with a unique name, who comes and goes.
 struct Person {
     client: Client,
     rng: Rng,
@@ -45,7 +45,7 @@ impl Person {
         (self.name, self.story, self.mirror)
     }
 
-    /// Comes over either transport, does something, and parts somehow.
+    /// Comes over either transport, perhaps returns and updates `meta`, and goes in one of several ways.
     async fn visit(&mut self) {
         let mut transport = Transport::BOTH[self.rng.usize(..2)];
         let mut reader = self.come(transport).await;
@@ -72,7 +72,7 @@ impl Person {
         reader
     }
 
-    /// Is cut off and comes back: on another connection while the first is still open, or within the grace.
+    /// Returns on a new connection, while the old connection is still open or within the grace period.
     async fn come_back(&mut self, reader: Reader, transport: Transport) -> Reader {
         if self.rng.u8(..3) == 0 {
             self.mirror = reader.mirror.clone();
@@ -90,7 +90,7 @@ impl Person {
         next
     }
 
-    /// Goes for good; the reason.
+    /// Goes for good; returns the reason.
     async fn go(&mut self, reader: Reader, transport: Transport) -> &'static str {
         let path = member_path("lobby", &self.name);
         match self.rng.u8(..5) {
@@ -105,7 +105,7 @@ impl Person {
             }
             1 => self.is_signed_out(reader, &path, "signed_out").await,
             2 => self.is_signed_out(reader, &format!("{path}?reason=kicked"), "kicked").await,
-            // A lease outlasts the connection, and its end is the last.
+            // The lease outlasts the connection and is the last hold to end.
             3 => {
                 self.client.send_json("PUT", &path, &json!({"ttl": 2})).await.expect(200);
                 self.mirror = reader.part(Parting::Reset).await;
@@ -113,7 +113,7 @@ impl Person {
                 "expired"
             }
             _ => {
-                // A WebSocket that answers no ping is silent; an event stream only is when its network is gone.
+                // A WebSocket is silent without pongs; an SSE stream is silent only without a network.
                 if transport == Transport::Ws && self.rng.bool() {
                     self.mirror = reader.mirror.clone();
                     self.away().await;
@@ -130,7 +130,7 @@ impl Person {
     async fn is_signed_out(&mut self, reader: Reader, path: &str, reason: &'static str) -> &'static str {
         self.client.send("DELETE", path, &[], "").await.expect(204);
         self.mirror = reader.part(Parting::Fin).await;
-        // A client that was signed out only watches: this one means to come back.
+        // A signed-out client may only watch, so the person takes a new id to return.
         self.id = Uuid::new_v4();
         reason
     }
@@ -140,7 +140,7 @@ impl Person {
     }
 }
 
-/// Someone who is there from the beginning to the end and misses nothing; what was seen of each.
+/// Reads every event from the beginning to the end; returns the actions and reasons of each user.
 async fn witness(mut reader: Reader, over: Arc<Notify>, end: String) -> BTreeMap<String, Vec<String>> {
     let mut seen: BTreeMap<String, Vec<String>> = BTreeMap::new();
     while reader.last["user"] != end {
@@ -156,7 +156,7 @@ async fn witness(mut reader: Reader, over: Arc<Notify>, end: String) -> BTreeMap
     seen
 }
 
-/// Whether what was seen is the story.
+/// Whether `seen` agrees with `story`.
 fn agrees(story: &[Story], seen: &[String]) -> bool {
     match (story, seen) {
         ([], []) => true,
@@ -170,7 +170,7 @@ fn agrees(story: &[Story], seen: &[String]) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_comes_and_goes_however_is_told_of_rightly() {
+async fn every_coming_and_going_is_reported_with_the_right_reason() {
     let seed = Seed::choose();
     let server = TestServer::with(|config| {
         config.grace = GRACE;

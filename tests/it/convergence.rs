@@ -1,6 +1,7 @@
-//! Whatever happens in between, every reader's set is the server's in the end, and at every cursor on the way there.
+//! Convergence: after any interruptions, every reader's set equals the server's set, at the end and at every cursor
+//! before.
 //!
-//! `PRESENTLY_SEED` repeats the choices of a run that failed; how the tasks interleave is up to the machine.
+//! `PRESENTLY_SEED` repeats the choices of a failed run; the interleaving of tasks depends on the machine.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::AtomicUsize;
@@ -20,7 +21,7 @@ const READERS: usize = 16;
 /// Commands of each writer.
 const COMMANDS: usize = 500;
 
-/// Says how to repeat the run, if it fails.
+/// The seed of a run, printed if the run fails.
 pub struct Seed(u64);
 
 impl Seed {
@@ -29,7 +30,7 @@ impl Seed {
         Self(given.map_or_else(|| fastrand::u64(..), |seed| seed.parse().expect("PRESENTLY_SEED is a number")))
     }
 
-    /// Choices of its own for each task.
+    /// A separate sequence of choices for each task.
     pub fn rng(&self, task: usize) -> Rng {
         Rng::with_seed(self.0.wrapping_add(task as u64))
     }
@@ -43,7 +44,7 @@ impl Drop for Seed {
     }
 }
 
-/// What anybody ever saw at each cursor: two who stand at the same must see the same.
+/// The set seen at each cursor: all readers at one cursor must see the same set.
 #[derive(Default)]
 struct Truth(Mutex<HashMap<String, Set>>);
 
@@ -63,19 +64,19 @@ impl Truth {
     }
 }
 
-/// What all tasks of a run share.
+/// State shared by all tasks of a run.
 struct Run {
     client: Client,
     truth: Truth,
-    /// Commands done so far, in all.
+    /// Commands so far, of all writers.
     done: watch::Sender<usize>,
-    /// How often a reader that brought a cursor got events, and how often a snapshot.
+    /// The number of streams with a cursor that began with events, and with a snapshot or changes.
     resumed: AtomicUsize,
     replaced: AtomicUsize,
 }
 
 impl Run {
-    /// Waits until so many more commands are done, or all.
+    /// Waits for so many further commands, or for the last.
     async fn pass(&self, commands: usize) {
         let mut done = self.done.subscribe();
         let until = (*done.borrow() + commands).min(WRITERS * COMMANDS);
@@ -87,7 +88,7 @@ impl Run {
     }
 }
 
-/// Someone who changes rooms at random, and knows what must become of the users that are only theirs.
+/// A writer: changes rooms at random, and keeps a model of the users that no other writer changes.
 struct Writer {
     run: Arc<Run>,
     rng: Rng,
@@ -115,12 +116,12 @@ impl Writer {
         format!("{}'s {}", self.number, self.rng.u8(..5))
     }
 
-    /// Large enough that a reader that does not read soon holds up its own stream.
+    /// Large, so that the socket of a reader that does not read is soon full.
     fn meta(&mut self) -> Value {
         if self.rng.bool() { json!({}) } else { json!({"n": self.rng.u8(..3), "filling": "x".repeat(900)}) }
     }
 
-    /// A command on an own user; its answer must be what the model says.
+    /// A command on one of the writer's own users; the answer must agree with the model.
     async fn single(&mut self, room: &'static str) {
         let (user, meta) = (self.name(), self.meta());
         let path = member_path(room, &user);
@@ -164,7 +165,7 @@ impl Writer {
         assert_eq!(answer["removed"], went.count());
     }
 
-    /// A command on a user whom all writers fight over.
+    /// A command on a user that all writers change.
     async fn shared(&mut self, room: &str) {
         let path = member_path(room, &format!("shared {}", self.rng.u8(..2)));
         let method = if self.rng.bool() { "PUT" } else { "DELETE" };
@@ -172,7 +173,7 @@ impl Writer {
         assert!(matches!(answer.status, 200 | 201 | 204), "{answer:?}");
     }
 
-    /// A page of a small room is all of it at its cursor: what it shows, every reader must have seen there.
+    /// A page of a small room is the whole set at a cursor, and must equal the readers' sets at the cursor.
     async fn look(&mut self, room: &str) {
         let (held, count) = self.run.client.page(room, "").await;
         assert_eq!(held.users.len(), count);
@@ -180,7 +181,7 @@ impl Writer {
     }
 }
 
-/// Someone who reads a room, with interruptions.
+/// A reader of a room, with interruptions.
 struct Follower {
     run: Arc<Run>,
     rng: Rng,
@@ -221,7 +222,7 @@ impl Follower {
         self.mirror = reader.mirror;
     }
 
-    /// Reads some frames, but does not wait for what may not come when the writers are done.
+    /// Reads some frames, or fewer when the writers have finished.
     async fn read(&mut self, reader: &mut Reader) {
         let mut done = self.run.done.subscribe();
         for _ in 0..self.rng.usize(..60) {
@@ -282,7 +283,7 @@ async fn every_reader_ends_with_the_servers_set_and_agrees_at_every_cursor() {
     server.stop().await;
 }
 
-/// Sees that the room has of each writer's users what that writer last made of them.
+/// Checks that the room's members equal the models of all writers.
 fn written(room: &str, held: &Held, owned: &[BTreeMap<(&'static str, String), Value>]) {
     let own = held.users.iter().filter(|(user, _)| !user.starts_with("shared"));
     let have: BTreeMap<_, _> = own.map(|(user, member)| (user, &member.meta)).collect();

@@ -1,4 +1,4 @@
-//! The login tracker's own wire, unchanged to the byte.
+//! The wire of the exercise (a login tracker), unchanged to the byte.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Answer, Conn, Mirror, Sse, SseEvent, TestServer, offset, quoted, raw, within};
 
-/// Names that a path, a page or a JSON text could stumble over.
+/// Names with characters that are special in a path, a page or a JSON text.
 const NAMES: [&str; 10] =
     ["Ωμέγα", "山田", "👩‍👧", "a/b", "a+b c", "<b>bold</b>", "\"quoted\" & 'so'", "%2F", "...", "back\\slash?#;=&"];
 
@@ -16,7 +16,7 @@ fn listed(page: &str) -> Vec<String> {
     items.map(|item| unescaped(item.split('"').next().expect("a quoted value"))).collect()
 }
 
-/// The text of an attribute, with the numeric references and the five names that an escaper may choose.
+/// The text of an attribute, after decoding numeric references and the five named references.
 fn unescaped(escaped: &str) -> String {
     let (mut text, mut rest) = (String::new(), escaped);
     while let Some((before, reference)) = rest.split_once('&') {
@@ -48,7 +48,7 @@ async fn names(server: &TestServer) -> Vec<String> {
     server.held("lobby").await.users.into_keys().collect()
 }
 
-/// A stream that stands where the room stands: its head and `retry:` have arrived.
+/// A stream that is up to date with the room: the head and `retry:` have arrived.
 async fn stream(server: &TestServer, headers: &[(&str, &str)]) -> Sse {
     let mut stream = Sse::open(server.addr, "/user-stream", headers).await;
     within("retry", stream.until(|stream| stream.retry.is_some())).await;
@@ -60,13 +60,13 @@ async fn next(stream: &mut Sse) -> SseEvent {
 }
 
 #[tokio::test]
-async fn the_front_door_leads_to_the_users() {
+async fn the_root_redirects_to_the_users() {
     let server = TestServer::start().await;
     assert_eq!(server.get("/").await.expect(302).header("location"), Some("/users"));
 }
 
 #[tokio::test]
-async fn login_and_logout_by_get_lead_back_to_the_users() {
+async fn login_and_logout_by_get_redirect_to_the_users() {
     let server = TestServer::start().await;
     assert_eq!(login(&server, "yay").await.header("location"), Some("/users"));
     assert_eq!(names(&server).await, ["yay"]);
@@ -75,14 +75,14 @@ async fn login_and_logout_by_get_lead_back_to_the_users() {
 }
 
 #[tokio::test]
-async fn the_users_given_at_start_are_there() {
+async fn the_users_given_at_start_are_members() {
     let users = ["ann", "bob", "ann"].map(|user| user.parse().expect("a name"));
     let server = TestServer::with(|config| config.users = users.to_vec()).await;
     assert_eq!(names(&server).await, ["ann", "bob"]);
 }
 
 #[tokio::test]
-async fn the_stream_is_what_it_was_to_the_byte() {
+async fn the_stream_is_unchanged_to_the_byte() {
     let server = TestServer::start().await;
     let mut stream = stream(&server, &[]).await;
     login(&server, "yay").await;
@@ -101,7 +101,7 @@ async fn the_stream_is_what_it_was_to_the_byte() {
 }
 
 #[tokio::test]
-async fn a_fresh_stream_begins_with_what_happens_next() {
+async fn a_fresh_stream_begins_with_the_next_event() {
     let server = TestServer::start().await;
     login(&server, "before").await;
     let mut stream = stream(&server, &[]).await;
@@ -110,7 +110,7 @@ async fn a_fresh_stream_begins_with_what_happens_next() {
 }
 
 #[tokio::test]
-async fn only_what_really_changes_is_an_event_and_there_is_no_update() {
+async fn only_real_changes_are_events_and_there_is_no_update() {
     let server = TestServer::start().await;
     let mut stream = stream(&server, &[]).await;
     logout(&server, "yay").await;
@@ -129,7 +129,7 @@ async fn only_what_really_changes_is_an_event_and_there_is_no_update() {
 }
 
 #[tokio::test]
-async fn names_of_any_language_and_sign_come_and_go() {
+async fn users_with_names_of_any_language_and_sign_come_and_go() {
     let server = TestServer::start().await;
     let mut stream = stream(&server, &[]).await;
     for name in NAMES {
@@ -155,14 +155,14 @@ async fn a_plus_is_a_plus_in_a_path_and_a_space_in_a_form() {
 }
 
 #[tokio::test]
-async fn unquoted_bytes_of_utf_8_in_a_path_are_taken_too() {
+async fn unquoted_utf_8_in_a_path_is_accepted() {
     let server = TestServer::start().await;
     raw(server.addr, "GET /api/login/émile HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect(302);
     assert_eq!(names(&server).await, ["émile"]);
 }
 
 #[tokio::test]
-async fn login_by_post_answers_programs_and_browsers_each_in_their_way() {
+async fn login_by_post_is_answered_with_204_or_a_redirect_by_the_accept_header() {
     let server = TestServer::start().await;
     let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
     let form = "application/x-www-form-urlencoded";
@@ -180,7 +180,7 @@ async fn login_by_post_answers_programs_and_browsers_each_in_their_way() {
 }
 
 #[tokio::test]
-async fn unknown_query_parameters_are_ignored_here() {
+async fn unknown_query_parameters_are_ignored() {
     let server = TestServer::start().await;
     server.get("/api/login/ann?utm_source=x&utm_source=y").await.expect(302);
     server.get("/users?theme=dark").await.expect(200);
@@ -214,7 +214,7 @@ async fn a_page_shows_the_first_500_of_many_users() {
 }
 
 #[tokio::test]
-async fn a_page_may_be_kept_but_not_unasked_and_runs_only_our_own_scripts() {
+async fn a_page_is_revalidated_before_reuse_and_runs_only_the_gateways_scripts() {
     let server = TestServer::start().await;
     let page = server.get("/users").await.expect(200);
     assert_eq!(page.header("cache-control"), Some("no-cache"));
@@ -224,7 +224,7 @@ async fn a_page_may_be_kept_but_not_unasked_and_runs_only_our_own_scripts() {
 }
 
 #[tokio::test]
-async fn the_users_are_json_for_who_prefers_it() {
+async fn the_users_are_json_if_the_accept_header_prefers_json() {
     let server = TestServer::start().await;
     login(&server, "ann").await;
     let same = server.get("/api/rooms/lobby/users").await.expect(200).json();
@@ -263,7 +263,7 @@ async fn the_json_of_the_users_is_paged_like_a_rooms() {
 }
 
 #[tokio::test]
-async fn the_users_may_be_those_of_another_room() {
+async fn the_users_of_another_room_are_shown_on_request() {
     let server = TestServer::start().await;
     server.sign_in("lobby", "ann").await;
     server.sign_in("team 7/a", "bob").await;
@@ -302,7 +302,7 @@ async fn the_stream_resumes_after_the_last_event_id() {
 }
 
 #[tokio::test]
-async fn the_stream_sends_the_set_under_its_own_name_to_who_cannot_resume() {
+async fn a_stream_that_cannot_resume_begins_with_the_set_under_a_separate_event_type() {
     let server = TestServer::with(|config| config.history = 2).await;
     let old = server.sign_in("lobby", "ann").await;
     for name in ["bob", "cyd", "dee"] {
@@ -329,7 +329,7 @@ async fn an_empty_last_event_id_is_none() {
     assert_eq!(next(&mut stream).await.data, r#"{"action":"add","user":"after"}"#);
 }
 
-/// What the page of the exercise did with an event, and with a part of a snapshot.
+/// Applies an event, or a part of a snapshot, as the page of the exercise did.
 fn apply(users: &mut BTreeSet<String>, event: &SseEvent) {
     let told: Value = serde_json::from_str(&event.data).expect("a JSON text");
     let user = |told: &Value| told["user"].as_str().expect("a name").to_owned();
@@ -346,7 +346,7 @@ fn apply(users: &mut BTreeSet<String>, event: &SseEvent) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_slow_reader_of_the_exercise_skips_what_it_cannot_have_and_ends_right() {
+async fn a_slow_reader_of_the_exercise_skips_events_and_ends_with_the_right_set() {
     let server = TestServer::with(|config| config.history = 16).await;
     let mut stream = Sse::over(Conn::narrow(server.addr).await, "/user-stream", &[]).await;
     let names: Vec<_> = (0..5_000).map(|n| format!("{n}{}", "x".repeat(100))).collect();
@@ -367,10 +367,10 @@ async fn a_slow_reader_of_the_exercise_skips_what_it_cannot_have_and_ends_right(
 }
 
 #[tokio::test]
-async fn an_exercise_reader_that_fell_behind_is_never_told_to_resume_in_the_midst() {
+async fn an_exercise_reader_that_fell_behind_gets_no_id_before_the_last_event() {
     let server = TestServer::with(|config| config.history = 4).await;
     let mut stream = stream(&server, &[]).await;
-    // Made in one step, so that no reader can be quick enough to see more than the last four.
+    // One batch, so that even a quick reader sees only the last four events.
     let add: Vec<_> = (0..20).map(|n| json!({"user": format!("u{n}")})).collect();
     let end = server.batch("lobby", &json!({ "add": add })).await;
     let mut users = BTreeSet::new();
@@ -378,7 +378,7 @@ async fn an_exercise_reader_that_fell_behind_is_never_told_to_resume_in_the_mids
     assert_eq!(users.into_iter().collect::<Vec<_>>(), names(&server).await);
 }
 
-/// Reads on to that cursor. Each `id:` is a place to resume from, with all before it said: none may come twice.
+/// Reads up to the cursor. No `id:` may come twice, since each `id:` is a place to resume from.
 async fn read_until(stream: &mut Sse, end: &str, mut each: impl FnMut(&SseEvent)) {
     let mut here = 0;
     while here < offset(end) {

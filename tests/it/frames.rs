@@ -1,4 +1,5 @@
-//! WebSocket frames, RFC 6455, 5 to 8: what breaks the rules ends its own connection with the right code, and no other.
+//! WebSocket frames, RFC 6455, 5 to 8: a frame that breaks the rules closes only its own connection, with the right
+//! code.
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use crate::harness::{
     upgrade, within,
 };
 
-/// A gateway, and a reader that must not notice what others do.
+/// A gateway, and a reader that must not be affected by other connections.
 struct Watched {
     server: TestServer,
     witness: Reader,
@@ -26,7 +27,7 @@ impl Watched {
         RawWs::open(self.server.addr, "lobby").await
     }
 
-    /// Sends the bytes on a socket of their own, and sees it closed with that code.
+    /// Sends bytes on a new connection, and checks the close code.
     async fn closes(&mut self, code: u16, bytes: &[u8]) {
         let mut socket = self.socket().await;
         socket.send(bytes).await;
@@ -43,7 +44,7 @@ impl Watched {
     }
 }
 
-/// Sends a text and takes what is said to it.
+/// Sends a text, and returns the answer.
 async fn said_to(socket: &mut RawWs, text: impl AsRef<[u8]>) -> Value {
     socket.send(frame(FIN | TEXT, text)).await;
     socket.reply().await.json()
@@ -92,7 +93,7 @@ async fn fragments_out_of_order_close_with_1002() {
 }
 
 #[tokio::test]
-async fn lengths_that_no_frame_may_have_close_the_socket() {
+async fn impossible_frame_lengths_close_the_connection() {
     let mut watched = Watched::new().await;
     let huge = [&[FIN | TEXT, 0xFF][..], &u64::MAX.to_be_bytes(), &[0; 4]].concat();
     let mut socket = watched.socket().await;
@@ -122,7 +123,7 @@ async fn messages_over_64_kib_close_with_1009_also_in_fragments() {
     watched.closes(1009, &[frame(TEXT, start), frame(FIN | CONTINUATION, rest)].concat()).await;
 }
 
-/// Closed without reading on, the rest of the message would be answered by a reset.
+/// After a close without further reads, the rest of the message would cause a reset.
 #[tokio::test]
 async fn a_close_arrives_while_the_client_is_still_sending() {
     let mut watched = Watched::new().await;
@@ -130,7 +131,7 @@ async fn a_close_arrives_while_the_client_is_still_sending() {
 }
 
 #[tokio::test]
-async fn a_message_too_large_is_refused_before_it_is_sent() {
+async fn a_message_announced_as_too_large_is_refused_before_the_payload() {
     let mut watched = Watched::new().await;
     let promised = [&[FIN | TEXT, 0xFF][..], &1_000_000_000_u64.to_be_bytes(), &[0; 4]].concat();
     watched.closes(1009, &promised).await;
@@ -215,7 +216,7 @@ async fn an_unasked_pong_is_ignored() {
 }
 
 #[tokio::test]
-async fn a_message_in_fragments_of_any_size_is_one() {
+async fn fragments_of_any_size_are_one_message() {
     let watched = Watched::new().await;
     let mut socket = watched.socket().await;
     let text = r#"{"action":"tanzen-für-山田","ref":7}"#.as_bytes();
@@ -233,7 +234,7 @@ async fn a_message_in_fragments_of_any_size_is_one() {
 }
 
 #[tokio::test]
-async fn bytes_may_arrive_one_by_one() {
+async fn bytes_may_arrive_one_at_a_time() {
     let watched = Watched::new().await;
     let mut socket = watched.socket().await;
     for byte in frame(FIN | TEXT, r#"{"action":"x","ref":1}"#) {
@@ -244,7 +245,7 @@ async fn bytes_may_arrive_one_by_one() {
 }
 
 #[tokio::test]
-async fn what_is_not_understood_is_refused_and_the_connection_stays() {
+async fn unknown_and_malformed_messages_are_refused_and_the_connection_stays() {
     let watched = Watched::new().await;
     let mut socket = watched.socket().await;
     for (text, code, reference) in [
@@ -277,7 +278,7 @@ async fn what_is_not_understood_is_refused_and_the_connection_stays() {
 }
 
 #[tokio::test]
-async fn a_ref_that_is_no_number_or_string_does_not_come_back() {
+async fn a_ref_that_is_no_number_or_string_is_not_repeated() {
     let watched = Watched::new().await;
     let mut socket = watched.socket().await;
     for reference in ["{}", "[1]", "true", "null"] {
@@ -297,7 +298,7 @@ async fn a_refusal_is_as_the_protocol_shows_it() {
 }
 
 #[tokio::test]
-async fn frames_that_come_with_the_handshake_are_served() {
+async fn frames_in_the_same_segment_as_the_handshake_are_answered() {
     let watched = Watched::new().await;
     let bytes = [upgrade("/ws?room=lobby").into_bytes(), frame(FIN | TEXT, r#"{"action":"x","ref":1}"#)].concat();
     let mut socket = RawWs::request(watched.server.addr, bytes).await;
@@ -316,7 +317,7 @@ async fn many_messages_at_once_are_all_answered_in_order() {
 }
 
 #[tokio::test]
-async fn a_message_is_answered_among_events_without_tearing_either() {
+async fn answers_among_events_are_whole_frames() {
     let mut watched = Watched::new().await;
     let mut socket = watched.socket().await;
     for n in 0..50 {
@@ -331,7 +332,7 @@ async fn a_message_is_answered_among_events_without_tearing_either() {
 }
 
 #[tokio::test]
-async fn a_connection_that_just_ends_harms_nobody() {
+async fn a_connection_without_a_close_frame_affects_no_other() {
     let mut watched = Watched::new().await;
     for half in [&[][..], &[FIN | TEXT], &frame(FIN | TEXT, "half")[..5], &frame(TEXT, "a start")] {
         let mut socket = watched.socket().await;
@@ -342,11 +343,11 @@ async fn a_connection_that_just_ends_harms_nobody() {
 }
 
 #[tokio::test]
-async fn an_idle_websocket_is_pinged_and_one_that_answers_stays() {
+async fn an_idle_websocket_is_pinged_and_stays_open_with_pongs() {
     let keep_alive = Duration::from_millis(250);
     let server = TestServer::with(|config| config.keep_alive = keep_alive).await;
     let mut socket = RawWs::open(server.addr, "lobby").await;
-    // More than may go unanswered.
+    // More pings than may stay unanswered.
     for _ in 0..4 {
         let ping = socket.reply().await;
         assert_eq!(ping.opcode, PING);
@@ -380,9 +381,9 @@ async fn an_idle_stream_gets_comments() {
     }
 }
 
-/// A room that the URL or a message asks for just before the client says good-bye is not read any more.
+/// A room subscribed to just before the client's close, by the URL or a message, is not read.
 #[tokio::test]
-async fn nothing_follows_a_close_that_came_with_a_wish_to_watch() {
+async fn nothing_follows_a_close_right_after_a_subscription() {
     let watched = Watched::new().await;
     let addr = watched.server.addr;
     let close = frame(FIN | CLOSE, 1000_u16.to_be_bytes());

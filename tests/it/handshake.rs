@@ -1,4 +1,4 @@
-//! The opening handshake of RFC 6455, 4.2.1: what it lacks is refused over HTTP, before the upgrade.
+//! The opening handshake of RFC 6455, 4.2.1: an incomplete handshake is refused over HTTP, before the upgrade.
 
 use serde_json::Value;
 
@@ -6,7 +6,7 @@ use crate::harness::{RawWs, TestServer, raw, upgrade};
 
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 
-/// A handshake that is right but for what the change says: a header's name and the value to give it, or none.
+/// A valid handshake with one change: a header's name, and a new value or none.
 fn handshake(change: &[(&str, Option<&str>)]) -> String {
     let mut headers = vec![
         ("Host", "localhost"),
@@ -29,7 +29,7 @@ async fn accepted(server: &TestServer, request: &str) {
 }
 
 #[tokio::test]
-async fn a_right_handshake_is_answered_as_the_rfc_has_it() {
+async fn a_valid_handshake_is_answered_as_the_rfc_requires() {
     let server = TestServer::start().await;
     let answer = raw(server.addr, handshake(&[])).await.expect(101);
     // The example of RFC 6455, 1.3.
@@ -58,7 +58,7 @@ async fn tokens_may_be_lists_and_in_any_case() {
 }
 
 #[tokio::test]
-async fn what_a_handshake_lacks_is_refused_with_400() {
+async fn an_incomplete_handshake_is_refused_with_400() {
     let server = TestServer::start().await;
     let doubled = format!("{KEY}\r\nSec-WebSocket-Key: {KEY}");
     for (name, value) in [
@@ -83,7 +83,7 @@ async fn what_a_handshake_lacks_is_refused_with_400() {
 }
 
 #[tokio::test]
-async fn who_speaks_another_protocol_or_version_is_told_which_is_spoken() {
+async fn another_protocol_or_version_is_refused_with_the_supported_version() {
     let server = TestServer::start().await;
     for (name, value) in [
         ("Upgrade", None),
@@ -103,7 +103,7 @@ async fn who_speaks_another_protocol_or_version_is_told_which_is_spoken() {
 }
 
 #[tokio::test]
-async fn a_plain_get_is_told_to_upgrade() {
+async fn a_plain_get_is_refused_with_upgrade_required() {
     let server = TestServer::start().await;
     let answer = server.get("/ws?room=lobby").await.expect(426);
     assert_eq!(answer.json()["code"], "upgrade_required");

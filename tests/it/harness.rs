@@ -1,4 +1,4 @@
-//! What the tests share: gateways to talk to, and clients that model the room they read.
+//! The test harness: gateways, and clients that keep a model of their room.
 
 mod binary;
 mod browser;
@@ -28,10 +28,10 @@ pub use sse::{Sse, SseEvent};
 pub use talker::{Parting, Talker};
 pub use websocket::{BINARY, CLOSE, CONTINUATION, FIN, PING, PONG, RawWs, TEXT, frame, unmasked, upgrade};
 
-/// Longer than anything here takes: a hang becomes a failure that says what was awaited.
+/// Longer than any step of a test: a hang becomes a failure with a name.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
-/// Awaits under [`DEADLINE`].
+/// Awaits `future` for at most [`DEADLINE`].
 pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(DEADLINE, future).await {
         Ok(value) => value,

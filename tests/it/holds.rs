@@ -1,4 +1,4 @@
-//! What holds a member, and that all of it together is one member.
+//! Holds: several holds of a user are one member.
 
 use serde_json::{Value, json};
 
@@ -9,13 +9,13 @@ const OTHER: &str = "0192f0c1-2d3e-7a4b-8c5d-6e7f8091a2b4";
 const THIRD: &str = "0192f0c1-2d3e-7a4b-8c5d-6e7f8091a2b5";
 const FOURTH: &str = "0192f0c1-2d3e-7a4b-8c5d-6e7f8091a2b6";
 
-/// Waits until the member is held by just these.
+/// Waits until the member has exactly these holds.
 pub async fn held_by(client: &Client, room: &str, user: &str, holds: &[&str]) {
     within(&format!("{user} to be held by {holds:?}"), async { while client.holds(room, user).await != holds {} })
         .await;
 }
 
-/// A stream that holds somebody, read up to its first frame.
+/// A stream with a hold, read up to the first frame.
 async fn holding(server: &TestServer, query: &str) -> (Sse, Value) {
     let mut stream = Sse::open(server.addr, &format!("/api/rooms/lobby/stream?{query}"), &[]).await;
     let frame = frame(&mut stream).await;
@@ -27,7 +27,7 @@ async fn frame(stream: &mut Sse) -> Value {
     serde_json::from_str(&event.data).expect("a JSON text")
 }
 
-/// Centrifugo #131, Reverb #213.
+/// Bugs of others: Centrifugo #131, Reverb #213.
 #[tokio::test]
 async fn tabs_a_phone_and_a_lease_are_one_member_one_add_and_one_del() {
     let server = TestServer::start().await;
@@ -47,7 +47,7 @@ async fn tabs_a_phone_and_a_lease_are_one_member_one_add_and_one_del() {
     assert_eq!((watcher.mirror.seen("add"), watcher.mirror.seen("del"), watcher.mirror.seen("update")), (1, 1, 0));
 }
 
-/// Supabase realtime #1167.
+/// A bug of another gateway: Supabase realtime #1167.
 #[tokio::test]
 async fn a_changed_meta_is_one_update_and_never_a_leave_and_a_join() {
     let server = TestServer::start().await;
@@ -64,7 +64,7 @@ async fn a_changed_meta_is_one_update_and_never_a_leave_and_a_join() {
 }
 
 #[tokio::test]
-async fn update_holds_nobody_and_needs_a_hold_of_its_own() {
+async fn update_makes_no_hold_and_needs_a_hold_of_the_connection() {
     let server = TestServer::start().await;
     server.sign_in("lobby", "ann").await;
     let mut other = Talker::open(server.addr, "room=lobby&as=bob").await;
@@ -110,7 +110,7 @@ async fn a_connection_holds_in_several_rooms_and_watches_others() {
 }
 
 #[tokio::test]
-async fn a_room_subscribed_to_again_begins_anew_from_its_cursor() {
+async fn a_repeated_subscription_starts_again_from_its_cursor() {
     let server = TestServer::start().await;
     let cursor = server.sign_in("lobby", "ann").await;
     server.sign_in("lobby", "bob").await;
@@ -124,7 +124,7 @@ async fn a_room_subscribed_to_again_begins_anew_from_its_cursor() {
 }
 
 #[tokio::test]
-async fn answers_stand_before_what_they_cause_and_behind_what_they_end() {
+async fn answers_come_before_snapshots_they_cause_and_after_the_last_event_of_ended_holds() {
     let server = TestServer::start().await;
     let mut talker = Talker::open(server.addr, "").await;
     talker.subscribe("lobby").await;
@@ -141,7 +141,7 @@ async fn answers_stand_before_what_they_cause_and_behind_what_they_end() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_first_snapshot_has_ones_own_hold() {
+async fn the_first_snapshot_includes_the_streams_own_hold() {
     let server = TestServer::start().await;
     let names: Vec<String> = (0..200).map(|n| format!("u{n}")).collect();
     let add: Vec<Value> = names.iter().map(|user| json!({"user": format!("other {user}")})).collect();
@@ -166,7 +166,7 @@ async fn the_first_snapshot_has_ones_own_hold() {
 }
 
 #[tokio::test]
-async fn a_client_that_comes_again_takes_its_older_holds_place() {
+async fn a_new_connection_of_a_client_replaces_the_older_hold() {
     let server = TestServer::with(|config| config.grace = std::time::Duration::from_secs(3_600)).await;
     let mut watcher = Reader::open(server.addr, Transport::Ws, "lobby").await.begun().await;
     let query = format!("room=lobby&as=ann&client={CLIENT}");
@@ -199,7 +199,7 @@ async fn a_client_that_comes_again_takes_its_older_holds_place() {
 }
 
 #[tokio::test]
-async fn clients_ids_are_shown_to_nobody() {
+async fn client_ids_are_never_shown() {
     let server = TestServer::start().await;
     let mut talker = Talker::open(server.addr, &format!("room=lobby&as=ann&client={CLIENT}")).await;
     let snapshot = talker.hear().await.to_string();
@@ -208,7 +208,7 @@ async fn clients_ids_are_shown_to_nobody() {
 }
 
 #[tokio::test]
-async fn a_sign_out_ends_every_hold_and_tells_each_connection_once() {
+async fn a_sign_out_ends_every_hold_and_each_connection_gets_one_del() {
     let server = TestServer::start().await;
     let mut watches = Talker::open(server.addr, "room=lobby&as=ann").await;
     assert_eq!(watches.hear().await["action"], "snapshot");
@@ -227,7 +227,7 @@ async fn a_sign_out_ends_every_hold_and_tells_each_connection_once() {
         );
         assert_eq!(del["cursor"], cursor);
     }
-    // Whichever comes first of the two.
+    // In either order.
     let heard = [frame(&mut counts).await["action"].clone(), frame(&mut counts).await["action"].clone()];
     assert!(heard.contains(&json!("del")) && heard.contains(&json!("count")), "{heard:?}");
     server.sign_in("lobby", "bob").await;
@@ -239,7 +239,7 @@ async fn a_sign_out_ends_every_hold_and_tells_each_connection_once() {
 }
 
 #[tokio::test]
-async fn a_client_that_was_signed_out_only_watches_until_its_id_is_another() {
+async fn a_signed_out_client_may_only_watch_until_it_changes_its_id() {
     let server = TestServer::start().await;
     for (query, code, client, new) in [("", "signed_out", CLIENT, THIRD), ("?reason=kicked", "kicked", OTHER, FOURTH)] {
         let holds = format!("as=ann&client={client}");
@@ -247,7 +247,7 @@ async fn a_client_that_was_signed_out_only_watches_until_its_id_is_another() {
         assert_eq!(stays.hear().await["action"], "snapshot");
         server.send("DELETE", &format!("{}{query}", member_path("lobby", "ann")), &[], "").await.expect(204);
         assert_eq!(stays.hear().await["reason"], code);
-        // As an EventSource does, whose URL stays what it was.
+        // As an EventSource reconnects: to the original URL.
         let (mut again, refused) = holding(&server, &holds).await;
         assert_eq!(
             (&refused["action"], &refused["code"], &refused["retry"]),
@@ -268,7 +268,7 @@ async fn a_client_that_was_signed_out_only_watches_until_its_id_is_another() {
 }
 
 #[tokio::test]
-async fn a_kicked_user_loses_the_connection_that_held_them() {
+async fn a_kick_closes_the_users_connection() {
     let server = TestServer::start().await;
     let mut watcher = Reader::open(server.addr, Transport::Ws, "lobby").await.begun().await;
     let mut ann = Talker::open(server.addr, "").await;
@@ -284,7 +284,7 @@ async fn a_kicked_user_loses_the_connection_that_held_them() {
 }
 
 #[tokio::test]
-async fn a_connection_holds_and_watches_so_many_and_no_more() {
+async fn a_connection_has_a_bound_of_holds_and_of_watched_rooms() {
     let server = TestServer::with(|config| config.max_per_connection = 2).await;
     let mut talker = Talker::open(server.addr, "room=a&as=ann").await;
     talker.join("b", "ann").await;
@@ -303,7 +303,7 @@ async fn a_connection_holds_and_watches_so_many_and_no_more() {
 }
 
 #[tokio::test]
-async fn a_lease_runs_out_unless_it_is_renewed_and_says_when() {
+async fn a_lease_expires_unless_renewed_and_shows_its_end() {
     let server = TestServer::start().await;
     let mut watcher = Reader::open(server.addr, Transport::Sse, "lobby").await.begun().await;
     let put = async |body: Value| server.send_json("PUT", "/api/rooms/lobby/users/ann", &body).await.json();
@@ -319,7 +319,7 @@ async fn a_lease_runs_out_unless_it_is_renewed_and_says_when() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_leases_that_end_in_one_second_end_for_every_reader() {
+async fn many_leases_with_one_deadline_end_for_every_reader() {
     let server = TestServer::start().await;
     let mut watcher = Reader::open(server.addr, Transport::Ws, "lobby").await.begun().await;
     for tenth in 0..10 {
@@ -331,9 +331,9 @@ async fn many_leases_that_end_in_one_second_end_for_every_reader() {
     assert_eq!(server.held("lobby").await.users, watcher.mirror.users);
 }
 
-/// A client asks for signs of life that its script can see.
+/// `alive=1` asks for keep-alives that scripts can see.
 #[tokio::test]
-async fn alive_is_told_on_both_transports_to_those_who_ask() {
+async fn alive_is_sent_on_both_transports_on_request() {
     let server = TestServer::with(|config| config.keep_alive = std::time::Duration::from_millis(50)).await;
     let mut talker = Talker::open(server.addr, "room=lobby&alive=1").await;
     assert_eq!(talker.hear().await["action"], "snapshot");
@@ -344,9 +344,9 @@ async fn alive_is_told_on_both_transports_to_those_who_ask() {
     while frame(&mut stream).await["cursor"] != *cursor {}
 }
 
-/// phoenix_pubsub #65, Nchan #379.
+/// Bugs of others: phoenix_pubsub #65, Nchan #379.
 #[tokio::test]
-async fn who_shows_a_number_is_told_numbers_and_not_every_one() {
+async fn a_counting_stream_gets_numbers_at_a_limited_rate() {
     let server = TestServer::start().await;
     server.sign_in("lobby", "ann").await;
     let (mut stream, first) = holding(&server, "only=count").await;
@@ -359,7 +359,7 @@ async fn who_shows_a_number_is_told_numbers_and_not_every_one() {
     while frame(&mut stream).await["count"] != 301 {
         told += 1;
     }
-    // Two a second, and one for the moment at which they begin.
+    // Two a second, and one at the beginning.
     let most = 1 + begun.elapsed().as_millis() / 500;
     assert!(told <= most, "{told} counts in {:?}", begun.elapsed());
     server.sign_in_as("lobby", "ann", &json!({"n": 1})).await;
@@ -369,7 +369,7 @@ async fn who_shows_a_number_is_told_numbers_and_not_every_one() {
 
 /// Centrifugo has no resume over SSE; Phoenix #2255.
 #[tokio::test]
-async fn a_client_leaves_one_transport_and_goes_on_over_the_other() {
+async fn a_client_moves_from_one_transport_to_the_other() {
     let server = TestServer::start().await;
     let mut reader = Reader::open(server.addr, Transport::Sse, "lobby").await.begun().await;
     for n in 0..20 {
@@ -382,7 +382,7 @@ async fn a_client_leaves_one_transport_and_goes_on_over_the_other() {
 }
 
 #[tokio::test]
-async fn heads_prefetches_and_other_sites_hold_nobody() {
+async fn heads_prefetches_and_other_sites_make_no_hold() {
     let server = TestServer::start().await;
     let path = "/api/rooms/lobby/stream?as=ann";
     server.send("HEAD", path, &[], "").await.expect(200);
@@ -392,9 +392,9 @@ async fn heads_prefetches_and_other_sites_hold_nobody() {
     assert!(!server.is_present("lobby", "ann").await);
 }
 
-/// centrifuge-dart #89: a room that all enter at once threw most of them out.
+/// A bug of another client, centrifuge-dart #89: of many users that joined at once, most lost the connection.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_storm_of_joins_throws_nobody_out() {
+async fn a_storm_of_joins_closes_no_connection() {
     const CROWD: usize = 200;
     let server = TestServer::start().await;
     let gathering = (0..CROWD).map(|n| {

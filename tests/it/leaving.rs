@@ -1,4 +1,5 @@
-//! Leaving: clean counts at once, lost after the grace, and who comes back within it was never away.
+//! Leaving: a clean end counts at once, a loss after the grace period, and a return within the grace period is no
+//! event.
 
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ async fn lasting(grace: Duration) -> (TestServer, Reader) {
     (server, watcher)
 }
 
-/// Waits for the member's `del`, and sees why.
+/// Waits for the user's `del`, and checks the reason.
 async fn gone(watcher: &mut Reader, user: &str, reason: &str) {
     watcher.until(&format!("the end of {user}"), |mirror| !mirror.users.contains_key(user)).await;
     assert_eq!((&watcher.last["user"], &watcher.last["reason"]), (&json!(user), &json!(reason)));
@@ -30,7 +31,7 @@ async fn came(watcher: &mut Reader, user: &str) {
 }
 
 #[tokio::test]
-async fn a_clean_close_counts_at_once() {
+async fn a_clean_close_ends_the_hold_at_once() {
     let (server, mut watcher) = lasting(HOUR).await;
     for (n, code) in [None, Some(1000), Some(3000), Some(4000), Some(4999)].into_iter().enumerate() {
         let user = format!("u{n}");
@@ -65,7 +66,7 @@ async fn an_sse_client_leaves_over_http() {
 }
 
 #[tokio::test]
-async fn a_lost_connection_holds_on_for_the_grace() {
+async fn a_lost_connection_holds_for_the_grace_period() {
     let (server, mut watcher) = lasting(HOUR).await;
     let partings = [1001, 4001].map(|code| Parting::Close(Some(code)));
     for (n, how) in partings.into_iter().chain([Parting::Fin, Parting::Reset]).enumerate() {
@@ -78,7 +79,7 @@ async fn a_lost_connection_holds_on_for_the_grace() {
     let mut breaks = RawWs::request(server.addr, upgrade("/ws?room=lobby&as=ann")).await;
     came(&mut watcher, "ann").await;
     breaks.send(frame(FIN | 0x40, "")).await;
-    assert_eq!(breaks.closed().await.0, 1002, "what we close ourselves is lost too");
+    assert_eq!(breaks.closed().await.0, 1002, "a close by the gateway is a loss, too");
     held_by(&server, "lobby", "ann", &["connection websocket lost"]).await;
     let stream = Sse::open(server.addr, "/api/rooms/lobby/stream?as=bob", &[]).await;
     came(&mut watcher, "bob").await;
@@ -91,9 +92,9 @@ async fn a_lost_connection_holds_on_for_the_grace() {
     gone(&mut watcher, "ann", "signed_out").await;
 }
 
-/// Sockudo #87, Mercure #645, Nchan #579, ably-js #489.
+/// Bugs of others: Sockudo #87, Mercure #645, Nchan #579, ably-js #489.
 #[tokio::test]
-async fn who_does_not_come_back_within_the_grace_is_gone() {
+async fn a_user_who_does_not_return_within_the_grace_period_is_gone() {
     let (server, mut watcher) = lasting(Duration::from_millis(100)).await;
     for transport in ["ws", "sse"] {
         let user = format!("by {transport}");
@@ -113,7 +114,7 @@ async fn who_does_not_come_back_within_the_grace_is_gone() {
     }
 }
 
-/// Mercure #464.
+/// A bug of another gateway: Mercure #464.
 #[tokio::test]
 async fn a_reload_and_a_change_of_network_are_no_event() {
     let (server, mut watcher) = lasting(HOUR).await;
@@ -132,7 +133,7 @@ async fn a_reload_and_a_change_of_network_are_no_event() {
 }
 
 #[tokio::test]
-async fn who_lost_every_connection_is_a_member_until_the_last_grace_is_over() {
+async fn a_user_with_only_lost_connections_is_a_member_until_the_last_grace_period_ends() {
     let (server, mut watcher) = lasting(Duration::from_millis(200)).await;
     let first = Talker::open(server.addr, "room=lobby&as=ann").await;
     let second = Talker::open(server.addr, "room=lobby&as=ann").await;
@@ -145,25 +146,25 @@ async fn who_lost_every_connection_is_a_member_until_the_last_grace_is_over() {
     assert_eq!((watcher.mirror.seen("add"), watcher.mirror.seen("del")), (1, 1));
 }
 
-/// Asks whether someone is there while a gateway that was stopped wakes up, and sees that nobody was given up.
+/// Checks that a gateway that was stopped and continues has removed none of `users`.
 async fn all_stay(client: &Client, watcher: &mut Reader, users: &[&str]) {
     let cursor = client.sign_in("lobby", "after").await;
     watcher.caught_up(&cursor).await;
     assert_eq!(watcher.mirror.seen("del"), 0, "{:?}", watcher.last);
     for user in users {
-        assert!(client.is_present("lobby", user).await, "{user} was given up");
+        assert!(client.is_present("lobby", user).await, "{user} was removed");
     }
 }
 
-/// What came in while it was stopped is read before anyone is judged.
+/// Bytes that arrived while the process was stopped are read before deadlines are enforced.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_gateway_that_was_stopped_for_a_while_gives_nobody_up() {
+async fn a_gateway_that_was_stopped_for_a_while_removes_no_member() {
     let options = ["--keep-alive", "200ms", "--send-within", "400ms", "--grace", "1s"];
     let gateway = Binary::start(&options).await;
     let mut watcher = Reader::open(gateway.addr, Transport::Ws, "lobby").await.begun().await;
     let mut live = Talker::open(gateway.addr, "room=lobby&as=live").await;
     let answers = tokio::spawn(async move {
-        // Answers pings for as long as the gateway asks.
+        // Answers pings until the end of the test.
         while live.hear().await["user"] != "after" {}
         live
     });
@@ -173,7 +174,7 @@ async fn a_gateway_that_was_stopped_for_a_while_gives_nobody_up() {
     gateway.send_json("PUT", "/api/rooms/lobby/users/lease", &json!({"ttl": 2})).await.expect(201);
     came(&mut watcher, "lease").await;
     gateway.signal("STOP").await;
-    // Longer than any of the times above; this is what the test is about, and not a wait for something.
+    // Longer than any of the times above: the stop itself, and no synchronisation.
     tokio::time::sleep(Duration::from_secs(3)).await;
     away.part(Parting::Reset).await;
     let renews = tokio::spawn({
@@ -188,13 +189,13 @@ async fn a_gateway_that_was_stopped_for_a_while_gives_nobody_up() {
 }
 
 #[tokio::test]
-async fn graces_end_also_after_their_keeper_failed() {
+async fn grace_periods_end_also_after_a_panic_of_the_timekeeper() {
     let server = TestServer::with(|config| {
         let failed = std::sync::atomic::AtomicBool::new(false);
         config.grace = Duration::from_millis(100);
         config.faults = presently::Faults::new(move |point| {
             if point == "time" && !failed.swap(true, std::sync::atomic::Ordering::Relaxed) {
-                panic!("a fault in the keeper of time");
+                panic!("a fault in the timekeeper");
             }
         });
     })
@@ -207,9 +208,9 @@ async fn graces_end_also_after_their_keeper_failed() {
     assert_eq!(server.restarts().await, 1);
 }
 
-/// A connection whose own task fails leaves nobody behind.
+/// A connection whose task panics leaves no member behind.
 #[tokio::test]
-async fn a_panic_in_a_connection_is_the_loss_of_it() {
+async fn a_panic_of_a_connections_task_is_a_loss_of_the_connection() {
     let server = TestServer::with(|config| {
         config.grace = Duration::from_millis(50);
         config.faults = presently::Faults::new(|point| assert_ne!(point, "read", "a fault in reading"));

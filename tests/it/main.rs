@@ -1,4 +1,4 @@
-//! What Presently promises, asked of it over real sockets: a file per promise.
+//! Integration tests over real sockets, one file for each promise of Presently.
 
 mod harness;
 

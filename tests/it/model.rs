@@ -1,7 +1,7 @@
-//! The core against a reference that is as simple as can be: whatever happens in whichever order, both have the same
-//! members, held by the same holds, and tell of it by the same events.
+//! The model against a naive reference: after any steps in any order, both have the same members and holds, and have
+//! made the same events.
 //!
-//! A failure prints its seed and the shortest history that still fails; `PRESENTLY_SEED` runs that seed alone.
+//! A failure prints a seed and the shortest history that still fails; `PRESENTLY_SEED` repeats a seed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -28,17 +28,17 @@ const HOUR: Duration = Duration::from_secs(3_600);
 #[derive(Clone, Debug)]
 enum Step {
     Do(Name, Action),
-    /// Time passes, so that holds end.
+    /// Time passes, and holds end.
     Pass(Duration),
 }
 
-/// What can be seen to happen, in order.
+/// A visible effect of a step.
 #[derive(Clone, Debug, PartialEq)]
 enum Seen {
     Add(Name),
     Update(Name),
     Del(Name, DelReason),
-    /// An open connection is told that others ended its hold, and whether with the member's `del`.
+    /// The notice to an open connection that its hold was ended by others; true with the member's `del`.
     Ended(ConnectionId, EndCause, bool),
     Refused(Code),
 }
@@ -46,11 +46,11 @@ enum Seen {
 #[derive(Clone, Debug, Default)]
 struct Held {
     meta: Meta,
-    /// Each with its client, and when it ends.
+    /// The client and the deadline of each hold.
     holds: BTreeMap<HoldId, (Option<ClientId>, Option<Tick>)>,
 }
 
-/// The reference.
+/// The reference: a map, and a list of denied clients.
 #[derive(Default)]
 struct Naive {
     users: BTreeMap<Name, Held>,
@@ -197,7 +197,7 @@ fn room(history: usize) -> Presence {
     Presence::new(Name::lobby(), start, Bounds { history, members: 0, grace: GRACE })
 }
 
-/// What the core shows of a step.
+/// The visible effects of a step in the model.
 fn core_step(core: &mut Presence, now: &mut Tick, step: &Step) -> Vec<Seen> {
     let mut seen = Vec::new();
     let mut ended = Vec::new();
@@ -205,7 +205,7 @@ fn core_step(core: &mut Presence, now: &mut Tick, step: &Step) -> Vec<Seen> {
     match step {
         Step::Pass(time) => {
             *now = *now + *time;
-            // By twos, as a large room ends its many.
+            // Two at a time, as a large room ends many.
             while core.next_deadline().is_some_and(|ends| ends <= *now) {
                 let outcome = core.apply(&[Command::Expire(2)], at(*now)).expect("never refused");
                 assert!(outcome.ended.is_empty());
@@ -226,7 +226,7 @@ fn core_step(core: &mut Presence, now: &mut Tick, step: &Step) -> Vec<Seen> {
     seen
 }
 
-/// Plays a history to both; what differs, if anything does.
+/// Plays a history to both; the error is the first difference.
 fn play(history: &[Step]) -> Result<(), String> {
     let (mut naive, mut now) = (Naive::default(), Tick(0));
     let mut core = room(1_000);
@@ -290,7 +290,7 @@ fn random_step(rng: &mut Rng) -> Step {
     Step::Do(user, action)
 }
 
-/// Leaves out what a failure does not need.
+/// Removes the steps that are not needed for the failure.
 fn shrunk(mut history: Vec<Step>, fails: impl Fn(&[Step]) -> bool) -> Vec<Step> {
     let mut at = 0;
     while at < history.len() {
@@ -306,7 +306,7 @@ fn shrunk(mut history: Vec<Step>, fails: impl Fn(&[Step]) -> bool) -> Vec<Step> 
 }
 
 #[test]
-fn the_core_is_what_a_naive_room_is() {
+fn the_model_equals_a_naive_room() {
     let given = std::env::var("PRESENTLY_SEED").ok().map(|seed| seed.parse().expect("PRESENTLY_SEED is a number"));
     for seed in given.map_or(0..HISTORIES, |seed: u64| seed..seed + 1) {
         let history = random_history(&mut Rng::with_seed(seed));
@@ -317,16 +317,16 @@ fn the_core_is_what_a_naive_room_is() {
     }
 }
 
-/// Everything that a room shows, as text.
+/// The whole visible state of a room, as text.
 fn everything(core: &Presence) -> String {
     let members: Vec<_> =
         core.roster().iter_from(Mark::default()).map(|member| (member, shown(core, member))).collect();
-    // From the earliest place that the history still reaches back to.
+    // From the earliest place within the history.
     let events = (0..=core.head().offset.0).find_map(|offset| Some(core.after(Offset(offset))?.collect::<Vec<_>>()));
     format!("{:?} {members:?} {:?} {events:?} {}", core.head(), core.next_deadline(), core.is_idle())
 }
 
-/// What a journal relies on: time changes a room by commands too, so the same commands at the same moments make the same
+/// The base of a journal: time, too, changes a room by commands, so the same commands at the same moments make the same
 /// room.
 #[test]
 fn the_same_commands_at_the_same_moments_make_the_same_room() {
@@ -352,9 +352,9 @@ fn the_same_commands_at_the_same_moments_make_the_same_room() {
     }
 }
 
-/// A failure is only worth its seed when it can be read.
+/// A failure is useful only if short enough to read.
 #[test]
-fn a_failing_history_shrinks_to_what_it_needs() {
+fn a_failing_history_shrinks_to_the_needed_steps() {
     let history = random_history(&mut Rng::with_seed(1));
     let passed = |step: &Step| if let Step::Pass(time) = step { *time } else { Duration::ZERO };
     let fails = |history: &[Step]| history.iter().map(passed).sum::<Duration>() >= Duration::from_millis(2);

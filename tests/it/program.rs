@@ -1,4 +1,4 @@
-//! The program: its options, its variables, its exit codes, and one sentence for what is wrong.
+//! The program: options, variables, exit codes, and one sentence for each mistake.
 
 use std::net::TcpListener;
 
@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 
 use crate::harness::{Binary, Finished, within};
 
-/// Sees one sentence about it on standard error, and nothing that only a programmer reads.
+/// Checks the exit code and one sentence about the mistake on standard error, without internals of the program.
 fn complains(finished: &Finished, code: i32, about: &str) {
     assert_eq!(finished.code, Some(code), "{finished:?}");
     assert!(finished.stderr.contains(about), "{about:?} in {finished:?}");
@@ -16,7 +16,7 @@ fn complains(finished: &Finished, code: i32, about: &str) {
 }
 
 #[tokio::test]
-async fn help_and_version_are_told_and_exit_0() {
+async fn help_and_version_are_printed_and_exit_0() {
     let help = Binary::run(&["--help"], &[]).await;
     assert_eq!((help.code, help.stderr.as_str()), (Some(0), ""));
     for option in ["--listen", "--user", "PRESENTLY_LISTEN", "PRESENTLY_USER", "127.0.0.1:4000"] {
@@ -137,7 +137,7 @@ async fn logs_are_plain_when_piped() {
 }
 
 #[tokio::test]
-async fn health_asks_the_gateway_at_the_same_address() {
+async fn health_checks_the_gateway_at_the_same_address() {
     let mut gateway = Binary::start(&[]).await;
     let addr = gateway.addr.to_string();
     let (by_option, by_variable) = (["--listen", &addr, "health"], [("PRESENTLY_LISTEN", addr.as_str())]);
@@ -157,14 +157,14 @@ async fn health_finds_a_gateway_that_listens_on_every_address() {
 }
 
 #[tokio::test]
-async fn health_is_bad_where_something_else_or_nothing_answers() {
+async fn health_fails_if_another_server_or_none_answers() {
     let mute = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let addr = mute.local_addr().expect("its address").to_string();
     assert_eq!(Binary::run(&["health"], &[("PRESENTLY_LISTEN", &addr)]).await.code, Some(1));
 }
 
 #[tokio::test]
-async fn help_that_nobody_reads_to_its_end_is_no_panic() {
+async fn help_into_a_closed_pipe_does_not_panic() {
     let shell = ["-c", r#""$0" --help | true"#, env!("CARGO_BIN_EXE_presently")];
     let output = tokio::process::Command::new("sh").args(shell).output().await.expect("a shell");
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");

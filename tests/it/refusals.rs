@@ -1,4 +1,4 @@
-//! Bad input: a clear "no" each, nothing changed, and the gateway lives on.
+//! Bad input: each is refused with a clear error, changes nothing, and leaves the gateway working.
 
 use serde_json::json;
 
@@ -10,10 +10,10 @@ const CLIENT: &str = "0192f0c1-2d3e-7a4b-8c5d-6e7f8091a2b3";
 const MEMBER: &str = "/api/rooms/lobby/users/bob";
 const USERS: &str = "/api/rooms/lobby/users";
 
-/// A request and the refusal it gets: method and path, header lines, body; status, code, field.
+/// A request and the expected refusal: method and path, header lines, body; status, code, field.
 type Case<'a> = (&'a str, &'a str, &'a [u8], u16, &'a str, Option<&'a str>);
 
-/// What a set looks like that no refused request may have touched.
+/// A set that no refused request may change.
 struct Untouched {
     server: TestServer,
     before: Held,
@@ -61,7 +61,7 @@ fn request(target: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     [head.as_bytes(), body].concat()
 }
 
-/// Sees that the answer is the problem that PROTOCOL describes.
+/// Checks that the answer is a problem document as in PROTOCOL.
 fn problem(answer: &Answer, code: &str, field: Option<&str>, what: &str) {
     assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{what}");
     let problem = answer.json();
@@ -76,7 +76,7 @@ fn problem(answer: &Answer, code: &str, field: Option<&str>, what: &str) {
 }
 
 #[tokio::test]
-async fn names_that_break_the_rules_are_refused_wherever_they_stand() {
+async fn names_that_break_the_rules_are_refused_everywhere() {
     let room = Untouched::new().await;
     let long = "x".repeat(129);
     let long_in_bytes = "%C3%A9".repeat(65);
@@ -162,7 +162,7 @@ async fn forms_that_name_no_user_are_refused() {
 }
 
 #[tokio::test]
-async fn bodies_that_are_not_the_json_asked_for_are_refused() {
+async fn bodies_that_are_not_the_expected_json_are_refused() {
     let room = Untouched::new().await;
     let deep = "[".repeat(100_000);
     for body in [
@@ -192,7 +192,7 @@ async fn bodies_that_are_not_the_json_asked_for_are_refused() {
 }
 
 #[tokio::test]
-async fn metas_that_are_no_object_or_too_large_are_refused() {
+async fn a_meta_that_is_no_object_or_too_large_is_refused() {
     let room = Untouched::new().await;
     let large = json!({"meta": {"a": "x".repeat(1024 - 7)}}).to_string();
     assert_eq!(large.len(), r#"{"meta":}"#.len() + 1025);
@@ -204,7 +204,7 @@ async fn metas_that_are_no_object_or_too_large_are_refused() {
 }
 
 #[tokio::test]
-async fn ttls_that_are_no_whole_seconds_within_bounds_are_refused() {
+async fn a_ttl_that_is_no_whole_number_of_seconds_within_bounds_is_refused() {
     let room = Untouched::new().await;
     for ttl in ["0", "86401", "1.5", "-1", "\"30\"", "null", "1e99"] {
         let body = format!(r#"{{"ttl":{ttl}}}"#);
@@ -352,7 +352,7 @@ async fn bodies_over_the_bound_are_refused_and_the_answer_arrives() {
 }
 
 #[tokio::test]
-async fn a_body_over_the_bound_is_refused_before_it_is_sent_to_who_asks() {
+async fn a_body_over_the_bound_is_refused_before_it_is_sent_if_the_client_expects_100() {
     let room = Untouched::new().await;
     let promised = format!("{JSON}Expect: 100-continue\r\nContent-Length: 1073741824\r\n");
     room.refuses((&format!("PUT {MEMBER}"), &promised, b"", 413, "body_too_large", Some("body"))).await;
@@ -367,7 +367,7 @@ async fn a_body_that_does_not_arrive_in_time_is_refused() {
 }
 
 #[tokio::test]
-async fn a_head_that_does_not_arrive_in_time_costs_its_sender_the_connection() {
+async fn a_head_that_does_not_arrive_in_time_closes_the_connection() {
     let server = TestServer::with(|config| config.request_within = std::time::Duration::from_millis(200)).await;
     for half in ["", "GET", "GET /users HTTP/1.1\r\nHost: loc"] {
         let mut conn = Conn::open(server.addr).await;
@@ -392,7 +392,7 @@ async fn a_head_over_the_bound_is_refused() {
 }
 
 #[tokio::test]
-async fn what_is_not_http_is_refused() {
+async fn bytes_that_are_not_http_are_refused() {
     let room = Untouched::new().await;
     for nonsense in [
         "HELLO\r\n\r\n",
@@ -433,7 +433,7 @@ async fn unknown_paths_are_not_found() {
 }
 
 #[tokio::test]
-async fn methods_that_a_path_does_not_know_are_refused_with_those_it_does() {
+async fn unsupported_methods_are_refused_with_the_supported_methods() {
     let room = Untouched::new().await;
     for (path, known) in [
         ("/", "GET, HEAD"),
@@ -485,7 +485,7 @@ const CHANGES: [(&str, &str, &str); 12] = [
 ];
 
 #[tokio::test]
-async fn pages_of_other_sites_and_prefetches_change_nothing() {
+async fn changes_by_pages_of_other_sites_and_by_prefetches_are_refused() {
     let room = Untouched::new().await;
     for (sign, field) in [
         ("Sec-Fetch-Site: cross-site", "Sec-Fetch-Site"),
@@ -507,13 +507,13 @@ async fn pages_of_other_sites_and_prefetches_change_nothing() {
 }
 
 #[tokio::test]
-async fn our_own_pages_and_programs_may_change_things() {
+async fn the_gateways_own_pages_and_programs_may_change_rooms() {
     for sign in [
         "",
         "Sec-Fetch-Site: same-origin\r\n",
         "Sec-Fetch-Site: none\r\n",
         "Origin: http://localhost\r\nSec-Fetch-Site: same-origin\r\n",
-        // Behind something that ends TLS, the browser's origin has a scheme that we do not see.
+        // Behind a proxy that ends TLS, the scheme of the browser's origin is unknown to the gateway.
         "Origin: https://localhost\r\n",
         "Origin: https://app.example\r\n",
         "Origin: https://app.example\r\nSec-Fetch-Site: cross-site\r\n",
@@ -543,7 +543,7 @@ async fn the_origin_is_compared_with_the_port() {
 }
 
 #[tokio::test]
-async fn pages_of_other_sites_may_read_as_far_as_browsers_let_them() {
+async fn pages_of_other_sites_may_read_without_cors_headers() {
     let room = Untouched::new().await;
     let sign = "Sec-Fetch-Site: cross-site\r\nOrigin: http://evil.example\r\n";
     for path in ["/users", "/api/rooms", USERS, "/healthz"] {

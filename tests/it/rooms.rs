@@ -1,4 +1,4 @@
-//! Rooms over HTTP: sign in, sign out, say something of a member, read who is there.
+//! Rooms over HTTP: sign in, sign out, change `meta`, read the members.
 
 use serde_json::{Value, json};
 
@@ -13,7 +13,7 @@ fn users(page: &Value) -> Vec<&str> {
     users.iter().map(|member| member["user"].as_str().expect("a name")).collect()
 }
 
-/// Whether the request made the room go on.
+/// Whether the request caused an event in the room.
 async fn moves(server: &TestServer, method: &str, path: &str, body: &Value) -> bool {
     let before = server.cursor("lobby").await;
     let answer = server.send_json(method, path, body).await;
@@ -26,7 +26,7 @@ async fn moves(server: &TestServer, method: &str, path: &str, body: &Value) -> b
 }
 
 #[tokio::test]
-async fn a_room_that_nobody_named_reads_as_empty() {
+async fn an_absent_room_reads_as_empty() {
     let server = TestServer::start().await;
     let room = server.get("/api/rooms/attic").await.expect(200).json();
     assert_eq!((&room["room"], &room["count"]), (&json!("attic"), &json!(0)));
@@ -36,7 +36,7 @@ async fn a_room_that_nobody_named_reads_as_empty() {
 }
 
 #[tokio::test]
-async fn reading_a_room_does_not_make_it() {
+async fn reading_a_room_does_not_create_the_room() {
     let server = TestServer::start().await;
     server.held("attic").await;
     server.cursor("attic").await;
@@ -45,7 +45,7 @@ async fn reading_a_room_does_not_make_it() {
 }
 
 #[tokio::test]
-async fn a_sign_in_is_told_apart_from_its_repetition() {
+async fn a_first_sign_in_and_a_repetition_are_answered_differently() {
     let server = TestServer::start().await;
     let first = server.send("PUT", ANN, &[], "").await.expect(201);
     assert_eq!(first.header("content-type"), Some("application/json"));
@@ -57,7 +57,7 @@ async fn a_sign_in_is_told_apart_from_its_repetition() {
 }
 
 #[tokio::test]
-async fn a_sign_out_answers_the_same_whether_anybody_left() {
+async fn a_sign_out_of_a_member_and_of_an_absent_user_are_answered_alike() {
     let server = TestServer::start().await;
     server.sign_in("lobby", "ann").await;
     assert!(moves(&server, "DELETE", ANN, &json!(null)).await);
@@ -67,7 +67,7 @@ async fn a_sign_out_answers_the_same_whether_anybody_left() {
 }
 
 #[tokio::test]
-async fn a_member_shows_what_holds_them() {
+async fn a_member_is_shown_with_all_holds() {
     let server = TestServer::start().await;
     let cursor = server.sign_in_as("lobby", "ann", &json!({"status": "away"})).await;
     let member = server.get(ANN).await.expect(200).json();
@@ -82,7 +82,7 @@ async fn a_member_shows_what_holds_them() {
 }
 
 #[tokio::test]
-async fn meta_changes_when_its_value_does_and_not_otherwise() {
+async fn only_a_different_meta_is_an_update() {
     let server = TestServer::start().await;
     assert!(moves(&server, "PUT", ANN, &json!({"meta": {"a": 1, "b": [true, null]}})).await);
     assert!(!moves(&server, "PUT", ANN, &json!({})).await, "none given changes nothing");
@@ -109,7 +109,7 @@ async fn meta_may_fill_its_bound_to_the_byte() {
 }
 
 #[tokio::test]
-async fn patch_holds_nobody() {
+async fn patch_makes_no_hold() {
     let server = TestServer::start().await;
     let before = server.cursor("lobby").await;
     let answer = server.send_json("PATCH", ANN, &json!({"meta": {"a": 1}})).await.expect(404);
@@ -122,7 +122,7 @@ async fn patch_holds_nobody() {
 }
 
 #[tokio::test]
-async fn a_batch_counts_who_really_came_and_went() {
+async fn a_batch_counts_only_real_changes() {
     let server = TestServer::start().await;
     server.sign_in("lobby", "ann").await;
     server.sign_in("lobby", "bob").await;
@@ -165,7 +165,7 @@ async fn a_batch_is_all_or_nothing() {
 }
 
 #[tokio::test]
-async fn a_batch_that_would_overfill_a_room_changes_nothing_and_may_come_again() {
+async fn a_batch_over_the_bound_of_members_changes_nothing_and_may_be_retried() {
     let server = TestServer::with(|config| config.max_members = 3).await;
     server.sign_in("lobby", "ann").await;
     let before = server.held("lobby").await;
@@ -183,7 +183,7 @@ async fn a_batch_that_would_overfill_a_room_changes_nothing_and_may_come_again()
 }
 
 #[tokio::test]
-async fn one_room_too_many_is_refused_and_those_there_go_on() {
+async fn one_room_too_many_is_refused_and_existing_rooms_stay_usable() {
     let server = TestServer::with(|config| config.max_rooms = 3).await;
     let mut refused = None;
     for n in 0..4 {
@@ -238,7 +238,7 @@ async fn members_are_paged_in_byte_order() {
 }
 
 #[tokio::test]
-async fn a_page_may_begin_after_who_left() {
+async fn a_page_may_begin_after_a_user_who_left() {
     let server = TestServer::start().await;
     server.batch("lobby", &json!({"add": [{"user": "ann"}, {"user": "cyd"}]})).await;
     let page = server.get(&format!("{USERS}?after=bob")).await.expect(200).json();
@@ -283,7 +283,7 @@ async fn a_full_last_page_of_rooms_has_no_next() {
 }
 
 #[tokio::test]
-async fn rooms_have_nothing_to_do_with_each_other() {
+async fn rooms_are_independent() {
     let server = TestServer::start().await;
     let lobby = server.sign_in("lobby", "ann").await;
     let mut reader = Reader::open(server.addr, Transport::Ws, "den").await.begun().await;

@@ -1,4 +1,4 @@
-//! Told to stop, the gateway ends every stream politely and exits with 0 within 5 s, whoever is connected.
+//! Shutdown: on a signal, the gateway ends every stream cleanly and exits with 0 within 5 s, whatever the clients do.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use tokio::time::timeout;
 
 use crate::harness::{Binary, Conn, Mirror, Reader, Sse, Transport, within};
 
-/// The 5 s promised and some for a busy machine.
+/// The promised 5 s, and a reserve for a busy machine.
 const PROMISED: Duration = Duration::from_secs(8);
 
 async fn exits(gateway: &mut Binary) {
@@ -15,7 +15,7 @@ async fn exits(gateway: &mut Binary) {
 }
 
 #[tokio::test]
-async fn idle_it_exits_at_once_on_either_signal() {
+async fn an_idle_gateway_exits_at_once_on_either_signal() {
     for signal in ["TERM", "INT"] {
         let mut gateway = Binary::start(&["--user", "ann"]).await;
         gateway.get("/healthz").await.expect(200);
@@ -25,7 +25,7 @@ async fn idle_it_exits_at_once_on_either_signal() {
 }
 
 #[tokio::test]
-async fn streams_end_in_order_and_websockets_with_1012() {
+async fn streams_end_cleanly_and_websockets_with_1012() {
     for signal in ["TERM", "INT"] {
         let mut gateway = Binary::start(&["--user", "ann"]).await;
         let mut sse = Reader::open(gateway.addr, Transport::Sse, "lobby").await.begun().await;
@@ -43,7 +43,7 @@ async fn streams_end_in_order_and_websockets_with_1012() {
 }
 
 #[tokio::test]
-async fn half_a_request_does_not_hold_it_up() {
+async fn half_a_request_does_not_delay_the_exit() {
     let mut gateway = Binary::start(&[]).await;
     let mut halves = Vec::new();
     for half in ["", "GET /us", "PUT /api/rooms/lobby/users/ann HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{"] {
@@ -59,7 +59,7 @@ async fn half_a_request_does_not_hold_it_up() {
 }
 
 #[tokio::test]
-async fn clients_that_read_nothing_do_not_hold_it_up() {
+async fn clients_that_read_nothing_do_not_delay_the_exit() {
     let mut gateway = Binary::start(&["--history", "64"]).await;
     let mut stuck = Vec::new();
     for transport in Transport::BOTH {
@@ -71,7 +71,7 @@ async fn clients_that_read_nothing_do_not_hold_it_up() {
 }
 
 #[tokio::test]
-async fn many_streams_end_in_order() {
+async fn many_streams_end_cleanly() {
     let mut gateway = Binary::start(&[]).await;
     let mut readers = Vec::new();
     for n in 0..200 {
@@ -86,7 +86,7 @@ async fn many_streams_end_in_order() {
 }
 
 #[tokio::test]
-async fn what_was_answered_has_happened_also_at_the_end() {
+async fn events_of_answered_requests_arrive_before_the_end() {
     let mut gateway = Binary::start(&[]).await;
     let mut reader = Reader::open(gateway.addr, Transport::Sse, "lobby").await.begun().await;
     for n in 0..100 {

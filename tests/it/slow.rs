@@ -1,5 +1,5 @@
-//! Slow is not dead: who takes what it can keeps its stream and is never wrong; who takes nothing for
-//! long is ended, and not before.
+//! Slow is not dead: a slow reader keeps the stream and the right set; a reader that accepts no bytes is ended after
+//! the deadline, and not before.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::harness::{Conn, Mirror, RawWs, Reader, TestServer, Transport, within};
 
-/// How many connections there are, asked over one of them: a pool of connections would count differently each time.
+/// The number of open connections, requested over a fixed connection: a pool's connections would change the number.
 async fn connections(asks: &mut Conn) -> u64 {
     health(asks).await["connections"].as_u64().expect("connections")
 }
@@ -18,7 +18,7 @@ async fn health(asks: &mut Conn) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_takes_nothing_is_ended_after_the_deadline_and_not_before() {
+async fn a_reader_that_accepts_no_bytes_is_ended_after_the_deadline_and_not_before() {
     const DEADLINE: Duration = Duration::from_millis(1_500);
     let server = TestServer::with(|config| config.send_within = DEADLINE).await;
     let mut asks = Conn::open(server.addr).await;
@@ -26,26 +26,26 @@ async fn who_takes_nothing_is_ended_after_the_deadline_and_not_before() {
         let stuck = Reader::narrow(server.addr, transport, Mirror::of("lobby")).await;
         let begun = Instant::now();
         server.flood("lobby").await;
-        // Those of the flood's client among them, which stay.
+        // Includes the connections of the flood's client, which stay open.
         let with = connections(&mut asks).await;
-        within("the end of who takes nothing", async { while connections(&mut asks).await >= with {} }).await;
+        within("the end of the stuck reader", async { while connections(&mut asks).await >= with {} }).await;
         assert!(begun.elapsed() >= DEADLINE, "{transport:?} was given up too early");
         drop(stuck);
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_is_always_a_little_too_slow_is_never_ended_and_never_wrong() {
+async fn a_reader_that_is_always_too_slow_is_never_ended_and_never_wrong() {
     let server = TestServer::with(|config| config.history = 8).await;
     for transport in Transport::BOTH {
         server.flood("lobby").await;
         let mut slow = Reader::narrow(server.addr, transport, Mirror::of("lobby")).await.begun().await;
-        // One frame read for each batch of 40 events written: it never keeps up, for as long as this lasts.
+        // One frame is read for each batch of 40 events, so the reader never catches up.
         for n in 0..60 {
             let names: Vec<String> = (0..40).map(|k| format!("{transport:?} {n} {k}")).collect();
             let add: Vec<Value> = names.iter().map(|user| serde_json::json!({ "user": user })).collect();
             server.batch("lobby", &serde_json::json!({ "add": add })).await;
-            assert!(within("a frame", slow.step()).await, "it lost its stream");
+            assert!(within("a frame", slow.step()).await, "the slow reader lost the stream");
             server.batch("lobby", &serde_json::json!({ "del": names })).await;
         }
         let cursor = server.sign_in("lobby", &format!("end {transport:?}")).await;
@@ -55,11 +55,11 @@ async fn who_is_always_a_little_too_slow_is_never_ended_and_never_wrong() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_came_and_went_while_a_reader_was_stuck_is_nothing_to_it() {
+async fn a_stuck_reader_gets_no_events_of_users_who_came_and_went() {
     let server = TestServer::with(|config| config.history = 64).await;
     for transport in Transport::BOTH {
         let mut stuck = Reader::narrow(server.addr, transport, Mirror::of("lobby")).await.begun().await;
-        // Enough to fill its socket, and then guests that it never hears of.
+        // Fills the reader's socket; the guests afterwards cancel out in `changes`.
         server.flood("lobby").await;
         for n in 0..100 {
             server.sign_in("lobby", &format!("guest {n}")).await;
@@ -73,12 +73,12 @@ async fn who_came_and_went_while_a_reader_was_stuck_is_nothing_to_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_is_busy_with_a_large_snapshot_is_not_asked_for_signs_of_life() {
+async fn a_reader_in_the_middle_of_a_large_snapshot_needs_no_pongs() {
     const KEEP_ALIVE: Duration = Duration::from_millis(10);
     let server = TestServer::with(|config| config.keep_alive = KEEP_ALIVE).await;
     server.flood("lobby").await;
     let mut busy = RawWs::narrow(server.addr, "lobby").await;
-    // It reads part after part, but so slowly that unanswered pings would have ended it long before the last.
+    // Reads part after part, so slowly that unanswered pings would end the stream long before the last part.
     let mut parts = 0;
     while busy.frame().await.json()["last"] != true {
         tokio::time::sleep(2 * KEEP_ALIVE).await;
@@ -88,14 +88,14 @@ async fn who_is_busy_with_a_large_snapshot_is_not_asked_for_signs_of_life() {
 }
 
 #[tokio::test]
-async fn who_answers_no_ping_is_ended() {
+async fn a_reader_that_answers_no_ping_is_ended() {
     let server = TestServer::with(|config| config.keep_alive = Duration::from_millis(50)).await;
     let silent = RawWs::open(server.addr, "lobby").await;
     silent.lost().await;
 }
 
 #[tokio::test]
-async fn connections_past_the_bound_are_closed_and_counted_and_make_place_again() {
+async fn connections_over_the_bound_are_closed_and_counted_until_another_ends() {
     let server = TestServer::with(|config| config.max_connections = 3).await;
     let mut asks = Conn::open(server.addr).await;
     let first = Reader::open(server.addr, Transport::Sse, "lobby").await.begun().await;
@@ -125,7 +125,7 @@ async fn connections_from_one_address_have_a_bound_of_their_own() {
 }
 
 #[tokio::test]
-async fn a_connection_that_asks_nothing_more_is_closed_after_a_while() {
+async fn a_connection_without_a_further_request_is_closed_after_the_timeout() {
     let server = TestServer::with(|config| config.request_within = Duration::from_millis(300)).await;
     let mut idle = Conn::open(server.addr).await;
     idle.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await;

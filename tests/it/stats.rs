@@ -1,4 +1,4 @@
-//! The gateway's own numbers.
+//! The gateway's numbers: `/api/gateway` and `/metrics`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -26,7 +26,7 @@ async fn numbers(server: &TestServer) -> Value {
     server.get("/api/gateway").await.expect(200).json()
 }
 
-/// Waits until the numbers are so: what counts them goes on after its answer.
+/// Waits until `holds`: the gateway may still be counting after an answer.
 async fn until(server: &TestServer, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
     let looks = async {
         loop {
@@ -44,7 +44,7 @@ async fn until(server: &TestServer, what: &str, holds: impl Fn(&Value) -> bool) 
 }
 
 #[tokio::test]
-async fn what_happens_is_counted() {
+async fn members_events_deliveries_and_streams_are_counted() {
     let server = TestServer::start().await;
     let fresh = numbers(&server).await;
     assert_eq!((&fresh["rooms"], &fresh["members"], &fresh["events"]), (&json!(0), &json!(0), &json!(0)));
@@ -74,7 +74,7 @@ async fn what_happens_is_counted() {
     drop(readers);
     let left =
         until(&server, "closed", |left| left["connections"]["sse"] == 0 && left["connections"]["websocket"] == 0).await;
-    assert_eq!(left["streams"], seen["streams"], "what was opened stays counted");
+    assert_eq!(left["streams"], seen["streams"], "the number of opened streams stays");
 }
 
 #[tokio::test]

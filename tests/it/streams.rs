@@ -1,4 +1,4 @@
-//! Streams: where a reader stands at first, what it gets then, and how it goes on after a gap.
+//! Streams: a reader's first frame, the frames afterwards, and resuming after a gap.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use crate::harness::{Client, Conn, Mirror, RawWs, Reader, Sse, TestServer, Trans
 
 const STREAM: &str = "/api/rooms/lobby/stream";
 
-/// Cursors that are no place in the room `lobby` of this gateway's life.
+/// Cursors that are no place in the room `lobby` of this gateway.
 const NOWHERE: [&str; 12] = [
     "nonsense",
     ".",
@@ -22,7 +22,7 @@ const NOWHERE: [&str; 12] = [
     "null",
 ];
 
-/// Many members with something said of each: megabytes of snapshot.
+/// Many members with a large `meta` each, for a snapshot of megabytes.
 async fn crowd(client: &Client, count: usize) -> String {
     let mut cursor = String::new();
     let users: Vec<_> =
@@ -39,13 +39,13 @@ async fn agrees(server: &TestServer, reader: &Reader) {
     assert_eq!(reader.mirror.cursor, Some(held.cursor));
 }
 
-/// The next frame of a stream, as its bytes say it.
+/// The next frame of a stream, as text.
 async fn next(stream: &mut Sse) -> String {
     within("an event", stream.next()).await.expect("the stream goes on").data
 }
 
 #[tokio::test]
-async fn frames_are_as_the_protocol_shows_them_on_both_transports() {
+async fn frames_equal_the_examples_of_the_protocol_on_both_transports() {
     let server = TestServer::start().await;
     let first = server.sign_in("lobby", "ann").await;
     let joined = server.held("lobby").await.users["ann"].joined.clone();
@@ -103,7 +103,7 @@ async fn the_set_comes_first_and_then_every_event() {
 }
 
 #[tokio::test]
-async fn an_empty_room_can_be_waited_in() {
+async fn a_reader_of_an_empty_room_gets_the_first_event() {
     let server = TestServer::start().await;
     for (transport, room) in Transport::BOTH.into_iter().zip(["attic", "cellar"]) {
         let mut reader = Reader::open(server.addr, transport, room).await.begun().await;
@@ -116,7 +116,7 @@ async fn an_empty_room_can_be_waited_in() {
 }
 
 #[tokio::test]
-async fn within_history_a_reader_resumes_with_the_events_themselves() {
+async fn within_history_a_reader_resumes_with_the_missed_events() {
     let server = TestServer::start().await;
     for transport in Transport::BOTH {
         server.sign_in("lobby", "ann").await;
@@ -133,7 +133,7 @@ async fn within_history_a_reader_resumes_with_the_events_themselves() {
 }
 
 #[tokio::test]
-async fn who_missed_nothing_resumes_with_nothing() {
+async fn a_reader_that_missed_nothing_resumes_without_events() {
     let server = TestServer::start().await;
     for transport in Transport::BOTH {
         let last = server.sign_in("lobby", &format!("before {transport:?}")).await;
@@ -150,7 +150,7 @@ async fn who_missed_nothing_resumes_with_nothing() {
 async fn a_cursor_never_fails() {
     let server = TestServer::with(|config| config.history = 2).await;
     let mut cursors = vec![server.sign_in("lobby", "ann").await];
-    // More than are remembered, whole or in brief.
+    // More events than the history has, whole or in brief.
     for n in 0..40 {
         server.sign_in("lobby", &format!("user {n}")).await;
     }
@@ -173,7 +173,7 @@ async fn a_cursor_never_fails() {
 }
 
 #[tokio::test]
-async fn who_comes_back_from_behind_history_gets_what_changed() {
+async fn a_reader_that_returns_from_behind_history_gets_changes() {
     let server = TestServer::with(|config| config.history = 4).await;
     for user in ["ann", "bob", "cyd", "dee", "eve", "fay"] {
         server.sign_in("lobby", user).await;
@@ -223,7 +223,7 @@ async fn last_event_id_wins_over_since_also_when_it_is_unknown() {
 }
 
 #[tokio::test]
-async fn a_last_event_id_that_is_no_text_is_no_error() {
+async fn a_last_event_id_in_bad_utf_8_is_no_error() {
     let server = TestServer::start().await;
     let mut conn = Conn::open(server.addr).await;
     let request = format!("GET {STREAM} HTTP/1.1\r\nHost: localhost\r\nLast-Event-ID: ");
@@ -248,7 +248,7 @@ async fn a_cursor_of_one_transport_resumes_on_the_other() {
 }
 
 #[tokio::test]
-async fn a_cursor_of_an_answer_is_a_place_to_follow_from() {
+async fn a_stream_can_continue_from_the_cursor_of_an_answer() {
     let server = TestServer::start().await;
     server.sign_in("lobby", "ann").await;
     let held = server.held("lobby").await;
@@ -264,7 +264,7 @@ async fn a_cursor_of_an_answer_is_a_place_to_follow_from() {
 }
 
 #[tokio::test]
-async fn a_restarted_gateway_replaces_what_its_readers_knew() {
+async fn after_a_restart_readers_get_a_snapshot() {
     let old = TestServer::start().await;
     for n in 0..5 {
         old.sign_in("lobby", &format!("old {n}")).await;
@@ -282,7 +282,7 @@ async fn a_restarted_gateway_replaces_what_its_readers_knew() {
 }
 
 #[tokio::test]
-async fn each_stream_is_told_its_own_time_to_retry() {
+async fn each_stream_gets_a_random_retry_time() {
     let server = TestServer::start().await;
     let mut told = std::collections::BTreeSet::new();
     for n in 0..40 {
@@ -297,7 +297,7 @@ async fn each_stream_is_told_its_own_time_to_retry() {
 }
 
 #[tokio::test]
-async fn proxies_are_told_not_to_hold_a_stream_back() {
+async fn proxies_are_asked_not_to_buffer_a_stream() {
     let server = TestServer::start().await;
     for path in [STREAM, "/user-stream"] {
         let stream = Sse::open(server.addr, path, &[]).await;
@@ -326,7 +326,7 @@ async fn a_stream_for_http_1_0_has_no_chunks_and_ends_with_the_connection() {
 }
 
 #[tokio::test]
-async fn head_on_a_stream_is_its_head_and_nothing_follows() {
+async fn a_head_request_gets_only_the_head_of_a_stream() {
     let server = TestServer::start().await;
     for path in [STREAM, "/user-stream"] {
         let mut conn = Conn::open(server.addr).await;
@@ -356,7 +356,7 @@ async fn a_stream_may_follow_other_requests_in_the_same_segment() {
     }
 }
 
-/// The answers before are larger than the window, so the stream is asked for while they are still being written.
+/// The earlier answers are larger than the window, so the request for the stream comes while they are being written.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_behind_large_answers_begins_after_their_last_byte() {
     let server = TestServer::with(|config| config.history = 64).await;
@@ -375,7 +375,7 @@ async fn a_stream_behind_large_answers_begins_after_their_last_byte() {
 }
 
 #[tokio::test]
-async fn what_follows_a_stream_on_its_connection_is_neither_done_nor_in_its_way() {
+async fn requests_after_a_stream_on_the_same_connection_are_ignored() {
     let server = TestServer::start().await;
     for path in [STREAM, "/user-stream"] {
         let mut conn = Conn::open(server.addr).await;
@@ -402,7 +402,7 @@ async fn a_stream_takes_no_body() {
 }
 
 #[tokio::test]
-async fn a_refusal_that_may_be_retried_is_a_stream_that_says_so_and_ends() {
+async fn a_refusal_with_retry_is_a_stream_of_one_event() {
     let server = TestServer::with(|config| config.max_rooms = 1).await;
     server.sign_in("lobby", "ann").await;
     let mut stream = Sse::open(server.addr, "/api/rooms/den/stream", &[]).await;
@@ -419,7 +419,7 @@ async fn a_refusal_that_may_be_retried_is_a_stream_that_says_so_and_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_large_room_comes_in_parts_that_are_the_set() {
+async fn the_parts_of_a_large_snapshot_are_the_set() {
     let server = TestServer::start().await;
     crowd(&server, 20_000).await;
     let page = server.held("lobby").await;
@@ -447,7 +447,7 @@ async fn parts_are_of_bounded_size_and_only_the_last_can_be_resumed_from() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_happens_while_a_snapshot_is_read_comes_after_it() {
+async fn events_during_a_snapshot_come_after_it() {
     let server = TestServer::start().await;
     crowd(&server, 20_000).await;
     for transport in Transport::BOTH {
@@ -460,7 +460,7 @@ async fn what_happens_while_a_snapshot_is_read_comes_after_it() {
         }
         reader.caught_up(&cursor).await;
         let events = reader.mirror.seen("add") + reader.mirror.seen("update");
-        // The snapshot may be one that was made for somebody else, a little before.
+        // The snapshot may be shared with an earlier reader, and slightly older.
         assert!(events >= 100, "{transport:?}");
         let held = server.held("lobby").await;
         assert_eq!((&reader.mirror.users, reader.mirror.cursor.as_ref()), (&held.users, Some(&held.cursor)));
@@ -468,7 +468,7 @@ async fn what_happens_while_a_snapshot_is_read_comes_after_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reader_that_falls_behind_history_gets_what_changed_or_the_set_anew() {
+async fn a_reader_that_falls_behind_history_gets_changes_or_a_snapshot() {
     let server = TestServer::with(|config| config.history = 64).await;
     for transport in Transport::BOTH {
         let mut slow = Reader::narrow(server.addr, transport, Mirror::of("lobby")).await.begun().await;

@@ -1,4 +1,4 @@
-//! A panic in one part harms no other: the set survives, and everybody else keeps getting every event.
+//! Supervision: after a panic in one part the set survives, and all other readers still get every event.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -8,11 +8,11 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::harness::{Conn, FIN, Mirror, RawWs, Reader, TEXT, TestServer, Transport, frame, upgrade, within};
 
-/// Makes one passage of a point panic, when told to.
+/// Causes one panic at a chosen point.
 #[derive(Clone)]
 struct Saboteur {
     armed: Arc<Mutex<Option<&'static str>>>,
-    /// The points that were passed in a sweep.
+    /// A message for each sweep.
     sweeps: UnboundedSender<()>,
 }
 
@@ -30,7 +30,7 @@ impl Saboteur {
         self.armed.lock().expect("unpoisoned").is_some()
     }
 
-    /// The lock is given back before the panic, which would poison it.
+    /// Releases the lock before the panic, which would poison the lock.
     fn goes_off(&self, point: &'static str) -> bool {
         self.armed.lock().expect("unpoisoned").take_if(|armed| *armed == point).is_some()
     }
@@ -39,7 +39,7 @@ impl Saboteur {
         let saboteur = self.clone();
         Faults::new(move |point| {
             if point == "sweep" {
-                // Nobody may be listening, which is fine.
+                // Fails only when the test has ended.
                 let _ = saboteur.sweeps.send(());
             }
             assert!(!saboteur.goes_off(point), "sabotage of {point}");
@@ -47,7 +47,7 @@ impl Saboteur {
     }
 }
 
-/// A gateway that can be sabotaged, and readers of its lobby over both transports.
+/// A gateway with a saboteur, and readers of the lobby over both transports.
 struct Stage {
     server: TestServer,
     saboteur: Saboteur,
@@ -61,7 +61,7 @@ impl Stage {
         let server = TestServer::with(|config| {
             config.faults = saboteur.faults();
             config.history = 64;
-            // An eighth of it lies between two sweeps.
+            // Sweeps come every eighth of this.
             config.history_for = Duration::from_secs(4);
         });
         let server = server.await;
@@ -73,7 +73,7 @@ impl Stage {
         Self { server, saboteur, readers, sweeps }
     }
 
-    /// Reads until all who still can have caught up; those who lost their stream.
+    /// Reads until all readers have caught up or lost their stream; returns the mirrors of the lost.
     async fn catch_up(&mut self, cursor: &str) -> Vec<Mirror> {
         let mut lost = Vec::new();
         let mut left = Vec::new();
@@ -87,11 +87,11 @@ impl Stage {
         lost
     }
 
-    /// Sees that the fault went off, that nobody else noticed, and that all goes on.
+    /// Checks that the panic happened, that no other reader was affected, and that all others get further events.
     async fn goes_on(&mut self, lost: usize) {
-        assert!(!self.saboteur.is_armed(), "nothing went off");
+        assert!(!self.saboteur.is_armed(), "no panic happened");
         let cursor = self.server.sign_in("lobby", "bob").await;
-        assert!(self.catch_up(&cursor).await.is_empty(), "one stream more was lost");
+        assert!(self.catch_up(&cursor).await.is_empty(), "another stream was lost");
         assert_eq!(self.readers.len(), 6 - lost);
         let held = self.server.held("lobby").await;
         assert!(held.users.contains_key("ann") && held.users.contains_key("bob"), "{held:?}");
@@ -101,7 +101,7 @@ impl Stage {
     }
 }
 
-/// Whether the reader gets there before its stream ends.
+/// Reads up to `cursor`; false when the stream ends before.
 async fn reaches(reader: &mut Reader, cursor: &str) -> bool {
     while !reader.mirror.reached(cursor) {
         if !reader.step().await {
@@ -112,7 +112,7 @@ async fn reaches(reader: &mut Reader, cursor: &str) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_panic_while_one_connection_is_read_ends_only_that_one() {
+async fn a_panic_while_a_connection_is_read_ends_only_this_connection() {
     let mut stage = Stage::set().await;
     let mut victim = RawWs::open(stage.server.addr, "lobby").await;
     victim.frame().await;
@@ -123,7 +123,7 @@ async fn a_panic_while_one_connection_is_read_ends_only_that_one() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_panic_while_one_stream_is_written_ends_only_that_one_and_it_may_resume() {
+async fn a_panic_while_a_stream_is_written_ends_only_this_stream_and_the_reader_can_resume() {
     let mut stage = Stage::set().await;
     stage.saboteur.arm("write");
     let cursor = stage.server.sign_in("lobby", "cyd").await;
@@ -138,7 +138,7 @@ async fn a_panic_while_one_stream_is_written_ends_only_that_one_and_it_may_resum
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_panic_in_the_first_write_of_a_stream_ends_only_that_one() {
+async fn a_panic_in_the_first_write_of_a_stream_ends_only_this_stream() {
     let mut stage = Stage::set().await;
     for ask in ["GET /user-stream HTTP/1.1\r\nHost: localhost\r\n\r\n", &upgrade("/ws?room=lobby")] {
         stage.saboteur.arm("write");
@@ -147,21 +147,21 @@ async fn a_panic_in_the_first_write_of_a_stream_ends_only_that_one() {
         victim.lost().await;
         stage.goes_on(0).await;
         stage.server.sign_out("lobby", "bob").await;
-        // Written to all before the next fault is armed, or it would go off in one of these.
+        // All are written to before the next fault is armed, or the panic would happen in one of these writes.
         let cursor = stage.server.cursor("lobby").await;
         assert!(stage.catch_up(&cursor).await.is_empty());
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_panic_while_a_slow_reader_is_served_ends_only_that_one() {
+async fn a_panic_while_a_slow_reader_is_written_to_ends_only_this_reader() {
     let mut stage = Stage::set().await;
     let mut victim = Reader::narrow(stage.server.addr, Transport::Sse, Mirror::of("lobby")).await.begun().await;
     let quick = std::mem::take(&mut stage.readers);
     drop(quick);
     let cursor = stage.server.flood("lobby").await;
     stage.saboteur.arm("write");
-    assert!(!within("the end", reaches(&mut victim, &cursor)).await, "it lost its stream");
+    assert!(!within("the end", reaches(&mut victim, &cursor)).await, "the victim kept the stream");
     assert!(!stage.saboteur.is_armed());
     let mut reader = Reader::resume(stage.server.addr, Transport::Sse, victim.mirror).await;
     reader.caught_up(&cursor).await;
@@ -169,7 +169,7 @@ async fn a_panic_while_a_slow_reader_is_served_ends_only_that_one() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hub_that_panics_is_started_again_and_nobody_misses_an_event() {
+async fn a_hub_that_panics_is_restarted_and_no_reader_misses_an_event() {
     let mut stage = Stage::set().await;
     for restarts in 1..=3 {
         stage.saboteur.arm("hub");
@@ -181,7 +181,7 @@ async fn a_hub_that_panics_is_started_again_and_nobody_misses_an_event() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_sweeper_that_panics_is_started_again_and_the_set_survives() {
+async fn a_sweeper_that_panics_is_restarted_and_the_set_survives() {
     let mut stage = Stage::set().await;
     stage.saboteur.arm("sweep");
     while stage.saboteur.is_armed() {
@@ -193,13 +193,13 @@ async fn a_sweeper_that_panics_is_started_again_and_the_set_survives() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_gateway_that_had_panics_still_stops() {
+async fn a_gateway_still_stops_after_panics() {
     let mut stage = Stage::set().await;
     stage.saboteur.arm("hub");
     let cursor = stage.server.sign_in("lobby", "cyd").await;
     stage.catch_up(&cursor).await;
     stage.server.stop().await;
     for reader in &mut stage.readers {
-        assert!(reader.ended().await, "in order");
+        assert!(reader.ended().await, "a clean end");
     }
 }

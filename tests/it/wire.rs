@@ -1,4 +1,4 @@
-//! The messages that both sides are held to, `tests/wire/`: the browser code's tests read the same files.
+//! The golden messages in `tests/wire/`, which the tests of the browser code read, too.
 
 use std::sync::Arc;
 
@@ -56,7 +56,7 @@ fn reason(told: &Value) -> DelReason {
     }
 }
 
-/// What the gateway makes of it: the same bytes, or nothing where the story tells of what it never sends.
+/// The frame as encoded by the gateway; `None` for frames of the story that this test cannot encode.
 fn encoded(told: &Value) -> Option<String> {
     let cursor: Cursor = told["cursor"].as_str()?.parse().expect("a cursor");
     let change = match told["action"].as_str().expect("an action") {
@@ -76,14 +76,15 @@ fn encoded(told: &Value) -> Option<String> {
     Some(object::event(&Event::new(name(told, "room"), cursor, change)).to_owned())
 }
 
-/// Fields that no gateway sends yet, by which the story shows that a reader ignores what it does not know.
+/// Whether the frame has fields that the gateway does not send: the story uses such fields to test that readers ignore
+/// unknown fields.
 fn is_of_the_future(told: &Value) -> bool {
     let known = ["action", "room", "cursor", "user", "meta", "joined", "reason", "count", "part", "last", "users"];
     told.as_object().expect("an object").keys().any(|key| !known.contains(&key.as_str()))
 }
 
 #[test]
-fn the_story_is_told_as_the_gateway_tells_it() {
+fn the_frames_of_the_story_are_encoded_as_written() {
     let mut checked = 0;
     for Told { about, frame } in story() {
         let told: Value = serde_json::from_str(frame.get()).expect("an object");

@@ -1,5 +1,5 @@
-//! Peers that vanish from the network without a word, on a network of their own: `tests/run` runs this within a network
-//! namespace, since it takes links down.
+//! Hosts that vanish from the network without closing their connections. `tests/run` runs these tests in a network
+//! namespace, because the tests take links down.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-/// Longer than anything here takes.
+/// Longer than any step of a test.
 const DEADLINE: Duration = Duration::from_secs(90);
 
 /// Runs a command that must succeed.
@@ -21,7 +21,7 @@ fn run(command: &str) {
     assert!(status.expect(command).success(), "{command}");
 }
 
-/// A process that ends with its owner.
+/// A child process, killed when dropped.
 struct Running(Child);
 
 impl Drop for Running {
@@ -31,7 +31,7 @@ impl Drop for Running {
     }
 }
 
-/// Another host: a namespace with one link to ours.
+/// Another host: a namespace with one link to the test's namespace.
 struct Host {
     process: Running,
     link: String,
@@ -75,7 +75,7 @@ impl Host {
         connecting.join().expect("no panic")
     }
 
-    /// Nothing comes or goes any more; neither side is told.
+    /// Takes the link down, without a notice to either side.
     fn vanish(&self) {
         self.ip("link set eth0 down");
     }
@@ -95,7 +95,7 @@ impl Gateway {
         let mut line = String::new();
         let port = loop {
             line.clear();
-            assert!(log.read_line(&mut line).expect("a log") > 0, "it ended");
+            assert!(log.read_line(&mut line).expect("a log") > 0, "the gateway ended");
             if let Some((_, rest)) = line.split_once("listening on http://0.0.0.0:") {
                 break rest.chars().take_while(char::is_ascii_digit).collect::<String>().parse().expect("a port");
             }
@@ -108,7 +108,7 @@ impl Gateway {
         SocketAddr::from(([10, 90, number, 1], self.port))
     }
 
-    /// The lines of the lobby's stream, read from here.
+    /// The lines of the lobby's stream, read from the test's namespace.
     fn events(&self) -> impl Iterator<Item = String> {
         let stream = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], self.port))).expect("a connection");
         stream.set_read_timeout(Some(DEADLINE)).expect("a timeout");
@@ -143,7 +143,7 @@ fn hold(host: &Host, to: SocketAddr, transport: &str, user: &str) -> TcpStream {
     stream
 }
 
-/// Answers pings for as long as it gets any (RFC 6455, 5.5.3).
+/// Answers pings until the connection ends (RFC 6455, 5.5.3).
 fn answer_pings(mut stream: TcpStream) {
     let mut buffer = [0; 4_096];
     while let Ok(n @ 1..) = stream.read(&mut buffer) {
@@ -153,7 +153,7 @@ fn answer_pings(mut stream: TcpStream) {
     }
 }
 
-/// Has somebody on each transport vanish; sees both gone for the right reason, and says after which time.
+/// Lets one client of each transport vanish, checks the reason of both `del`s, and prints the times.
 fn vanish(number: u8, options: &[&str]) {
     let (gateway, host) = (Gateway::start(options), Host::new(number));
     let mut events = gateway.events();
@@ -178,22 +178,22 @@ fn loopback() {
     run("ip link set lo up");
 }
 
-/// Sockudo #87, Mercure #645, ably-js #489: a ghost for minutes, or for ever.
+/// Bugs of others (Sockudo #87, Mercure #645, ably-js #489): members stayed for minutes, or for ever.
 #[test]
-fn who_vanishes_without_a_word_is_gone_with_the_defaults() {
+fn a_vanished_user_is_gone_in_time_with_the_default_options() {
     loopback();
     vanish(1, &[]);
 }
 
 #[test]
-fn who_vanishes_without_a_word_is_gone_as_soon_as_the_operator_says() {
+fn a_vanished_user_is_gone_in_time_with_shorter_options() {
     loopback();
     vanish(2, &["--keep-alive", "1s", "--send-within", "1500ms", "--grace", "500ms"]);
 }
 
-/// Away for less than the deadline, with events meanwhile: the network was gone and nobody else.
+/// A link that is down for less than the deadline, with events meanwhile, causes no `del`.
 #[test]
-fn who_comes_back_in_time_was_never_away() {
+fn a_user_who_returns_in_time_was_never_away() {
     loopback();
     let gateway = Gateway::start(&["--keep-alive", "1s", "--send-within", "30s", "--grace", "500ms"]);
     let host = Host::new(3);

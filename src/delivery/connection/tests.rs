@@ -19,7 +19,7 @@ use crate::runtime::meter::Meter;
 
 #[test]
 #[cfg(target_pointer_width = "64")]
-fn what_a_delivery_needs_is_in_two_cache_lines() {
+fn the_fields_of_a_delivery_are_in_two_cache_lines() {
     assert!(offset_of!(Connection, ping_sent) <= 2 * 64);
 }
 
@@ -38,9 +38,9 @@ async fn connected() -> (Arc<Connection>, TcpStream) {
     (Arc::new(Connection::new(socket, options, counted, Arc::new(shared))), client)
 }
 
-/// Seen as handshakes that began with a ping: one was due before the connection's own task had begun.
+/// A past bug: a handshake began with a ping, which was due before the connection's task had started.
 #[tokio::test]
-async fn a_ping_that_is_due_at_once_comes_behind_the_head() {
+async fn a_ping_that_is_due_at_once_follows_the_head() {
     let (connection, mut client) = connected().await;
     connection.keep_alive();
     let mut first = [0; 6];

@@ -83,7 +83,7 @@ fn random_command(rng: &mut fastrand::Rng) -> Command {
     }
 }
 
-/// A naive room: a map, and nothing else.
+/// A naive room: a map.
 fn model(set: &mut Set, command: &Command) {
     let Command::User(user, action) = command else { panic!("not among the random commands") };
     match action {
@@ -105,7 +105,7 @@ fn model(set: &mut Set, command: &Command) {
     }
 }
 
-/// Does to a set what `changes` says; and sees that it says no more than is needed.
+/// Applies `changes` to a set, and checks that no entry is superfluous.
 fn put(mut set: Set, changes: &Changes) -> Set {
     for (user, _) in changes.gone() {
         assert!(set.remove(user).is_some(), "gone, but was not there");
@@ -117,8 +117,8 @@ fn put(mut set: Set, changes: &Changes) -> Set {
     set
 }
 
-/// Seeded: the snapshot at k, with the events after k applied, is the snapshot at n, for every k
-/// that history still reaches; and the set is what a naive map says.
+/// Seeded: the snapshot at k, with the events after k applied, is the snapshot at n, for every k within the history;
+/// and the set equals a naive map.
 #[test]
 fn a_snapshot_and_the_events_after_it_are_the_snapshot_now() {
     for seed in 0..2_000 {

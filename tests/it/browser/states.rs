@@ -63,6 +63,6 @@ async fn a_refusal_is_said_with_its_reason() {
     let page = Page::blank(&[]).await;
     page.go(&format!("http://{}/users?room=den", gateway.addr)).await;
     page.until("not admitted", &format!("{STATE} === 'Not admitted'")).await;
-    page.until("told why", "document.getElementById('banner').textContent.includes('no more than that may be')").await;
+    page.until("told why", "document.getElementById('banner').textContent.includes('the maximum')").await;
     page.until("may be tried", "!document.getElementById('retry').hidden").await;
 }

@@ -1,4 +1,4 @@
-//! The program as it is shipped, as a child process.
+//! The program as a child process.
 
 use std::ops::Deref;
 use std::process::{ExitStatus, Stdio};
@@ -11,14 +11,14 @@ use super::{Client, within};
 
 const LISTENING: &str = "listening on http://";
 
-/// A running gateway; it is killed when dropped.
+/// A running gateway, killed when dropped.
 pub struct Binary {
     child: Child,
     client: Client,
     log: Arc<Mutex<Vec<String>>>,
 }
 
-/// What a run that came to its end left behind.
+/// The result of a finished run.
 #[derive(Debug)]
 pub struct Finished {
     pub code: Option<i32>,
@@ -27,19 +27,19 @@ pub struct Finished {
 }
 
 impl Binary {
-    /// With these arguments, on a free port.
+    /// Starts the gateway with these arguments, on a free port.
     pub async fn start(args: &[&str]) -> Self {
         Self::start_with(&[&["--listen", "127.0.0.1:0"], args].concat(), &[]).await
     }
 
-    /// With these arguments and variables and no others.
+    /// Starts the gateway with only these arguments and variables.
     pub async fn start_with(args: &[&str], vars: &[(&str, &str)]) -> Self {
         let mut child = command(args, vars).stdout(Stdio::null()).spawn().expect("the program starts");
         let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
         let log = Arc::new(Mutex::new(Vec::new()));
         let addr = loop {
             let line = within("the address in the log", lines.next_line()).await.expect("a log in UTF-8");
-            let line = line.unwrap_or_else(|| panic!("it ended: {log:?}"));
+            let line = line.unwrap_or_else(|| panic!("the gateway ended: {log:?}"));
             let addr = address(&line).map(|addr| addr.parse().expect("an address"));
             log.lock().expect("unpoisoned").push(line);
             if let Some(addr) = addr {
@@ -50,7 +50,7 @@ impl Binary {
         Self { child, client: Client::of(addr), log }
     }
 
-    /// Runs what ends by itself.
+    /// Runs the program to its end.
     pub async fn run(args: &[&str], vars: &[(&str, &str)]) -> Finished {
         let child = command(args, vars).spawn().expect("the program starts");
         let output = within("the program's end", child.wait_with_output()).await.expect("its output");
@@ -58,19 +58,19 @@ impl Binary {
         Finished { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
     }
 
-    /// Someone else who asks it.
+    /// Another client of the gateway.
     pub fn client(&self) -> Client {
         self.client.clone()
     }
 
-    /// Asks it to stop, as `docker stop` (`TERM`) and Ctrl-C (`INT`) do.
+    /// Sends a signal, such as `TERM` of `docker stop` or `INT` of Ctrl-C.
     pub async fn signal(&self, name: &str) {
         let pid = self.child.id().expect("it runs").to_string();
         let sent = Command::new("kill").args(["-s", name, &pid]).status().await;
         assert!(sent.expect("kill").success(), "{name} to {pid}");
     }
 
-    /// Lets it open so many files and no more.
+    /// Limits the open files of the gateway.
     pub async fn limit_files(&self, files: usize) {
         let pid = self.child.id().expect("it runs").to_string();
         let limited =
@@ -82,7 +82,7 @@ impl Binary {
         within("the program's end", self.child.wait()).await.expect("its status")
     }
 
-    /// What it has logged so far.
+    /// The lines logged so far.
     pub fn log(&self) -> Vec<String> {
         self.log.lock().expect("unpoisoned").clone()
     }
@@ -96,7 +96,7 @@ impl Deref for Binary {
     }
 }
 
-/// Without the variables of whoever runs the tests: some could be options of the program.
+/// The program without the variables of the environment, which could be options.
 fn command(args: &[&str], vars: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_presently"));
     command.args(args).env_clear().envs(vars.iter().copied());
@@ -110,7 +110,7 @@ fn address(line: &str) -> Option<&str> {
     Some(&rest[..end.unwrap_or(rest.len())])
 }
 
-/// Keeps reading: a full pipe would stop the program at its next line.
+/// Reads all lines: a full pipe would block the program.
 async fn collect(mut lines: Lines<BufReader<ChildStderr>>, log: Arc<Mutex<Vec<String>>>) {
     while let Ok(Some(line)) = lines.next_line().await {
         log.lock().expect("unpoisoned").push(line);

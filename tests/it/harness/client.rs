@@ -1,4 +1,4 @@
-//! Someone who asks a gateway over HTTP, and the questions that many tests ask.
+//! An HTTP client, with the requests that many tests need.
 
 use std::net::SocketAddr;
 
@@ -9,19 +9,19 @@ use serde_json::{Value, json};
 
 use super::{Answer, Member, Set, within};
 
-/// A name as it stands in a path.
+/// A name, percent-encoded for a path.
 pub fn quoted(name: &str) -> String {
     utf8_percent_encode(name, NON_ALPHANUMERIC).to_string()
 }
 
-/// What the gateway holds of one room at one moment.
+/// The cursor and the members of a room at one moment.
 #[derive(Debug, PartialEq)]
 pub struct Held {
     pub cursor: String,
     pub users: Set,
 }
 
-/// Asks one gateway; follows no redirect, and no proxy gets in between.
+/// A client of one gateway, without redirects and proxies.
 #[derive(Clone)]
 pub struct Client {
     pub addr: SocketAddr,
@@ -57,28 +57,28 @@ impl Client {
         self.send(method, path, &[("content-type", "application/json")], body.to_string()).await
     }
 
-    /// Signs in without a body; the cursor afterwards.
+    /// Signs in without a body; returns the cursor.
     pub async fn sign_in(&self, room: &str, user: &str) -> String {
         cursor_of(&self.send("PUT", &member_path(room, user), &[], "").await)
     }
 
-    /// Signs in, or changes what is said of a member; the cursor afterwards.
+    /// Signs in with `meta`, or changes the `meta`; returns the cursor.
     pub async fn sign_in_as(&self, room: &str, user: &str, meta: &Value) -> String {
         cursor_of(&self.send_json("PUT", &member_path(room, user), &json!({ "meta": meta })).await)
     }
 
-    /// Signs out; the cursor afterwards.
+    /// Signs out; returns the cursor.
     pub async fn sign_out(&self, room: &str, user: &str) -> String {
         self.send("DELETE", &member_path(room, user), &[], "").await.expect(204);
         self.cursor(room).await
     }
 
-    /// Changes many at once; the cursor afterwards.
+    /// Sends a batch of changes; returns the cursor.
     pub async fn batch(&self, room: &str, changes: &Value) -> String {
         cursor_of(&self.send_json("POST", &format!("/api/rooms/{}/users", quoted(room)), changes).await.expect(200))
     }
 
-    /// Makes more events than a peer's buffers hold of one who does not read: 6 MB, where the kernel takes 4.
+    /// Makes more events than fit into the buffers of a client that does not read: 6 MB, where the kernel takes 4 MB.
     pub async fn flood(&self, room: &str) -> String {
         let mut cursor = String::new();
         for round in 0..6 {
@@ -93,7 +93,7 @@ impl Client {
         cursor_of(&self.get(&format!("/api/rooms/{}", quoted(room))).await.expect(200))
     }
 
-    /// The whole room while nobody changes it: all pages must be of one moment.
+    /// The whole room, which must not change meanwhile: all pages have one cursor.
     pub async fn held(&self, room: &str) -> Held {
         let (mut held, count) = self.page(room, "").await;
         while held.users.len() < count {
@@ -106,7 +106,7 @@ impl Client {
         held
     }
 
-    /// What is held of those after a name, as far as one page goes, and how many there are in all.
+    /// One page of members after a name, and the number of all members.
     pub async fn page(&self, room: &str, after: &str) -> (Held, usize) {
         let path = format!("/api/rooms/{}/users?limit=10000&after={}", quoted(room), quoted(after));
         let page = self.get(&path).await.expect(200).json();
@@ -116,7 +116,7 @@ impl Client {
         (Held { cursor, users }, usize::try_from(count).expect("a count"))
     }
 
-    /// What holds a member, each as `kind`, with the transport of a connection and whether it is lost.
+    /// The holds of a member, each as `kind`, for a connection with the transport and `lost`.
     pub async fn holds(&self, room: &str, user: &str) -> Vec<String> {
         let member = self.get(&member_path(room, user)).await.expect(200).json();
         let told = |hold: &Value| {

@@ -10,7 +10,7 @@ use tokio::net::{TcpSocket, TcpStream};
 
 use super::within;
 
-/// An HTTP answer, whoever fetched it.
+/// An HTTP response of any of the clients.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -19,7 +19,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The one header of that name; two would be a fault.
+    /// The header of this name, which must not be repeated.
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut found = self.headers.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name));
         let value = found.next().map(|(_, value)| value.as_str());
@@ -35,7 +35,7 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// Itself, if it has that status.
+    /// Checks the status.
     pub fn expect(self, status: u16) -> Self {
         assert_eq!(self.status, status, "{:?} {}", self.headers, String::from_utf8_lossy(&self.body));
         self
@@ -57,7 +57,7 @@ impl Answer {
     }
 }
 
-/// A connection and what has arrived on it.
+/// A connection, and the bytes received but not yet taken.
 pub struct Conn {
     pub stream: TcpStream,
     buffer: Vec<u8>,
@@ -69,7 +69,7 @@ impl Conn {
         Self { stream, buffer: Vec::new() }
     }
 
-    /// With so small a window that a peer soon can't write to who does not read.
+    /// Opens a connection with a small receive window: without reads, the gateway's socket is soon full.
     pub async fn narrow(addr: SocketAddr) -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.set_recv_buffer_size(4096).expect("a small buffer");
@@ -81,12 +81,12 @@ impl Conn {
         within("bytes to be taken", self.stream.write_all(bytes.as_ref())).await.expect("an open connection");
     }
 
-    /// Takes what arrives next; `Ok(false)` is the peer's clean end.
+    /// Receives further bytes; `Ok(false)` is the peer's clean end.
     pub async fn fill(&mut self) -> io::Result<bool> {
         Ok(self.stream.read_buf(&mut self.buffer).await? > 0)
     }
 
-    /// Up to and without `mark`, which is taken too; `None` until it is there.
+    /// Takes the bytes before `mark`, and drops the mark; `None` until the mark has arrived.
     pub fn take_until(&mut self, mark: &[u8]) -> Option<Vec<u8>> {
         let at = self.buffer.windows(mark.len()).position(|window| window == mark)?;
         let mut taken = self.take(at + mark.len())?;
@@ -94,7 +94,7 @@ impl Conn {
         Some(taken)
     }
 
-    /// Exactly `count` bytes; `None` until they are there.
+    /// Takes exactly `count` bytes; `None` until all have arrived.
     pub fn take(&mut self, count: usize) -> Option<Vec<u8>> {
         (self.buffer.len() >= count).then(|| self.take_up_to(count))
     }
@@ -103,12 +103,12 @@ impl Conn {
         self.buffer.drain(..count.min(self.buffer.len())).collect()
     }
 
-    /// Whatever is there.
+    /// Takes all bytes that have arrived.
     fn take_all(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.buffer)
     }
 
-    /// What the next chunk holds; nothing in the last.
+    /// Takes the content of the next chunk; empty for the last chunk.
     fn take_chunk(&mut self) -> Option<Vec<u8>> {
         let digits = self.buffer.windows(2).position(|window| window == b"\r\n")?;
         let text = str::from_utf8(&self.buffer[..digits]).expect("a chunk's size");
@@ -125,7 +125,7 @@ impl Conn {
         assert!(more.unwrap_or_else(|error| panic!("{what}: {error}")), "the connection ended before {what}");
     }
 
-    /// The head of the answer that comes next; its body is still to be read.
+    /// Reads the head of the next response, and leaves the body unread.
     pub async fn head(&mut self) -> Answer {
         loop {
             if let Some(head) = self.take_until(b"\r\n\r\n") {
@@ -135,7 +135,7 @@ impl Conn {
         }
     }
 
-    /// The answer that comes next, as one to `GET`.
+    /// Reads the next response, as an answer to a `GET`.
     pub async fn answer(&mut self) -> Answer {
         let mut answer = self.head().await;
         if answer.header("content-length").or(answer.header("transfer-encoding")).is_none() {
@@ -148,12 +148,12 @@ impl Conn {
         answer
     }
 
-    /// Sees that the connection ends, however.
+    /// Waits for the end of the connection, clean or not.
     pub async fn lost(mut self) {
         while within("the end of the connection", self.fill()).await.is_ok_and(|more| more) {}
     }
 
-    /// Sees that the peer closes, without a reset and without saying more.
+    /// Checks that the peer closes, without a reset and without further bytes.
     pub async fn ended(mut self) {
         let more = within("the end of the connection", self.fill()).await;
         let more = more.expect("an end without a reset");
@@ -161,18 +161,18 @@ impl Conn {
     }
 }
 
-/// How the end of a body is told.
+/// The framing of a body.
 enum Framing {
     Chunked,
-    /// So many bytes are still to come.
+    /// The number of bytes to come.
     Length(usize),
     UntilClose,
 }
 
-/// The body of an answer that is being read.
+/// The body of a response, read step by step.
 pub struct Body {
     framing: Framing,
-    /// Whether it ended as its framing has it, and was not cut.
+    /// Whether the body ended according to its framing, and was not cut.
     pub clean: bool,
 }
 
@@ -185,7 +185,7 @@ impl Body {
         Self { framing, clean: false }
     }
 
-    /// Appends what comes next; `false` when no more will come. Cancelling it loses nothing.
+    /// Appends further bytes of the body; `false` at the end. Cancelling loses nothing.
     pub async fn read(&mut self, conn: &mut Conn, into: &mut Vec<u8>) -> bool {
         loop {
             let before = into.len();
@@ -226,7 +226,7 @@ impl Body {
     }
 }
 
-/// One request on a connection of its own, to the byte.
+/// Sends the bytes of one request on a new connection.
 pub async fn raw(addr: SocketAddr, request: impl AsRef<[u8]>) -> Answer {
     let mut conn = Conn::open(addr).await;
     conn.send(request).await;

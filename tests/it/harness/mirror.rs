@@ -1,14 +1,14 @@
-//! A room as its frames tell it. Applying a frame that the protocol rules out is a failure.
+//! A model of a room, built from frames. A frame that breaks the protocol fails the test.
 
 use std::collections::BTreeMap;
 use std::mem;
 
 use serde_json::Value;
 
-/// Why a member may be gone.
+/// The reasons of a `del`.
 const REASONS: [&str; 5] = ["signed_out", "closed", "timeout", "expired", "kicked"];
 
-/// What is known of one member.
+/// A member's data.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Member {
     pub meta: Value,
@@ -19,7 +19,7 @@ pub struct Member {
 pub type Set = BTreeMap<String, Member>;
 
 impl Member {
-    /// The member that an object with `user`, `meta` and `joined` tells of.
+    /// Parses an object with `user`, `meta` and `joined`.
     pub fn parse(told: &Value) -> (String, Self) {
         assert!(told["meta"].is_object(), "no meta: {told}");
         let joined = text(told, "joined");
@@ -28,7 +28,7 @@ impl Member {
     }
 }
 
-/// The order of a cursor in its epoch.
+/// The offset of a cursor.
 pub fn offset(cursor: &str) -> u64 {
     let (_, offset) = cursor.rsplit_once('.').expect("epoch.offset");
     offset.parse().expect("an offset")
@@ -42,18 +42,18 @@ fn text<'a>(told: &'a Value, key: &str) -> &'a str {
     told[key].as_str().unwrap_or_else(|| panic!("no {key}: {told}"))
 }
 
-/// A reader's idea of a room.
+/// A reader's model of a room.
 #[derive(Clone, Debug)]
 pub struct Mirror {
     pub room: String,
     pub users: Set,
-    /// Where the set stands; nowhere before the first snapshot.
+    /// The cursor of the set; `None` before the first snapshot.
     pub cursor: Option<String>,
-    /// How often each action was seen.
+    /// The number of frames of each action.
     seen: BTreeMap<String, usize>,
-    /// The parts of a snapshot, or of changes, whose last is still to come.
+    /// The parts of an incomplete snapshot, or of incomplete changes.
     parts: Vec<Value>,
-    /// Whether this connection has said yet where the reader stands.
+    /// Whether the first frame of this connection was applied.
     begun: bool,
 }
 
@@ -69,7 +69,7 @@ impl Mirror {
         }
     }
 
-    /// Goes over to a new connection: parts of an unfinished snapshot are forgotten, the rest stays.
+    /// Prepares for a new connection: forgets the parts of an incomplete snapshot, and keeps the rest.
     pub fn reconnected(mut self) -> Self {
         self.parts.clear();
         self.begun = false;
@@ -80,7 +80,7 @@ impl Mirror {
         self.seen.get(action).copied().unwrap_or_default()
     }
 
-    /// Whether the connection has said where the reader stands, and the set is whole.
+    /// Whether the first frame was applied, and no set is incomplete.
     pub fn is_set(&self) -> bool {
         self.begun && self.parts.is_empty()
     }
@@ -89,7 +89,7 @@ impl Mirror {
         self.users.keys().map(String::as_str).collect()
     }
 
-    /// Whether it stands at that cursor or after it, in the same epoch.
+    /// Whether the model is at `cursor` or later, in the same epoch.
     pub fn reached(&self, cursor: &str) -> bool {
         let here = self.cursor.as_deref().filter(|_| self.is_set());
         here.is_some_and(|here| epoch(here) == epoch(cursor) && offset(here) >= offset(cursor))

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use super::Client;
 
-/// Passes connections on to a gateway, upgrades only until it breaks them, as some proxies do.
+/// Forwards connections to a gateway. Breaks upgrades on request, as some proxies do.
 pub struct Proxy {
     pub addr: SocketAddr,
     broken: Arc<AtomicBool>,
@@ -46,7 +46,7 @@ async fn tunnel(mut from: TcpStream, to: SocketAddr, broken: Arc<AtomicBool>, mu
     let mut head = [0; 8];
     let upgrade = matches!(from.peek(&mut head).await, Ok(8) if head == *b"GET /ws?");
     if upgrade && broken.load(Ordering::SeqCst) {
-        return; // it hangs up without a word
+        return; // Closes the connection without an answer.
     }
     let Ok(mut to) = TcpStream::connect(to).await else { return };
     tokio::select! {

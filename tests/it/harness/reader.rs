@@ -29,39 +29,39 @@ enum Wire {
 pub struct Reader {
     wire: Wire,
     pub mirror: Mirror,
-    /// The frame that was applied last.
+    /// The last applied frame.
     pub last: Value,
-    /// Whether what was asked for is granted.
+    /// Whether the last message was answered with `ok`.
     granted: bool,
-    /// What the gateway said when it closed; only a WebSocket has it.
+    /// The gateway's close frame, over WebSocket.
     pub closed: Option<CloseFrame>,
 }
 
 impl Reader {
-    /// Begins with whatever the room is.
+    /// Opens a stream without a cursor.
     pub async fn open(addr: SocketAddr, transport: Transport, room: &str) -> Self {
         Self::resume(addr, transport, Mirror::of(room)).await
     }
 
-    /// Goes on where the mirror stands.
+    /// Resumes from the mirror's cursor.
     pub async fn resume(addr: SocketAddr, transport: Transport, mirror: Mirror) -> Self {
         let since = mirror.cursor.clone().unwrap_or_default();
         Self::over(Conn::open(addr).await, transport, mirror, &since, "").await
     }
 
-    /// Goes on where the mirror stands, over `conn`, with more in the URL: such as whom to hold.
+    /// Resumes from the mirror's cursor, over `conn`, with further query parameters such as `as`.
     pub async fn with(conn: Conn, transport: Transport, mirror: Mirror, query: &str) -> Self {
         let since = mirror.cursor.clone().unwrap_or_default();
         Self::over(conn, transport, mirror, &since, query).await
     }
 
-    /// The same, with so small a window that the gateway soon can't write while nothing is read.
+    /// Resumes from the mirror's cursor, with a small receive window: without reads, the gateway's socket is soon full.
     pub async fn narrow(addr: SocketAddr, transport: Transport, mirror: Mirror) -> Self {
         let since = mirror.cursor.clone().unwrap_or_default();
         Self::over(Conn::narrow(addr).await, transport, mirror, &since, "").await
     }
 
-    /// Knows nothing of the room, and brings a cursor all the same.
+    /// Opens a stream with a cursor, but without a set.
     pub async fn bringing(addr: SocketAddr, transport: Transport, room: &str, since: &str) -> Self {
         Self::over(Conn::open(addr).await, transport, Mirror::of(room), since, "").await
     }
@@ -82,7 +82,7 @@ impl Reader {
         Self { wire, mirror: mirror.reconnected(), last: Value::Null, granted: false, closed: None }
     }
 
-    /// Applies what comes next; `false` when nothing more will come. Cancelling it loses nothing.
+    /// Applies the next frame; `false` at the end of the stream. Cancelling loses nothing.
     pub async fn step(&mut self) -> bool {
         let frame = match &mut self.wire {
             Wire::Sse(stream) => stream.next().await.map(|event| told(&event)),
@@ -110,7 +110,7 @@ impl Reader {
         within(what, reading).await;
     }
 
-    /// Asks for something over a WebSocket, and reads until it is granted.
+    /// Sends a message over a WebSocket, and reads until the `ok`.
     pub async fn does(&mut self, mut message: Value) {
         let Wire::Ws(stream) = &mut self.wire else {
             panic!("an event stream says nothing");
@@ -126,7 +126,7 @@ impl Reader {
         within("an answer", reading).await;
     }
 
-    /// Parts; over SSE a close is the end of the connection.
+    /// Leaves; over SSE a close frame becomes the end of the connection.
     pub async fn part(self, how: Parting) -> Mirror {
         match self.wire {
             Wire::Ws(stream) => Talker::of(*stream).part(how).await,
@@ -135,7 +135,7 @@ impl Reader {
         self.mirror
     }
 
-    /// Reads until the set is what it was at the cursor, or later.
+    /// Reads until the set is at the cursor or later.
     pub async fn caught_up(&mut self, cursor: &str) {
         self.until(cursor, |mirror| mirror.reached(cursor)).await;
     }
@@ -146,7 +146,7 @@ impl Reader {
         self
     }
 
-    /// Reads all that comes until the gateway ends it; whether that was in order.
+    /// Reads until the gateway ends the stream; true for a clean end.
     pub async fn ended(&mut self) -> bool {
         within("the end of the stream", async { while self.step().await {} }).await;
         match &self.wire {

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::Client;
 
-/// A gateway on a port of its own. It stops when dropped; [`TestServer::stop`] also sees that it does.
+/// A gateway on a free port, stopped when dropped; [`TestServer::stop`] also waits for the end.
 pub struct TestServer {
     client: Client,
     stop: Option<oneshot::Sender<()>>,

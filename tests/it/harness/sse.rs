@@ -1,4 +1,5 @@
-//! An event stream as WHATWG HTML, 9.2, has it, and stricter: one space after each colon, no fields but the known.
+//! A parser of event streams (WHATWG HTML, 9.2), stricter than the standard: one space after each colon, no unknown
+//! fields.
 
 use std::net::SocketAddr;
 
@@ -13,12 +14,12 @@ pub struct SseEvent {
     pub data: String,
 }
 
-/// A stream that is being read.
+/// An open stream.
 pub struct Sse {
     conn: Conn,
     body: Body,
     pub head: Answer,
-    /// What has arrived and is not yet parsed.
+    /// Received bytes that are not parsed yet.
     pending: Vec<u8>,
     /// Every byte of the stream that has been parsed.
     pub text: String,
@@ -31,7 +32,7 @@ impl Sse {
         Self::over(Conn::open(addr).await, path, headers).await
     }
 
-    /// Asks for the stream on a connection that is there.
+    /// Requests the stream on an open connection.
     pub async fn over(mut conn: Conn, path: &str, headers: &[(&str, &str)]) -> Self {
         let mut request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n");
         for (name, value) in headers {
@@ -41,7 +42,7 @@ impl Sse {
         Self::answered(conn).await
     }
 
-    /// Reads the stream that was asked for on this connection.
+    /// Reads the response to an earlier request for a stream.
     pub async fn answered(mut conn: Conn) -> Self {
         let head = conn.head().await.expect(200);
         assert_eq!(head.header("content-type"), Some("text/event-stream"), "{head:?}");
@@ -50,7 +51,7 @@ impl Sse {
         Self { conn, body, head, pending: Vec::new(), text: String::new(), retry: None, comments: 0 }
     }
 
-    /// The next event, or `None` when the stream has ended; [`Sse::ended_cleanly`] says how. Cancelling it loses nothing.
+    /// The next event; `None` at the end of the stream, see [`Sse::ended_cleanly`]. Cancelling loses nothing.
     pub async fn next(&mut self) -> Option<SseEvent> {
         loop {
             if let Some(event) = self.parse() {
@@ -62,7 +63,7 @@ impl Sse {
         }
     }
 
-    /// Reads until the condition holds, of a stream whose events are of no interest.
+    /// Reads until the condition holds, and drops all events.
     pub async fn until(&mut self, condition: impl Fn(&Self) -> bool) {
         while !condition(self) {
             self.parse();
@@ -73,7 +74,7 @@ impl Sse {
         }
     }
 
-    /// Ends the connection, or breaks it.
+    /// Ends the connection, cleanly or with a reset.
     pub fn part(self, how: Parting) {
         if how == Parting::Reset {
             reset(&self.conn.stream);
@@ -84,7 +85,7 @@ impl Sse {
         self.body.clean
     }
 
-    /// The first whole event in what has arrived.
+    /// The first whole event among the received bytes.
     fn parse(&mut self) -> Option<SseEvent> {
         while let Some(at) = self.pending.windows(2).position(|window| window == b"\n\n") {
             let block = self.pending.drain(..at + 2).collect();

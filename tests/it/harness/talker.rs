@@ -1,4 +1,4 @@
-//! Someone who talks with the gateway over a WebSocket: asks, is answered by `ref`, and hears what else comes.
+//! A WebSocket client that sends messages, finds answers by `ref`, and keeps all other frames.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -14,18 +14,18 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 
 use super::{Conn, within};
 
-/// How a client parts.
+/// The way in which a client leaves.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Parting {
     /// A close frame with this code, or with none.
     Close(Option<u16>),
-    /// The connection ends without a word.
+    /// The connection ends without a close frame.
     Fin,
-    /// It breaks.
+    /// The connection is reset.
     Reset,
 }
 
-/// Has a connection break when it is dropped.
+/// Lets the connection be reset when dropped.
 pub fn reset(stream: &TcpStream) {
     SockRef::from(stream).set_linger(Some(Duration::ZERO)).expect("a linger");
 }
@@ -33,12 +33,12 @@ pub fn reset(stream: &TcpStream) {
 pub struct Talker {
     stream: WebSocketStream<TcpStream>,
     asked: u64,
-    /// What came between answers.
+    /// Frames received between answers.
     heard: VecDeque<Value>,
 }
 
 impl Talker {
-    /// With what stands behind the `?` of the URL.
+    /// Connects, with the query of the URL.
     pub async fn open(addr: SocketAddr, query: &str) -> Self {
         Self::over(Conn::open(addr).await.stream, query).await
     }
@@ -73,14 +73,14 @@ impl Talker {
         }
     }
 
-    /// The same, where the answer must be yes; the cursor that it tells.
+    /// Sends a message that must be answered with `ok`; returns the cursor.
     pub async fn does(&mut self, message: Value) -> String {
         let answer = self.ask(message.clone()).await;
         assert_eq!(answer["action"], "ok", "{message}: {answer}");
         answer["cursor"].as_str().unwrap_or_default().to_owned()
     }
 
-    /// The same, where it must be no; the code.
+    /// Sends a message that must be refused; returns the code.
     pub async fn is_refused(&mut self, message: Value) -> String {
         let answer = self.ask(message.clone()).await;
         assert_eq!(answer["action"], "refused", "{message}: {answer}");
@@ -103,7 +103,7 @@ impl Talker {
         within("a message", self.stream.send(Message::text(message.to_string()))).await.expect("an open connection");
     }
 
-    /// What comes next, and is no answer to what was asked.
+    /// The next frame that is not an answer.
     pub async fn hear(&mut self) -> Value {
         match self.heard.pop_front() {
             Some(frame) => frame,
@@ -111,12 +111,12 @@ impl Talker {
         }
     }
 
-    /// What has come between answers so far, without waiting for more.
+    /// The frames received between answers so far, without waiting.
     pub fn heard(&mut self) -> Vec<Value> {
         self.heard.drain(..).collect()
     }
 
-    /// Parts, and sees that the gateway has answered a close with a close.
+    /// Leaves, and waits until the gateway has answered a close frame.
     pub async fn part(mut self, how: Parting) {
         match how {
             Parting::Close(code) => {
@@ -129,7 +129,7 @@ impl Talker {
         }
     }
 
-    /// Sees the gateway close; the code and the reason.
+    /// Waits for the gateway's close frame; returns the code and the reason.
     pub async fn closed(mut self) -> (u16, String) {
         loop {
             match within("a close", self.stream.next()).await {

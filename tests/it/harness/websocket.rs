@@ -1,4 +1,4 @@
-//! A WebSocket to the byte, for what a well-behaved client can't send.
+//! A WebSocket at the level of bytes, to send frames that break the protocol.
 
 use std::net::SocketAddr;
 
@@ -74,23 +74,23 @@ impl Frame {
     }
 }
 
-/// A WebSocket whose bytes a test writes itself.
+/// A WebSocket to which a test writes raw bytes.
 pub struct RawWs {
     conn: Conn,
 }
 
 impl RawWs {
-    /// Connected to the room, whose snapshot is still to be read.
+    /// Connects to the room, and leaves the snapshot unread.
     pub async fn open(addr: SocketAddr, room: &str) -> Self {
         Self::request(addr, upgrade(&format!("/ws?room={room}"))).await
     }
 
-    /// The same, with so small a window that the gateway soon has to wait for it.
+    /// Connects with a small receive window: without reads, the gateway's socket is soon full.
     pub async fn narrow(addr: SocketAddr, room: &str) -> Self {
         Self::over(Conn::narrow(addr).await, upgrade(&format!("/ws?room={room}"))).await
     }
 
-    /// Sends bytes that begin with a handshake, and sees it accepted.
+    /// Sends bytes that begin with a handshake, which must be accepted.
     pub async fn request(addr: SocketAddr, bytes: impl AsRef<[u8]>) -> Self {
         Self::over(Conn::open(addr).await, bytes).await
     }
@@ -117,7 +117,7 @@ impl RawWs {
         Frame { opcode: head[0] & 0x0F, payload: self.take(length).await }
     }
 
-    /// The next frame that is none of the room's: neither the snapshot nor an event.
+    /// The next frame that does not belong to the room: neither a snapshot nor an event.
     pub async fn reply(&mut self) -> Frame {
         loop {
             let frame = self.frame().await;
@@ -128,19 +128,19 @@ impl RawWs {
         }
     }
 
-    /// Sees the gateway close, and the connection end after that without a reset.
+    /// Waits for the gateway's close frame, and for the end of the connection without a reset.
     pub async fn closed(mut self) -> (u16, String) {
         let close = self.reply().await.close();
         self.ended().await;
         close
     }
 
-    /// Sees the connection end, without a reset and without saying more.
+    /// Checks that the connection ends, without a reset and without further frames.
     pub async fn ended(self) {
         self.conn.ended().await;
     }
 
-    /// Sees the connection end, however.
+    /// Waits for the end of the connection, clean or not.
     pub async fn lost(self) {
         self.conn.lost().await;
     }
