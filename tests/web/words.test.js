@@ -112,7 +112,7 @@ test('the glance is in units that people read', () => {
 });
 
 test('snippets name this gateway and this room, whatever it is called', () => {
-  const all = snippets('https://example.org', "a/b 'c' \"d\"").map(({ text }) => text).join('\n');
+  const all = snippets('https://example.org/', "a/b 'c' \"d\"").map(({ text }) => text).join('\n');
   assert.ok(all.includes("'https://example.org/api/rooms/a%2Fb%20'\\''c'\\''%20%22d%22/stream'"), all);
   assert.ok(all.includes('new Room("a/b \'c\' \\"d\\"", { as: "yay" })'), all);
   assert.ok(all.includes('new WebSocket("wss://example.org/ws?room=a%2Fb%20\'c\'%20%22d%22")'), all);

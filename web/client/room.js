@@ -1,3 +1,4 @@
+import { baseOf } from './base.js';
 import { Tab } from './tab.js';
 import { uuid } from './uuid.js';
 
@@ -41,12 +42,10 @@ export class Room extends EventTarget {
   constructor(name, options = {}) {
     super();
     const { as, meta, url, since, members = [], transport = 'auto', share = true } = options;
-    const base = url ? new URL(url, globalThis.location?.href) : new URL('/', import.meta.url);
-    if (!base.pathname.endsWith('/')) base.pathname += '/';
-    if (!base.protocol.startsWith('http')) throw new TypeError('Room needs the url of a gateway');
+    const base = baseOf(url, globalThis.location?.href, import.meta.url);
     const hold = as ? { user: as, client: options.client ?? client, meta: plain(meta) } : null;
     this.#seat = { name, id: uuid(), hold, tell: (type, detail) => this.#told(type, detail) };
-    this.#tab = Tab.of(base.href, transport, share);
+    this.#tab = Tab.of(base, transport, share);
     this.#feed = this.#tab.add(this.#seat, since, plain([...members]));
   }
 

@@ -41,7 +41,8 @@ struct Asset {
 }
 
 struct Assets {
-    /// `/assets/` and the hash of everything in it: relative imports between scripts stay within one build.
+    /// `assets/`, relative to the page, and the hash of everything in it: relative imports between scripts stay within one
+    /// build.
     folder: String,
     hash: String,
     by_path: HashMap<String, Asset>,
@@ -64,7 +65,7 @@ static ASSETS: LazyLock<Assets> = LazyLock::new(|| {
         by_path.insert(path, Asset::of(file));
     }
     let hash = format!("{:016x}", hasher.finish());
-    Assets { folder: format!("/assets/{hash}"), hash, by_path, modules }
+    Assets { folder: format!("assets/{hash}"), hash, by_path, modules }
 });
 
 /// The address of a file of `web/` below the assets' folder: the page's own files stand there without their folder, and the
