@@ -81,8 +81,10 @@ export interface RoomOptions {
   /** What is said of `as`. Left out, what is known of them stays. */
   meta?: Meta;
   /**
-   * The gateway's base, absolute or relative to the page. By default the origin that this module came from. Where that is
-   * not the page's own, the gateway has to allow the page's (`--allow-origin`), and only WebSockets get through.
+   * The gateway's base, absolute or relative to the page. By default the folder from which the gateway served this module,
+   * `presently.js`, also below a path prefix of a proxy. A copy of `presently.js` at another address needs `url`; a bundle
+   * under another name takes the root of its origin. Where the base is not of the page's own origin, the gateway has to
+   * allow the page's (`--allow-origin`), and only WebSockets get through.
    */
   url?: string | URL;
   /** Names who holds, a UUID: who comes back with the same takes the older hold's place. By default one per page load. */

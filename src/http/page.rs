@@ -1,4 +1,5 @@
 //! The page and the client: HTML, scripts, style.
 
 pub mod asset;
+mod client;
 pub mod html;

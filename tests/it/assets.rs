@@ -18,9 +18,9 @@ fn unpacked(answer: &Answer) -> Vec<u8> {
     plain
 }
 
-/// What a page asks for: all that it links to and the script that comes later.
+/// What a page asks for: all that it links to and the script that comes later. The page is at the root here.
 fn links(page: &str) -> Vec<String> {
-    let quoted = page.split('"').filter(|part| part.starts_with("/assets/")).map(str::to_owned);
+    let quoted = page.split('"').filter(|part| part.starts_with("assets/")).map(|link| format!("/{link}"));
     let mut links: Vec<_> = quoted.collect();
     let folder = links[0].rsplit_once('/').expect("a folder").0.to_owned();
     links.push(format!("{folder}/vendor/uPlot.iife.min.js"));
@@ -76,4 +76,24 @@ async fn files_named_by_their_build_may_be_kept_for_ever_and_others_not() {
     ] {
         server.get(path).await.expect(404);
     }
+}
+
+/// A proxy may serve the page below a path prefix, where an address from the root leads elsewhere.
+#[tokio::test]
+async fn every_address_in_the_page_is_relative() {
+    let server = TestServer::start().await;
+    server.sign_in("lobby", "ann").await;
+    for path in ["/users", "/users?room=team%207%2Fa"] {
+        let page = server.get(path).await.expect(200);
+        let addresses = |attribute: &str| {
+            let values = page.text().split(attribute).skip(1).filter_map(|rest| rest.split('"').next());
+            values.map(str::to_owned).collect::<Vec<_>>()
+        };
+        let all = [" href=\"", " src=\"", " action=\""].map(addresses).concat();
+        assert!(all.len() > 20, "{all:?}");
+        for address in all {
+            assert!(!address.starts_with('/') && !address.contains("://"), "{path} has {address}");
+        }
+    }
+    server.stop().await;
 }

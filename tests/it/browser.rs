@@ -4,6 +4,7 @@ mod access;
 mod doing;
 mod joining;
 mod pictures;
+mod prefix;
 mod rooms;
 mod roster;
 mod states;

@@ -7,6 +7,7 @@ mod assets;
 mod bench;
 mod browser;
 mod browser_client;
+mod client_sources;
 mod comings;
 mod convergence;
 mod exercise;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { Order, byBytes } from '../../web/order.js';
+import { Order, byBytes } from '../../web/page/order.js';
 
 const member = (user, second = 0, meta = {}) => {
   const joined = `2026-11-22T05:53:${String(second).padStart(2, '0')}Z`;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { throttled } from '../../web/pace.js';
+import { throttled } from '../../web/page/pace.js';
 
 test('one call works at once, and many within a while once more after it', (t) => {
   t.mock.timers.enable({ apis: ['setTimeout'] });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { LEAST, Pulse, STEPS, STEP_MS } from '../../web/pulse.js';
+import { LEAST, Pulse, STEPS, STEP_MS } from '../../web/page/pulse.js';
 
 const NOW = Date.parse('2026-11-22T12:00:00Z');
 const after = (steps) => NOW + steps * STEP_MS;

@@ -3,7 +3,8 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { test } from 'node:test';
 
-import { delay } from '../../web/presently.js';
+import { delay } from '../../web/client/delay.js';
+import { address } from './joined.mjs';
 import { World } from './world.js';
 
 const said = (world, action) => world.heard.filter((message) => message.action === action);
@@ -388,7 +389,7 @@ test('without a gateway to go to there is nothing to make', async (t) => {
 
 test('a process ends when its rooms are closed', async () => {
   const script = `
-    import { Room } from ${JSON.stringify(new URL('../../web/presently.js', import.meta.url))};
+    import { Room } from ${JSON.stringify(address())};
     const room = new Room('lobby', { url: 'http://127.0.0.1:9/' });
     room.addEventListener('state', () => room.state === 'waiting' && room.close());
   `;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { Wants } from '../../web/presently.js';
+import { Wants } from '../../web/client/wants.js';
 import { GRACE_MS } from './fake-socket.js';
 import { World } from './world.js';
 

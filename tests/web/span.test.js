@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { Span, TALLEST } from '../../web/span.js';
+import { Span, TALLEST } from '../../web/page/span.js';
 
 test('every place in the list is in the row that begins above it, also around an open one', () => {
   for (const open of [-1, 0, 3, 9]) {

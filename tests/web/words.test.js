@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { snippets } from '../../web/connect.js';
-import { duration, rate, short, told } from '../../web/gateway.js';
-import { News } from '../../web/news.js';
-import { said } from '../../web/row.js';
-import { ago, banner, clock, colour, held, initial, noun, number, status, why } from '../../web/words.js';
+import { snippets } from '../../web/page/connect.js';
+import { duration, rate, short, told } from '../../web/page/gateway.js';
+import { News } from '../../web/page/news.js';
+import { said } from '../../web/page/row.js';
+import { ago, banner, clock, colour, held, initial, noun, number, status, why } from '../../web/page/words.js';
 
 const NOW = Date.parse('2026-11-22T12:00:00Z');
 const plain = (text) => text.replaceAll(/[\u2068\u2069]/g, '');
@@ -112,7 +112,7 @@ test('the glance is in units that people read', () => {
 });
 
 test('snippets name this gateway and this room, whatever it is called', () => {
-  const all = snippets('https://example.org', "a/b 'c' \"d\"").map(({ text }) => text).join('\n');
+  const all = snippets('https://example.org/', "a/b 'c' \"d\"").map(({ text }) => text).join('\n');
   assert.ok(all.includes("'https://example.org/api/rooms/a%2Fb%20'\\''c'\\''%20%22d%22/stream'"), all);
   assert.ok(all.includes('new Room("a/b \'c\' \\"d\\"", { as: "yay" })'), all);
   assert.ok(all.includes('new WebSocket("wss://example.org/ws?room=a%2Fb%20\'c\'%20%22d%22")'), all);

@@ -2,7 +2,9 @@ import { setImmediate as turn } from 'node:timers/promises';
 
 import { JOINED, Socket } from './fake-socket.js';
 import { Channel, Locks } from './fake-tabs.js';
+import { address } from './joined.mjs';
 
+const client = address();
 /** A module is loaded once for each URL, and a tab needs its own. */
 let tabs = 0;
 
@@ -57,7 +59,7 @@ export class World {
     replace(this.test, 'navigator', locks ? { locks: { request: (...rest) => this.#locks.request(tab, ...rest) } } : {});
     replace(this.test, 'addEventListener', page.addEventListener.bind(page));
     replace(this.test, 'document', document);
-    const { Room } = await import(`../../web/presently.js?tab=${(tabs += 1)}`);
+    const { Room } = await import(`${client}?tab=${(tabs += 1)}`);
     const fire = async (type) => {
       this.#active = tab;
       for (const target of [page, document]) target.dispatchEvent(new Event(type));

@@ -13,15 +13,18 @@ use warp::path::Tail;
 
 use crate::http::answer::{self, Answer};
 use crate::http::call::Call;
+use crate::http::page::client;
 use crate::model::refusal::{Code, Refusal};
 
-/// The page's script, style and pictures.
+/// The sources of the page and of the client.
 #[derive(RustEmbed)]
 #[folder = "web/"]
-#[exclude = "index.html"]
+#[exclude = "page/index.html"]
 #[exclude = "*.toml"]
-#[exclude = "*.json"]
 struct Embedded;
+
+/// The client as one file, made of the sources in `web/client/`.
+const CLIENT: &str = "presently.js";
 
 /// For addresses that name their content: a browser never asks again.
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
@@ -38,7 +41,8 @@ struct Asset {
 }
 
 struct Assets {
-    /// `/assets/` and the hash of everything in it: relative imports between scripts stay within one build.
+    /// `assets/`, relative to the page, and the hash of everything in it: relative imports between scripts stay within one
+    /// build.
     folder: String,
     hash: String,
     by_path: HashMap<String, Asset>,
@@ -47,33 +51,55 @@ struct Assets {
 }
 
 static ASSETS: LazyLock<Assets> = LazyLock::new(|| {
-    let mut paths: Vec<_> = Embedded::iter().map(|path| path.into_owned()).collect();
-    paths.sort_unstable();
+    let file = |path: &str| Some((address(path)?, Embedded::get(path)?));
+    let mut files: Vec<_> = Embedded::iter().filter_map(|path| file(&path)).collect();
+    files.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+    let mut modules: Vec<_> = files.iter().map(|(path, _)| path.clone()).filter(|path| is_module(path)).collect();
+    modules.push(CLIENT.to_owned());
+    let client = client::joined(|file| Some(Embedded::get(&format!("client/{file}"))?.data));
     let mut hasher = DefaultHasher::new();
-    let mut by_path = HashMap::new();
-    for path in paths {
-        let Some(file) = Embedded::get(&path) else { continue };
+    (CLIENT, &client).hash(&mut hasher);
+    let mut by_path = HashMap::from([(CLIENT.to_owned(), Asset::of_client(client))]);
+    for (path, file) in files {
         (&path, file.metadata.sha256_hash()).hash(&mut hasher);
         by_path.insert(path, Asset::of(file));
     }
     let hash = format!("{:016x}", hasher.finish());
-    let own = |path: &&String| path.ends_with(".js") && !path.contains('/') && *path != "presently-room.js";
-    let mut modules: Vec<_> = by_path.keys().filter(own).cloned().collect();
-    modules.sort_unstable();
-    Assets { folder: format!("/assets/{hash}"), hash, by_path, modules }
+    Assets { folder: format!("assets/{hash}"), hash, by_path, modules }
 });
+
+/// The address of a file of `web/` below the assets' folder: the page's own files stand there without their folder, and the
+/// sources of the client only as one file.
+fn address(path: &str) -> Option<String> {
+    let parts = path.strip_prefix("client/");
+    parts.is_none().then(|| path.strip_prefix("page/").unwrap_or(path).to_owned())
+}
+
+/// Whether the page imports this file at its start.
+fn is_module(path: &str) -> bool {
+    path.ends_with(".js") && !path.contains('/') && path != "presently-room.js"
+}
 
 impl Asset {
     fn of(file: rust_embed::EmbeddedFile) -> Self {
         let hash: String = file.metadata.sha256_hash().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        Asset::new(file.metadata.mimetype(), hash, file.data.into_owned().into())
+    }
+
+    fn of_client(script: String) -> Self {
+        let mut hasher = DefaultHasher::new();
+        script.hash(&mut hasher);
+        Asset::new("text/javascript", format!("{:016x}", hasher.finish()), script.into())
+    }
+
+    fn new(ty: &str, hash: String, plain: Bytes) -> Self {
         let value = |text: &str| HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""));
-        let plain = Bytes::from(file.data.into_owned());
         Asset {
-            ty: value(file.metadata.mimetype()),
-            hash: hash.clone(),
+            ty: value(ty),
             gzip: answer::gzip(&plain, flate2::Compression::best()),
             etag: value(&format!("\"{hash}\"")),
             gzip_etag: value(&format!("\"{hash}-gzip\"")),
+            hash,
             plain,
         }
     }
@@ -127,7 +153,7 @@ pub struct Module {
 }
 
 /// Files that pages of any origin may import.
-const MODULES: [&str; 3] = ["presently.js", "presently.d.ts", "presently-room.js"];
+const MODULES: [&str; 3] = [CLIENT, "presently.d.ts", "presently-room.js"];
 
 impl FromStr for Module {
     type Err = ();

@@ -112,11 +112,12 @@ fn change(room: &Name, command: Command, call: &Call) -> Answer {
     call.redirect(StatusCode::SEE_OTHER, &format!("/users?room={}", segment(room)))
 }
 
-/// The lobby's forms are those of the exercise.
+/// Relative, as all addresses of the page are: a proxy may serve the page below a path prefix. The lobby's forms are those of
+/// the exercise.
 fn forms(room: &Name) -> String {
     match *room == Name::lobby() {
-        true => "/api".to_owned(),
-        false => format!("/api/rooms/{}", segment(room)),
+        true => "api".to_owned(),
+        false => format!("api/rooms/{}", segment(room)),
     }
 }
 

@@ -7,7 +7,7 @@ const POLL_MS = 5_000;
 /** Rooms in the list: more are found by their name. */
 const LISTED = 200;
 
-export const roomAddress = (room) => `/users?room=${encodeURIComponent(room)}`;
+export const roomAddress = (room) => `users?room=${encodeURIComponent(room)}`;
 
 /** The rooms there are, with their counts; the open one is kept in the list, whether it is there or not. */
 export class Rooms {
@@ -52,7 +52,7 @@ export class Rooms {
   }
 
   async #fetch() {
-    const { ok, body } = await ask('GET', `/api/rooms?limit=${LISTED}`);
+    const { ok, body } = await ask('GET', `api/rooms?limit=${LISTED}`);
     this.#list.classList.toggle('stale', !ok);
     if (!ok) return;
     this.#rooms = body.rooms;

@@ -16,7 +16,7 @@ export class Glance {
   }
 
   async #fetch() {
-    const { ok, body } = await ask('GET', '/api/gateway');
+    const { ok, body } = await ask('GET', 'api/gateway');
     this.#list.classList.toggle('stale', !ok);
     if (!ok) return;
     const now = { at: performance.now(), deliveries: body.deliveries };

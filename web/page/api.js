@@ -1,3 +1,6 @@
+/** The gateway's base, where the page stands: below a path prefix it is not the root. Paths here are relative to it. */
+export const base = () => new URL('.', location.href).href;
+
 /** Asks the gateway: `{ ok, body }`, or `{ ok: false, wrong }` with what to tell people. Never throws. */
 export async function ask(method, path, body) {
   const headers = { Accept: 'application/json, application/problem+json' };
@@ -12,7 +15,7 @@ export async function ask(method, path, body) {
   }
 }
 
-export const roomPath = (room) => `/api/rooms/${encodeURIComponent(room)}`;
+export const roomPath = (room) => `api/rooms/${encodeURIComponent(room)}`;
 
 export const memberPath = (room, user) => `${roomPath(room)}/users/${encodeURIComponent(user)}`;
 

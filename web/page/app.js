@@ -1,5 +1,5 @@
 import { Activity } from './activity.js';
-import { signOut } from './api.js';
+import { base, signOut } from './api.js';
 import { Connect } from './connect.js';
 import { Details } from './details.js';
 import { Glance } from './gateway.js';
@@ -54,7 +54,7 @@ let came = [];
 /** Follows a room from `known` on, which the page may have come with. */
 function enter(name, known = {}) {
   room?.close();
-  room = new Room(name, { ...known, as: remembered() || undefined });
+  room = new Room(name, { ...known, url: base(), as: remembered() || undefined });
   const entered = room;
   const on = (type, hear) => room.addEventListener(type, (event) => entered === room && hear(event.detail));
   on('add', (member) => {

@@ -1,22 +1,22 @@
-import { roomPath } from './api.js';
+import { base, roomPath } from './api.js';
 
 const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
-/** How to follow `room` of the gateway at `origin`, by way of the tools people have at hand. */
-export function snippets(origin, room) {
-  const path = roomPath(room);
+/** How to follow `room` of the `gateway` with this base, by way of the tools people have at hand. */
+export function snippets(gateway, room) {
+  const address = `${gateway}${roomPath(room)}`;
   const name = JSON.stringify(room);
-  const socket = `${origin.replace('http', 'ws')}/ws?room=${encodeURIComponent(room)}`;
+  const socket = `${gateway.replace('http', 'ws')}ws?room=${encodeURIComponent(room)}`;
   return [
     {
       title: 'Sign in and out with curl',
-      text: `curl -X PUT ${quoted(`${origin}${path}/users/yay`)}\ncurl -X DELETE ${quoted(`${origin}${path}/users/yay`)}`,
+      text: `curl -X PUT ${quoted(`${address}/users/yay`)}\ncurl -X DELETE ${quoted(`${address}/users/yay`)}`,
     },
-    { title: 'Follow with curl', text: `curl -N ${quoted(`${origin}${path}/stream`)}` },
+    { title: 'Follow with curl', text: `curl -N ${quoted(`${address}/stream`)}` },
     {
       title: 'JavaScript, with reconnecting and the whole set kept for you',
       text: [
-        `import { Room } from ${JSON.stringify(`${origin}/presently.js`)};`,
+        `import { Room } from ${JSON.stringify(`${gateway}presently.js`)};`,
         '',
         `const room = new Room(${name}, { as: "yay" });`,
         'room.addEventListener("change", () => {',
@@ -52,7 +52,7 @@ export class Connect {
   }
 
   show(room) {
-    snippets(location.origin, room).forEach(({ title, text }, i) => {
+    snippets(base(), room).forEach(({ title, text }, i) => {
       const part = this.#parts[i];
       part.querySelector('figcaption').textContent = title;
       part.querySelector('code').textContent = text;

@@ -1,0 +1,50 @@
+import { Members } from './members.js';
+
+/** A room as this tab knows it: its members, and the seats of those who follow it here. */
+export class Feed {
+  members = new Members();
+  seats = new Set();
+  /** Whether the members are the gateway's. */
+  live = false;
+  /** Whether the leader was asked where the room stands. */
+  asked = false;
+  refusal = null;
+  failures = 0;
+
+  constructor(room) {
+    this.room = room;
+  }
+
+  /** Takes the next frame as `Members` does. A frame that does not follow is told to `distrust`. */
+  apply(frame, distrust) {
+    try {
+      return this.members.apply(frame);
+    } catch (error) {
+      this.members.forget();
+      return distrust(error);
+    }
+  }
+
+  /** Tells the seats what a frame brought. */
+  applied(events) {
+    const turned = !this.live;
+    Object.assign(this, { live: true, refusal: null, failures: 0 });
+    for (const seat of this.seats) {
+      for (const { type, detail } of events) seat.tell(type, detail);
+      if (turned) seat.tell('state');
+    }
+  }
+
+  tell(type, detail) {
+    this.seats.forEach((seat) => seat.tell(type, detail));
+  }
+}
+
+/** The feeds of a tab, by the names of their rooms. */
+export class Feeds extends Map {
+  of(room) {
+    const feed = this.get(room) ?? new Feed(room);
+    this.set(room, feed);
+    return feed;
+  }
+}

@@ -1,0 +1,212 @@
+import { delay } from './delay.js';
+import { Line } from './line.js';
+import { GRACE_MS, Wants } from './wants.js';
+import { AWAY, ENDED, reached } from './wire.js';
+
+/**
+ * The tab that has the line. It does what tabs ask, and tells them: how the `line` is, frames, and what became of a `hold`
+ * or was `refused`. A frame says the cursor it is `from`, so that a tab that missed one notices.
+ */
+export class Leader {
+  #election;
+  #feeds;
+  #line;
+  #wants = new Wants();
+  #tabs;
+  /** What each message on the line was about, by its `ref`, until it is answered. */
+  #asked = new Map();
+  #refs = 0;
+  #closed = false;
+
+  /** `feeds` are those of this tab; the leader adds one for each room that only other tabs watch. */
+  constructor(base, mode, election, feeds) {
+    this.#election = election;
+    this.#feeds = feeds;
+    this.#tabs = new Set([election.id]);
+    this.#line = new Line(base, mode, {
+      cursor: (room) => feeds.get(room)?.members.cursor,
+      open: () => this.#opened(),
+      frame: (frame) => this.#frame(frame),
+      status: (line) => election.tell({ line }),
+    });
+  }
+
+  start() {
+    this.#line.start();
+  }
+
+  /** Holds of other tabs stay for the grace period, until one of those leads. */
+  close(code) {
+    this.#closed = true;
+    this.#line.close(this.#wants.empty ? code : AWAY);
+  }
+
+  /** Every tab hears that it is online again, so that the tab with the line need not be asked. */
+  renew() {
+    this.#line.renew();
+  }
+
+  watches(room) {
+    return this.#wants.rooms.has(room);
+  }
+
+  /* What tabs ask. */
+
+  serve(ask) {
+    this.#meet(ask.tab);
+    if (ask.ask === 'watch') this.#watch(ask);
+    if (ask.ask === 'unwatch' && this.#wants.unwatch(ask.tab, ask.room)) this.#unwatched(ask.room);
+    if (ask.ask === 'join') this.#serveJoin(ask);
+    if (ask.ask === 'leave') this.#left(this.#wants.leave(ask.id, ask.room, ask.user));
+    if (ask.ask === 'retry') this.#line.retry();
+    if (ask.ask === 'hurry') this.#line.hurry();
+    if (ask.ask === 'hurry' || ask.ask === 'hail') this.#tellLine(ask.tab);
+  }
+
+  #meet(tab) {
+    if (this.#tabs.has(tab)) return;
+    this.#tabs.add(tab);
+    this.#election.whenGone(tab, () => this.#gone(tab));
+  }
+
+  #gone(tab) {
+    this.#tabs.delete(tab);
+    for (const room of this.#wants.gone(tab, Date.now())) this.#unwatched(room);
+    setTimeout(() => this.#due(), GRACE_MS);
+  }
+
+  /** Also called with every frame, as timers of hidden tabs come late. */
+  #due() {
+    if (!this.#closed) this.#wants.due(Date.now()).forEach((hold) => this.#left(hold));
+  }
+
+  #left(hold) {
+    if (hold) this.#say({ action: 'leave', room: hold.room, user: hold.user });
+  }
+
+  #watch({ tab, room, cursor }) {
+    const feed = this.#feeds.of(room);
+    const { members } = feed;
+    this.#tellLine(tab);
+    if (this.#wants.watch(tab, room)) {
+      members.cursor ||= cursor; // the place is enough to pass events on
+      this.#subscribe(feed);
+    } else if (feed.live && !members.complete) {
+      feed.live = false;
+      members.forget();
+      this.#subscribe(feed);
+    } else if (feed.live && tab !== this.#election.id) {
+      const here = cursor === members.cursor && { action: 'resumed', room, cursor };
+      this.#election.tell({ to: tab, room, frame: here || members.snapshot(room), from: cursor });
+    }
+  }
+
+  #subscribe({ room, members }) {
+    this.#say({ action: 'subscribe', room, since: members.cursor || undefined }, { room });
+  }
+
+  #unwatched(room) {
+    this.#feeds.delete(room);
+    this.#say({ action: 'unsubscribe', room });
+  }
+
+  #serveJoin(ask) {
+    const { hold, fresh, changed } = this.#wants.join(ask);
+    if (fresh) this.#join(hold);
+    else if (changed) this.#say({ action: 'update', room: hold.room, user: hold.user, meta: hold.meta }, { hold });
+    if (hold.held) this.#tellHold(hold, true);
+  }
+
+  #join(hold) {
+    const { room, user, meta, client } = hold;
+    this.#say({ action: 'join', room, user, meta, client }, { hold, join: true });
+  }
+
+  #say(message, about) {
+    const ref = this.#refs + 1;
+    if (!this.#line.send({ ...message, ref })) return;
+    this.#refs = ref;
+    if (!about) return;
+    this.#asked.set(ref, about);
+    if (about.hold) about.hold.asking += 1;
+  }
+
+  /* What the line brings. */
+
+  #opened() {
+    this.#asked.clear();
+    for (const hold of this.#wants.holds.values()) {
+      Object.assign(hold, { held: false, asking: 0 });
+      this.#join(hold);
+    }
+    for (const room of this.#wants.rooms.keys()) this.#subscribe(this.#feeds.of(room));
+  }
+
+  #frame(frame) {
+    this.#due();
+    if (frame.action === 'ok' || frame.action === 'refused') return this.#answer(frame);
+    const feed = this.#feeds.get(frame.room);
+    if (!feed) return null;
+    const from = feed.members.cursor;
+    const done = feed.apply(frame, (error) => this.#line.distrust(error));
+    if (!done) return null;
+    // Copying a large set costs, so that it is only done for somebody.
+    if (this.#wants.watchedByOthers(this.#election.id, feed.room)) {
+      this.#election.post({ room: feed.room, frame: done.whole, from });
+    }
+    for (const event of done.events) this.#follow(feed.room, event, done.whole.cursor);
+    return feed.applied(done.events);
+  }
+
+  /** A hold brings with it what was last said of its user; a hold that others ended is not taken up again. */
+  #follow(room, { type, detail }, cursor) {
+    const hold = this.#wants.get(room, detail.user);
+    if (type !== 'del' && hold && !hold.asking) hold.meta = detail.meta;
+    if (type === 'del' && ENDED.includes(detail.reason) && hold?.held && !reached(hold.since, cursor)) this.#end(hold);
+  }
+
+  #answer({ action, ref, room, user, cursor = '', code, message, retry }) {
+    // Over SSE the gateway says by itself that it holds a user no more: the hold may be known by then.
+    const asked = this.#asked.get(ref) ?? (user ? { hold: this.#wants.get(room, user), join: true } : { room });
+    const { hold } = asked;
+    if (this.#asked.delete(ref) && hold) hold.asking -= 1;
+    if (action === 'refused') this.#refused(asked, { code, message }, retry);
+    else if (asked.join && hold) {
+      Object.assign(hold, { held: true, since: cursor, failures: 0 });
+      this.#tellHold(hold, true);
+    }
+  }
+
+  #refused({ room, hold, join }, refusal, retry) {
+    if (hold && join && retry) {
+      this.#later(++hold.failures, () => this.#wants.get(hold.room, hold.user) === hold && this.#join(hold));
+    } else if (hold && join) {
+      this.#end(hold, refusal);
+    } else if (hold) {
+      this.#tellHold(hold, true, refusal);
+    } else if (room) {
+      this.#election.tell({ refused: { room, refusal } });
+      const feed = this.#feeds.get(room);
+      if (feed && retry) this.#later(++feed.failures, () => this.#feeds.get(room) === feed && this.#subscribe(feed));
+    }
+  }
+
+  #later(failures, work) {
+    setTimeout(() => this.#closed || work(), delay(failures));
+  }
+
+  /* What tabs are told. */
+
+  #end(hold, refusal) {
+    this.#wants.end(hold);
+    this.#tellHold(hold, false, refusal);
+  }
+
+  #tellHold({ room, user }, held, refusal = null) {
+    this.#election.tell({ hold: { room, user, held, refusal } });
+  }
+
+  #tellLine(tab) {
+    this.#election.tell({ to: tab, line: this.#line.status });
+  }
+}

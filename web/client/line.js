@@ -1,0 +1,167 @@
+import { delay } from './delay.js';
+import { Streams } from './sse.js';
+import { websocket } from './websocket.js';
+import { AWAY, ENDED } from './wire.js';
+
+/** Connections that lasted this long were good: the next try comes quickly again. */
+const GOOD_MS = 10_000;
+/** A proxy may swallow an upgrade without a word. */
+const OPEN_MS = { websocket: 5_000, sse: 15_000 };
+/** WebSockets worked here before: this many failures then speak of the gateway and not of a proxy. */
+const TRUST = 3;
+/** The gateway sends something every 10 s. */
+export const SILENCE_MS = 25_000;
+/** Interval of the looks for silence. */
+export const LOOK_MS = 5_000;
+/** Time to read what arrived while the page slept, before silence is judged. */
+export const CHANCE_MS = 2_000;
+
+export const status = (state, more) => ({ state, transport: '', retryAt: 0, refusal: null, ...more });
+
+/** One connection, kept for as long as it is wanted. Timers only choose when to try again. */
+export class Line {
+  status = status('connecting');
+  #base;
+  #mode;
+  #to;
+  #link = null;
+  #open = false;
+  #failures = 0;
+  #proven = false;
+  #begun = 0;
+  #heard = 0;
+  #timer;
+  #looking;
+
+  /** `to` hears `open()`, `frame(frame)` and `status(status)`, and knows `cursor(room)`. */
+  constructor(base, mode, to) {
+    this.#base = base;
+    this.#mode = mode;
+    this.#to = to;
+  }
+
+  start() {
+    this.#looking = setInterval(() => this.look(), LOOK_MS);
+    this.#connect();
+  }
+
+  close(code) {
+    clearInterval(this.#looking);
+    this.#looking = null;
+    this.#drop(code);
+  }
+
+  /** False while there is no connection; the next one begins with all that is wanted. */
+  send(message) {
+    if (this.#open) this.#link.send(message);
+    return this.#open;
+  }
+
+  retry() {
+    this.#failures = 0;
+    this.#drop(AWAY);
+    this.#connect();
+  }
+
+  /** The network that comes back may be another one, on which the old connection hangs unnoticed. */
+  renew() {
+    if (this.status.state === 'refused') return;
+    this.#failures = 0;
+    this.#again();
+  }
+
+  /** A good moment to see whether the connection is still there. */
+  hurry() {
+    if (this.status.state === 'waiting') this.renew();
+    else this.look();
+  }
+
+  look() {
+    const [link, heard] = [this.#link, this.#heard];
+    if (!this.#open || link.quiet || Date.now() - heard < SILENCE_MS) return;
+    setTimeout(() => this.#link === link && this.#heard === heard && this.#again(), CHANCE_MS);
+  }
+
+  /** Starts over, since what came can't be read or doesn't follow. */
+  distrust(error) {
+    console.error('Presently: starting over:', error);
+    this.#again();
+  }
+
+  #connect(kind = this.#mode === 'sse' || !globalThis.WebSocket ? 'sse' : 'websocket') {
+    this.#tell(status('connecting'));
+    if (!this.#looking) return; // closed by one who was told
+    this.#begun = this.#heard = Date.now();
+    this.#timer = setTimeout(() => this.#lost(1006, '', kind), OPEN_MS[kind]);
+    let link;
+    const mine = (work) => (...args) => this.#link === link && work(...args);
+    const to = {
+      cursor: this.#to.cursor,
+      alive: mine(() => (this.#heard = Date.now())),
+      open: mine(() => this.#opened()),
+      frame: mine((frame) => this.#frame(frame, kind)),
+      lost: mine((code, reason) => this.#lost(code, reason, kind)),
+      distrust: mine((error) => this.distrust(error)),
+    };
+    try {
+      link = kind === 'sse' ? new Streams(this.#base, to) : websocket(this.#base, to);
+      this.#link = link;
+    } catch {
+      this.#lost(1006, '', kind); // a WebSocket that the page's policy forbids
+    }
+  }
+
+  #opened() {
+    this.#open = true;
+    this.#to.open();
+  }
+
+  #frame(frame, kind) {
+    this.#heard = Date.now();
+    if (this.status.state === 'connecting') {
+      clearTimeout(this.#timer);
+      this.#proven ||= kind === 'websocket';
+      this.#tell(status('live', { transport: kind }));
+    }
+    this.#to.frame(frame);
+  }
+
+  #lost(code, reason, kind) {
+    const silent = this.status.state === 'connecting' && code === 1006;
+    this.#drop(AWAY);
+    if (code >= 4400 && code < 4500 && !ENDED.includes(reason)) {
+      this.#tell(status('refused', { refusal: { code: reason, message: `The gateway closed with ${code}.` } }));
+    } else if (silent && kind === 'websocket' && this.#mode === 'auto' && this.#blocked()) {
+      this.#connect('sse');
+    } else {
+      this.#again();
+    }
+  }
+
+  /** Whether a proxy that breaks upgrades may be why; where they worked, many failures say the gateway is down. */
+  #blocked() {
+    return !this.#proven || this.#failures >= TRUST;
+  }
+
+  #again() {
+    this.#drop(AWAY);
+    if (Date.now() - this.#begun > GOOD_MS) this.#failures = 0;
+    const wait = delay(this.#failures);
+    this.#failures += 1;
+    this.#timer = setTimeout(() => this.#connect(), wait);
+    this.#tell(status('waiting', { retryAt: Date.now() + wait }));
+  }
+
+  #drop(code) {
+    clearTimeout(this.#timer);
+    const link = this.#link;
+    this.#link = null;
+    this.#open = false;
+    link?.close(code);
+  }
+
+  #tell(now) {
+    this.status = now;
+    this.#to.status(now);
+  }
+}

@@ -1,0 +1,94 @@
+import { KNOWN } from './wire.js';
+
+/** The set of a room's members at a cursor. Members are replaced, never changed. */
+export class Members {
+  map = new Map();
+  /** Where to go on from; '' while nothing is known. */
+  cursor = '';
+  /** Whether the set is known and not only the place in the order of events. */
+  complete = false;
+  #parts = null;
+
+  start(cursor, members) {
+    this.cursor = cursor;
+    this.#replace(members);
+  }
+
+  /** Forgets where it stood, so that a snapshot must come. The set stays. */
+  forget() {
+    this.cursor = '';
+    this.#parts = null;
+  }
+
+  /**
+   * Takes the next frame: `{ whole, events }`, or null for what changes nothing yet. `whole` has the
+   * parts of several frames in one. Throws at what does not follow: the set is then not to be trusted.
+   */
+  apply(frame) {
+    const whole = this.#join(frame);
+    if (!whole || (!this.cursor && whole.action !== 'snapshot')) return null;
+    const events = this.#events(whole);
+    if (!events) return null;
+    this.cursor = whole.cursor;
+    return { whole, events };
+  }
+
+  /** The set as a frame for who comes later. */
+  snapshot(room) {
+    const users = [...this.map.values()];
+    return { action: 'snapshot', room, cursor: this.cursor, count: users.length, part: 0, last: true, users };
+  }
+
+  /** The old set and the old cursor hold until the last part: half a snapshot is no set. */
+  #join(frame) {
+    if (frame.part === undefined) return frame;
+    if (frame.part === 0) this.#parts = { cursor: frame.cursor, next: 0, users: [], set: [], gone: [] };
+    const parts = this.#parts;
+    if (parts?.cursor !== frame.cursor || parts.next !== frame.part) {
+      throw new Error(`part ${frame.part} of ${frame.cursor} does not follow`);
+    }
+    parts.next += 1;
+    for (const list of ['users', 'set', 'gone']) for (const one of frame[list] ?? []) parts[list].push(one);
+    if (!frame.last) return null;
+    this.#parts = null;
+    const { users, set, gone } = parts;
+    return frame.action === 'snapshot' ? { ...frame, part: 0, users } : { ...frame, part: 0, set, gone };
+  }
+
+  #events(frame) {
+    if (!KNOWN.includes(frame.action)) return null; // there will be more actions than these
+    if (frame.action === 'snapshot') return this.#replace(frame.users);
+    if (!this.complete) return [];
+    switch (frame.action) {
+      case 'changes':
+        return [...frame.gone.flatMap((gone) => this.#del(gone)), ...frame.set.map((member) => this.#put(member))];
+      case 'add':
+        return [this.#put(frame)];
+      case 'update':
+        if (!this.map.has(frame.user)) throw new Error(`${frame.user} is not there to be updated`);
+        return [this.#put({ ...this.map.get(frame.user), ...frame })];
+      case 'del':
+        return this.#del(frame);
+      default:
+        return [];
+    }
+  }
+
+  #replace(members) {
+    this.complete = true;
+    this.map.clear();
+    for (const member of members) this.#put(member);
+    return [{ type: 'snapshot', detail: { count: this.map.size } }];
+  }
+
+  #put({ user, meta, joined }) {
+    const type = this.map.has(user) ? 'update' : 'add';
+    const detail = { user, meta, joined };
+    this.map.set(user, detail);
+    return { type, detail };
+  }
+
+  #del({ user, reason }) {
+    return this.map.delete(user) ? [{ type: 'del', detail: { user, reason } }] : [];
+  }
+}

@@ -1,0 +1,184 @@
+import { baseOf } from './base.js';
+import { Tab } from './tab.js';
+import { uuid } from './uuid.js';
+
+/** Events that a `for await` may fall behind before it starts over. */
+const BEHIND = 10_000;
+
+/** A copy that can go to another tab, whatever a framework made of it, and that nobody changes any more. */
+const plain = (json) => json && JSON.parse(JSON.stringify(json));
+
+/** Runs `work` once for many calls, with the next frame; a hidden tab has none, so a timer stands in. */
+function batched(work) {
+  const { requestAnimationFrame: ask, cancelAnimationFrame: cancel } = globalThis;
+  let frame = null;
+  let timer = null;
+  const run = () => {
+    cancel?.(frame);
+    clearTimeout(timer);
+    timer = null;
+    work();
+  };
+  return () => {
+    if (timer !== null) return;
+    frame = ask?.(run);
+    timer = setTimeout(run, ask ? 250 : 16);
+  };
+}
+
+const client = uuid();
+
+/** A room, live: see presently.d.ts. */
+export class Room extends EventTarget {
+  #tab;
+  #feed;
+  #seat;
+  #holding = false;
+  #refusal = null;
+  #closed = false;
+  #shown = '';
+  #change = batched(() => this.dispatchEvent(new CustomEvent('change')));
+
+  constructor(name, options = {}) {
+    super();
+    const { as, meta, url, since, members = [], transport = 'auto', share = true } = options;
+    const base = baseOf(url, globalThis.location?.href, import.meta.url);
+    const hold = as ? { user: as, client: options.client ?? client, meta: plain(meta) } : null;
+    this.#seat = { name, id: uuid(), hold, tell: (type, detail) => this.#told(type, detail) };
+    this.#tab = Tab.of(base, transport, share);
+    this.#feed = this.#tab.add(this.#seat, since, plain([...members]));
+  }
+
+  get name() {
+    return this.#seat.name;
+  }
+
+  get as() {
+    return this.#seat.hold?.user ?? '';
+  }
+
+  get members() {
+    return this.#feed.members.map;
+  }
+
+  get count() {
+    return this.#feed.members.map.size;
+  }
+
+  get cursor() {
+    return this.#feed.members.cursor;
+  }
+
+  get state() {
+    if (this.#feed?.refusal) return 'refused';
+    if (this.#feed?.live) return 'live';
+    const { state } = this.#tab.status;
+    return state === 'live' ? 'connecting' : state;
+  }
+
+  get retryAt() {
+    return this.#tab.status.retryAt;
+  }
+
+  get refusal() {
+    return this.#feed?.refusal ?? this.#tab.status.refusal ?? this.#refusal;
+  }
+
+  get transport() {
+    return this.#tab.status.transport;
+  }
+
+  get holding() {
+    return this.#holding;
+  }
+
+  update(meta) {
+    if (!this.#seat.hold) return;
+    this.#seat.hold.meta = plain(meta);
+    this.#tab.join(this.#seat);
+  }
+
+  /** With a client id of its own, as one that was signed out only watches. */
+  join(user, meta) {
+    if (this.#closed) return;
+    if (this.as === user) {
+      if (meta) this.update(meta);
+      return;
+    }
+    this.leave();
+    this.#refusal = null;
+    this.#seat.hold = { user, client: uuid(), meta: plain(meta) };
+    this.#tab.join(this.#seat);
+  }
+
+  leave() {
+    this.#tab.leave(this.#seat);
+    this.#seat.hold = null;
+    this.#holding = false;
+    this.#told('state');
+  }
+
+  retry() {
+    this.#tab.retry();
+  }
+
+  close() {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#tab.remove(this.#seat);
+    this.#seat.hold = null;
+    this.#holding = false;
+    this.dispatchEvent(new CustomEvent('close'));
+  }
+
+  async *[Symbol.asyncIterator]() {
+    const snapshot = () => new CustomEvent('snapshot', { detail: { count: this.count } });
+    let queue = this.cursor ? [null] : [];
+    let wake;
+    const hear = (event) => {
+      if (event.type !== 'close') queue.push(event);
+      if (queue.length > BEHIND) queue = [null];
+      wake?.();
+    };
+    const types = ['add', 'update', 'del', 'snapshot', 'close'];
+    types.forEach((type) => this.addEventListener(type, hear));
+    try {
+      while (queue.length || !this.#closed) {
+        if (queue.length) yield queue.shift() ?? snapshot();
+        else await new Promise((resolve) => (wake = resolve));
+      }
+    } finally {
+      types.forEach((type) => this.removeEventListener(type, hear));
+    }
+  }
+
+  #told(type, detail) {
+    if (this.#closed) return;
+    if (type === 'hold') this.#held(detail);
+    else if (type === 'state') this.#state();
+    else this.#event(type, detail);
+  }
+
+  #event(type, detail) {
+    const { hold } = this.#seat;
+    if (hold && hold.user === detail.user && type !== 'del') hold.meta = detail.meta;
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+    this.#change();
+  }
+
+  #held({ user, held, refusal }) {
+    if (this.as !== user) return;
+    this.#holding = held;
+    this.#refusal = refusal ?? null;
+    if (!held) this.#seat.hold = null;
+    this.#state();
+  }
+
+  /** Said once is enough. */
+  #state() {
+    const shown = JSON.stringify([this.state, this.retryAt, this.refusal, this.transport, this.#holding]);
+    if (shown === this.#shown) return;
+    this.#shown = shown;
+    this.dispatchEvent(new CustomEvent('state', { detail: { state: this.state } }));
+  }
+}

@@ -1,0 +1,183 @@
+import { Election, canShare } from './election.js';
+import { Feeds } from './feed.js';
+import { Leader } from './leader.js';
+import { status } from './line.js';
+import { uuid } from './uuid.js';
+import { AWAY, CLEAN, WHOLE, reached } from './wire.js';
+
+/** Version of the messages between tabs. Tabs with the client of another version have a leader of their own. */
+const VERSION = 1;
+
+/** The tabs with rooms, by what they share: one page may follow several gateways. */
+const tabs = new Map();
+
+/** All rooms of this page at one gateway. One of an origin's tabs leads and has the line; the others ask the leader. */
+export class Tab {
+  status = status('connecting');
+  #base;
+  #mode;
+  #name;
+  #feeds = new Feeds();
+  #election;
+  #leader = null;
+
+  static of(base, mode, share) {
+    const shared = Boolean(share && canShare());
+    const name = `presently ${VERSION} ${shared ? mode : uuid()} ${base}`;
+    const tab = tabs.get(name) ?? new Tab(base, mode, name, shared);
+    tabs.set(name, tab);
+    return tab;
+  }
+
+  constructor(base, mode, name, shared) {
+    this.#base = base;
+    this.#mode = mode;
+    this.#name = name;
+    this.#election = new Election(name, shared, {
+      ready: () => this.#askAll(),
+      lead: () => this.#lead(),
+      asked: (ask) => this.#leader?.serve(ask),
+      told: (message) => this.#told(message),
+      restart: (steal) => this.#restart(steal),
+    });
+  }
+
+  /** Takes a seat for a room: `{ id, name, hold, tell(type, detail) }`. */
+  add(seat, since, members) {
+    const feed = this.#feeds.of(seat.name);
+    if (since && !feed.members.cursor) feed.members.start(since, members);
+    feed.seats.add(seat);
+    if (!this.#election.running) this.start();
+    else this.#sit(feed, [seat]);
+    if (feed.live) queueMicrotask(() => seat.tell('snapshot', { count: feed.members.map.size }));
+    return feed;
+  }
+
+  remove(seat) {
+    const feed = this.#feeds.get(seat.name);
+    feed.seats.delete(seat);
+    this.leave(seat);
+    if (!feed.seats.size) this.#election.ask({ ask: 'unwatch', room: seat.name });
+    if (!feed.seats.size && !this.#leader?.watches(seat.name)) this.#feeds.delete(seat.name);
+    if ([...this.#feeds.values()].some(({ seats }) => seats.size)) return;
+    tabs.delete(this.#name);
+    this.stop(CLEAN);
+  }
+
+  join({ id, name, hold }) {
+    if (hold) this.#election.ask({ ask: 'join', room: name, id, ...hold });
+  }
+
+  leave({ id, name, hold }) {
+    if (hold) this.#election.ask({ ask: 'leave', room: name, id, user: hold.user });
+  }
+
+  retry() {
+    this.#election.ask({ ask: 'retry' });
+  }
+
+  online() {
+    this.#leader?.renew();
+  }
+
+  start() {
+    this.#election.start();
+  }
+
+  /** The tabs that stay go on without this one, which keeps its cursors for its return. */
+  stop(code) {
+    if (!this.#election.running) return;
+    this.#leader?.close(code);
+    this.#leader = null;
+    this.#election.stop();
+    this.#turn(status('connecting'));
+  }
+
+  /** Ensures that a tab leads, and that its connection is there. */
+  hurry() {
+    this.#election.look('hurry');
+  }
+
+  #restart(steal) {
+    this.stop(AWAY);
+    this.#election.start(steal);
+  }
+
+  #lead() {
+    this.#leader = new Leader(this.#base, this.#mode, this.#election, this.#feeds);
+    this.#election.post({ leader: true });
+    this.#askAll();
+    this.#leader.start();
+  }
+
+  /* What this tab asks the leader. */
+
+  #askAll() {
+    for (const feed of this.#feeds.values()) if (feed.seats.size) this.#sit(feed, feed.seats);
+  }
+
+  /** Holds come first, so that the snapshot has them. */
+  #sit(feed, seats) {
+    for (const seat of seats) this.join(seat);
+    this.#watch(feed);
+  }
+
+  #watch(feed) {
+    feed.asked = true;
+    this.#election.ask({ ask: 'watch', room: feed.room, cursor: feed.members.cursor });
+  }
+
+  /* What the leader tells this tab. */
+
+  #told({ leader, line, frame, hold, refused, room, from }) {
+    if (leader) this.#askAll();
+    if (line) this.#turn(line);
+    if (frame) this.#take(room, frame, from);
+    if (hold) this.#feeds.get(hold.room)?.tell('hold', hold);
+    if (refused) this.#refused(refused);
+  }
+
+  #turn(now) {
+    this.status = now;
+    for (const feed of this.#feeds.values()) {
+      if (now.state !== 'live') Object.assign(feed, { live: false, refusal: null });
+      feed.tell('state');
+    }
+  }
+
+  /** Takes a frame that follows, ignores one that is known, and asks for the room where one is missing. */
+  #take(room, frame, from) {
+    const feed = this.#feeds.get(room);
+    if (!feed) return;
+    const { members } = feed;
+    if (WHOLE.includes(frame.action)) feed.asked = false;
+    if (members.cursor && reached(members.cursor, frame.cursor)) feed.applied([]);
+    else if (frame.action === 'snapshot' || (members.cursor && from === members.cursor)) {
+      const done = feed.apply(frame, () => this.#watch(feed));
+      if (done) feed.applied(done.events);
+    } else if (!feed.asked) this.#watch(feed);
+  }
+
+  #refused({ room, refusal }) {
+    const feed = this.#feeds.get(room);
+    if (!feed) return;
+    feed.refusal = refusal;
+    feed.tell('state');
+  }
+}
+
+/** A page in the back-forward cache has no connection; a frozen page can neither lead nor say that it is there. */
+function watchPage() {
+  const { document } = globalThis;
+  const on = (target, type, work) => {
+    target?.addEventListener?.(type, () => [...tabs.values()].forEach(work));
+  };
+  on(globalThis, 'pagehide', (tab) => tab.stop(AWAY));
+  on(globalThis, 'pageshow', (tab) => tab.start());
+  on(document, 'freeze', (tab) => tab.stop(AWAY));
+  on(document, 'resume', (tab) => tab.start());
+  on(document, 'visibilitychange', (tab) => document.hidden || tab.hurry());
+  on(globalThis, 'online', (tab) => tab.online());
+}
+
+watchPage();
