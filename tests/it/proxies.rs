@@ -108,6 +108,10 @@ async fn redirects_stay_below_the_path_of_the_proxy() {
                 assert_eq!(location(&answer), to, "{path} {headers}");
             }
         }
+        let client = raw(proxy.addr, get("/presence/presently.js", "")).await.expect(200);
+        let named = client.header("content-location").unwrap_or_default();
+        assert!(named.starts_with("/presence/presently."), "{named}");
+        raw(proxy.addr, get(named, "")).await.expect(200);
         let form = format!("Origin: http://{HOST}\r\nAccept: text/html\r\n");
         let answer = raw(proxy.addr, post("/presence/api/rooms/team/login", &form)).await.expect(303);
         assert_eq!(location(&answer), "/presence/users?room=team");

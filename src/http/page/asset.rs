@@ -180,7 +180,7 @@ pub async fn module(Module { file, by_hash }: Module, call: Call) -> Answer {
     let mut response = answer::with(asset.respond(&call.headers), header::ACCESS_CONTROL_ALLOW_ORIGIN, "*");
     if by_hash {
         response = answer::with(response, header::CACHE_CONTROL, FOR_EVER);
-    } else if let Ok(name) = HeaderValue::from_str(&format!("/{}", hashed(file))) {
+    } else if let Ok(name) = HeaderValue::from_str(&format!("{}/{}", call.forwarded().prefix(), hashed(file))) {
         response.headers_mut().insert(header::CONTENT_LOCATION, name);
     }
     Ok(if file.ends_with(".ts") {
