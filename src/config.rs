@@ -95,7 +95,12 @@ pub struct Config {
     #[arg(long, env = "PRESENTLY_MAX_PER_CONNECTION", default_value_t = 100, value_name = "N")]
     pub max_per_connection: usize,
 
-    /// Maximum size of a request body, in bytes. The default fits a batch of about 10,000 users
+    /// Maximum number of users in a batch. A batch is one step of its room, and other changes of the room wait for it: about
+    /// a millisecond for the default
+    #[arg(long, env = "PRESENTLY_MAX_BATCH", default_value_t = 1_000, value_name = "USERS")]
+    pub max_batch: usize,
+
+    /// Maximum size of a request body, in bytes. The default fits a batch of 1,000 users with about 900 bytes of meta each
     #[arg(long, env = "PRESENTLY_MAX_BODY", default_value_t = 1024 * 1024, value_name = "BYTES")]
     pub max_body: usize,
 
@@ -181,6 +186,7 @@ impl Default for Config {
             max_connections: 0,
             max_per_address: 0,
             max_per_connection: 100,
+            max_batch: 1_000,
             max_body: 1024 * 1024,
             max_head: 16 * 1024,
             max_message: 64 * 1024,

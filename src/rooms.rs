@@ -6,6 +6,7 @@ pub mod key;
 pub mod upkeep;
 pub mod edition;
 pub mod room;
+pub mod registers;
 pub mod directory;
 pub mod hold_registry;
 pub mod connection_holds;
@@ -33,7 +34,7 @@ const MAX_NEWS: usize = 1_024;
 /// All rooms. Every change of a room passes here.
 #[derive(Debug)]
 pub struct Rooms {
-    directory: Directory,
+    directory: Arc<Directory>,
     hold_registry: HoldRegistry,
     clock: Arc<Clock>,
     meter: Arc<Meter>,
@@ -46,7 +47,7 @@ impl Rooms {
     /// The rooms of `directory`, with the time of `clock`.
     pub fn new(directory: Directory, clock: Arc<Clock>, meter: Arc<Meter>) -> Self {
         Rooms {
-            directory,
+            directory: Arc::new(directory),
             hold_registry: HoldRegistry::default(),
             clock,
             meter,
@@ -56,7 +57,7 @@ impl Rooms {
 
     /// The number of rooms.
     pub fn count(&self) -> usize {
-        self.directory.len()
+        self.directory.registers().index.len()
     }
 
     /// The open connections that hold members.
@@ -74,7 +75,7 @@ impl Rooms {
         loop {
             let found = match self.directory.find(room) {
                 Some(room) => room,
-                None if adds => self.directory.find_or_create(room)?,
+                None if adds => self.directory.find_or_make(room),
                 // Without a member to add, an absent room stays absent.
                 None => return self.directory.absent(room).apply(commands, self.clock.now()),
             };
@@ -83,7 +84,11 @@ impl Rooms {
                     self.announce(found, &outcome);
                     return Ok(outcome);
                 }
-                Err(ChangeError::Refused(refusal)) => return Err(refusal),
+                Err(ChangeError::Refused(refusal)) => {
+                    // The room may have been made for these commands only.
+                    self.directory.release(&found);
+                    return Err(refusal);
+                }
                 Err(ChangeError::Retired) => {}
             }
         }
@@ -96,7 +101,7 @@ impl Rooms {
         if !self.clock.enforces_deadlines() {
             return false;
         }
-        let Some(room) = self.directory.upkeep().due(now.tick) else {
+        let Some(room) = self.directory.registers().upkeep.due(now.tick) else {
             return false;
         };
         // A room that was removed meanwhile has no deadlines left.
@@ -129,17 +134,9 @@ impl Rooms {
         self.directory.find(room).map(|room| room.key())
     }
 
-    /// Adds a reader to `room`, which is created if absent.
-    ///
-    /// # Errors
-    ///
-    /// `too_many_rooms` when a new room is needed.
-    pub fn follow(&self, room: &Name) -> Result<Following, Refusal> {
-        loop {
-            if let Some(following) = self.directory.find_or_create(room)?.follow() {
-                return Ok(following);
-            }
-        }
+    /// Adds a reader to `room`. Watching makes no room exist.
+    pub fn follow(&self, room: &Name) -> Following {
+        self.directory.follow(room)
     }
 
     /// At most `limit` rooms after the name `after`, in byte order, with their numbers of members.
@@ -148,7 +145,7 @@ impl Rooms {
             let count = self.read(&name, |presence| presence.roster().len());
             (name, count)
         };
-        self.directory.names(after, limit).into_iter().map(count).collect()
+        self.directory.registers().index.after(after, limit).into_iter().map(count).collect()
     }
 
     /// Forgets the events older than `age`, and the idle rooms.
@@ -156,11 +153,13 @@ impl Rooms {
         let now = self.clock.now();
         let before = now.time.before(age);
         self.directory.remove_idle(|room| room.retire_if_idle(before, now));
+        self.directory.registers().trim_denylist(now.tick);
     }
 
-    /// Drops the editions stored before the last tick.
+    /// Drops the editions stored before the last tick, and the rooms that were only watched and are no longer.
     pub fn tick(&self) {
-        self.directory.upkeep().old_editions().iter().for_each(|room| room.drop_edition());
+        self.directory.release_left();
+        self.directory.registers().upkeep.old_editions().iter().for_each(|room| room.drop_edition());
     }
 
     /// Subscribes to the rooms that have new events.
@@ -206,15 +205,72 @@ mod tests {
     fn rooms_are_bounded_and_an_idle_room_makes_space() {
         let rooms = Rooms::within(2, BOUNDS);
         sign_in(&rooms, "a", "ann").unwrap();
-        let following = rooms.follow(&name("b")).unwrap();
+        sign_in(&rooms, "b", "ann").unwrap();
         assert_eq!(sign_in(&rooms, "c", "ann").unwrap_err().code, Code::TooManyRooms);
+        sign_in(&rooms, "a", "bob").unwrap();
         sign_out(&rooms, "nobody-named-it", "ann");
-        rooms.sweep(NOW);
-        assert_eq!(rooms.list(None, 10), [(name("a"), 1), (name("b"), 0)]);
-        drop(following);
-        rooms.sweep(NOW);
-        assert_eq!(rooms.list(None, 10), [(name("a"), 1)]);
+        sign_out(&rooms, "b", "ann");
+        let now = rooms.clock.now();
+        rooms.directory.remove_idle(|room| room.retire_if_idle(Timestamp(u64::MAX), now));
+        assert_eq!(rooms.list(None, 10), [(name("a"), 2)]);
+        assert_eq!(rooms.directory.in_memory(), 1, "the refused room and the idle room are gone");
         sign_in(&rooms, "c", "ann").unwrap();
+    }
+
+    #[test]
+    fn watching_makes_no_room_exist_and_leaves_nothing_behind() {
+        let rooms = Rooms::within(1, BOUNDS);
+        let watched: Vec<_> = (0..100).map(|n| rooms.follow(&name(&format!("watched-{n}")))).collect();
+        let again = rooms.follow(&name("watched-7"));
+        let start = again.room().read(|presence| presence.head());
+        assert_eq!((rooms.count(), rooms.list(None, 10)), (0, vec![]));
+        sign_in(&rooms, "watched-7", "ann").unwrap();
+        assert!(again.room().read(|presence| presence.after(start.offset).is_some()), "the watcher's cursor holds");
+        assert_eq!(sign_in(&rooms, "watched-8", "ann").unwrap_err().code, Code::TooManyRooms);
+        drop((watched, again));
+        rooms.tick();
+        assert_eq!((rooms.count(), rooms.directory.in_memory()), (1, 1), "only the room with a member is left");
+    }
+
+    #[test]
+    fn a_watched_room_stops_existing_and_begins_again_in_the_same_epoch() {
+        let rooms = Rooms::within(1, BOUNDS);
+        let following = rooms.follow(&name("a"));
+        let first = sign_in(&rooms, "a", "ann").unwrap().cursor;
+        sign_out(&rooms, "a", "ann");
+        let now = rooms.clock.now();
+        rooms.directory.remove_idle(|room| room.retire_if_idle(Timestamp(u64::MAX), now));
+        assert_eq!((rooms.count(), rooms.directory.in_memory()), (0, 1));
+        assert_eq!(sign_in(&rooms, "a", "ann").unwrap().cursor.epoch, first.epoch);
+        assert_eq!(rooms.count(), 1);
+        drop(following);
+        rooms.tick();
+        assert_eq!(rooms.list(None, 10), [(name("a"), 1)]);
+    }
+
+    #[test]
+    fn watchers_writers_and_the_sweeper_leave_nothing_behind() {
+        let rooms = Rooms::within(10, BOUNDS);
+        std::thread::scope(|threads| {
+            threads.spawn(|| (0..2_000).for_each(|_| rooms.sweep(NOW)));
+            for watcher in 0..2 {
+                let rooms = &rooms;
+                threads.spawn(move || {
+                    for n in 0..2_000 {
+                        let following = rooms.follow(&name(&format!("{}", n % 3)));
+                        if watcher == 0 {
+                            sign_in(rooms, &format!("{}", n % 3), "ann").unwrap();
+                            sign_out(rooms, &format!("{}", n % 3), "ann");
+                        }
+                        drop(following);
+                    }
+                });
+            }
+        });
+        rooms.tick();
+        let now = rooms.clock.now();
+        rooms.directory.remove_idle(|room| room.retire_if_idle(Timestamp(u64::MAX), now));
+        assert_eq!((rooms.count(), rooms.directory.in_memory()), (0, 0));
     }
 
     #[test]

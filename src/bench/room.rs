@@ -8,8 +8,8 @@ use crate::bench::error::BenchError;
 use crate::bench::http_client::HttpClient;
 use crate::bench::target::Target;
 
-/// Users in one batch request. Its body has some 100 KB, of the 1 MB that the gateway accepts.
-pub(super) const BATCH: u32 = 5_000;
+/// Users in one batch request: the maximum that a gateway accepts by default.
+pub(super) const BATCH: u32 = 1_000;
 
 /// A room at a gateway. Its random name keeps other clients out.
 #[derive(Clone, Debug)]

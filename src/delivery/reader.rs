@@ -139,7 +139,7 @@ mod tests {
     }
 
     fn reader(rooms: &Rooms) -> Reader {
-        Reader::new(Follower::resume(rooms.follow(&Name::lobby()).unwrap(), None, Offset::default()))
+        Reader::new(Follower::resume(rooms.follow(&Name::lobby()), None, Offset::default()))
     }
 
     fn text(reader: &mut Reader) -> String {
@@ -187,7 +187,7 @@ mod tests {
         const EXERCISE: Format = Format { dialect: Dialect::Exercise, ..SSE };
         let rooms = rooms();
         sign_in(&rooms, "ann");
-        let mut late = Reader::new(Follower::from_now_on(rooms.follow(&Name::lobby()).unwrap()));
+        let mut late = Reader::new(Follower::from_now_on(rooms.follow(&Name::lobby())));
         (0..9).for_each(|n| assert!(sign_in(&rooms, n).offset > Offset(0)));
         let out = Command::sign_out("ann".parse().unwrap());
         rooms.change(&Name::lobby(), &[out]).unwrap();

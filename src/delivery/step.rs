@@ -5,12 +5,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::model::changes::Changes;
+use crate::model::changes::{Changes, Gap};
 use crate::model::cursor::{Cursor, Offset};
 use crate::model::event::Event;
 use crate::model::presence::Presence;
 use crate::rooms::edition::Edition;
-use crate::rooms::room::{Following, Room};
+use crate::rooms::room::Following;
+use crate::rooms::room::Room;
 use crate::wire::dialect::Netting;
 
 /// The most events of one step, so that a step stays short.
@@ -78,10 +79,12 @@ struct Count {
     at: Option<Instant>,
 }
 
-/// A step as decided under the room's lock. A snapshot is taken afterwards.
+/// A step as decided under the room's lock. A gap is netted and a snapshot is taken afterwards.
 enum Decision {
     Nothing,
     Step(Step),
+    /// Changes bridge the gap, or a snapshot if it is shorter.
+    Bridge(Gap, Netting),
     Snapshot,
 }
 
@@ -164,6 +167,14 @@ impl Follower {
         let step = match decision {
             Decision::Nothing => return None,
             Decision::Step(step) => step,
+            Decision::Bridge(gap, netting) => {
+                let members = gap.roster.len();
+                let changes = gap.net();
+                match netting == Netting::Always || changes.len() <= members {
+                    true => Step::Changes(changes),
+                    false => Step::Snapshot(room.edition(at_least)),
+                }
+            }
             Decision::Snapshot => Step::Snapshot(room.edition(at_least)),
         };
         self.place = match &step {
@@ -219,12 +230,11 @@ fn events(presence: &Presence, offset: Offset) -> Option<Vec<Arc<Event>>> {
 }
 
 fn bridged(presence: &Presence, offset: Offset, netting: Netting) -> Decision {
-    let changes = match netting {
+    let gap = match netting {
         Netting::Never => None,
-        Netting::IfShorter => presence.changes(offset).filter(|changes| changes.len() <= presence.roster().len()),
-        Netting::Always => presence.changes(offset),
+        Netting::IfShorter | Netting::Always => presence.gap(offset),
     };
-    changes.map_or(Decision::Snapshot, |changes| Decision::Step(Step::Changes(changes)))
+    gap.map_or(Decision::Snapshot, |gap| Decision::Bridge(gap, netting))
 }
 
 #[cfg(test)]
@@ -271,7 +281,7 @@ mod tests {
             let mut rng = fastrand::Rng::with_seed(seed);
             let rooms = Rooms::within(1, Bounds { history: 10, members: 0, grace: Duration::ZERO });
             let room = Name::lobby();
-            let mut follower = Follower::resume(rooms.follow(&room).unwrap(), None, Offset::default());
+            let mut follower = Follower::resume(rooms.follow(&room), None, Offset::default());
             let mut set = BTreeSet::new();
             for _ in 0..50 {
                 let most = [5, 20, 300][rng.usize(..3)];

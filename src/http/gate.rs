@@ -196,12 +196,8 @@ impl Watch<'_> {
         self.gate.0.rooms().read(self.room, read)
     }
 
-    /// Adds a reader to the room, which is created if absent.
-    ///
-    /// # Errors
-    ///
-    /// `too_many_rooms` when a new room is needed.
-    pub fn follow(&self) -> Result<Following, Refusal> {
+    /// Adds a reader to the room. Watching makes no room exist.
+    pub fn follow(&self) -> Following {
         self.gate.0.rooms().follow(self.room)
     }
 }

@@ -28,6 +28,27 @@ pub struct Set {
     pub new: bool,
 }
 
+/// The way from a reader's old set to the present set, event by event. Netting takes time, so a gap is taken from the room
+/// and netted without the room's lock.
+#[derive(Debug)]
+pub struct Gap {
+    /// The room.
+    pub room: Name,
+    /// The place behind the gap.
+    pub cursor: Cursor,
+    /// The events of the gap.
+    pub briefs: Vec<Brief>,
+    /// The present set.
+    pub roster: Roster,
+}
+
+impl Gap {
+    /// Nets the gap.
+    pub fn net(self) -> Changes {
+        Changes::net(self.room, self.cursor, self.briefs.into_iter(), &self.roster)
+    }
+}
+
 impl Changes {
     /// Nets the events `briefs`, in order, into the present set: `roster` at `cursor`.
     pub fn net(room: Name, cursor: Cursor, briefs: impl Iterator<Item = Brief>, roster: &Roster) -> Self {

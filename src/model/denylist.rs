@@ -1,44 +1,80 @@
-//! The denylist of a room: clients that were signed out or kicked, and may only watch for a while.
+//! The denylist: clients that were signed out or kicked, and may only watch for a while.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use crate::model::command::{Action, Command};
 use crate::model::event::DelReason;
 use crate::model::id::ClientId;
 use crate::model::moment::Tick;
 use crate::model::name::Name;
+use crate::model::outcome::Outcome;
+use crate::model::refusal::{Code, Refusal};
 
 /// How long an entry lasts. The EventSource of a forgotten tab reconnects for as long as the tab is open; a person who
 /// returns after an hour means to return.
 const TERM: Duration = Duration::from_secs(3_600);
 
-/// The most entries of one room. The oldest are forgotten first.
-const MAX_ENTRIES: usize = 10_000;
+/// The most entries, in all rooms together: some 20 MB. The oldest are forgotten first.
+pub const MAX_ENTRIES: usize = 100_000;
 
-/// Users and clients that may only watch. An EventSource reconnects by itself; without the denylist it would undo each
-/// sign-out within seconds. An entry is no ban: a client may choose another id.
+/// A client that may not hold a user in a room.
+type Key = (ClientId, Name, Name);
+
+/// Users and clients that may only watch, in all rooms. An EventSource reconnects by itself; without the denylist it would
+/// undo each sign-out within seconds. An entry is no ban: a client may choose another id.
+///
+/// The list stands apart from the rooms, so that no room is kept for its sake.
 #[derive(Debug, Default)]
 pub struct Denylist {
-    entries: BTreeMap<(Name, ClientId), (Tick, DelReason)>,
+    entries: BTreeMap<Key, (Tick, DelReason)>,
     /// The keys in the order of their deadlines. A key that was added again is here twice.
-    deadlines: VecDeque<(Tick, (Name, ClientId))>,
+    deadlines: VecDeque<(Tick, Key)>,
 }
 
 impl Denylist {
-    /// Denies `client` to hold `user` from `now` on.
-    pub fn add(&mut self, user: &Name, client: ClientId, now: Tick, reason: DelReason) {
+    /// Judges `commands` for `room`.
+    ///
+    /// # Errors
+    ///
+    /// `signed_out` or `kicked` for a single join of a listed client. Only single commands join.
+    pub fn check(&self, room: &Name, commands: &[Command], now: Tick) -> Result<(), Refusal> {
+        let [Command::User(user, Action::Join { hold, .. })] = commands else {
+            return Ok(());
+        };
+        let Some(reason) = hold.client.and_then(|client| self.reason(room, user, client, now)) else {
+            return Ok(());
+        };
+        let (code, how) = match reason {
+            DelReason::Kicked => (Code::Kicked, "kicked"),
+            DelReason::SignedOut | DelReason::Closed | DelReason::Timeout | DelReason::Expired => {
+                (Code::SignedOut, "signed out")
+            }
+        };
+        let message = format!("{user} was {how}; this client only watches, for an hour or until its id is another");
+        Err(Refusal::new(code, message).of("client"))
+    }
+
+    /// Adds the clients that `outcome` denies `room` from `now` on.
+    pub fn record(&mut self, room: &Name, outcome: &Outcome, now: Tick) {
+        for (user, client, reason) in &outcome.denied {
+            self.add(room, user, *client, now, *reason);
+        }
+    }
+
+    fn add(&mut self, room: &Name, user: &Name, client: ClientId, now: Tick, reason: DelReason) {
         self.forget(now);
         if self.deadlines.len() >= MAX_ENTRIES {
             self.forget_first();
         }
-        let (key, deadline) = ((user.clone(), client), now + TERM);
+        let (key, deadline) = ((client, room.clone(), user.clone()), now + TERM);
         self.entries.insert(key.clone(), (deadline, reason));
         self.deadlines.push_back((deadline, key));
     }
 
-    /// The reason why `client` may not hold `user`; `None` without an entry.
-    pub fn reason(&self, user: &Name, client: ClientId, now: Tick) -> Option<DelReason> {
-        self.entries.get(&(user.clone(), client)).filter(|(deadline, _)| *deadline > now).map(|(_, reason)| *reason)
+    fn reason(&self, room: &Name, user: &Name, client: ClientId, now: Tick) -> Option<DelReason> {
+        let key = (client, room.clone(), user.clone());
+        self.entries.get(&key).filter(|(deadline, _)| *deadline > now).map(|(_, reason)| *reason)
     }
 
     /// Forgets expired entries.
@@ -76,26 +112,27 @@ mod tests {
 
     #[test]
     fn an_entry_lasts_an_hour_from_the_last_sign_out() {
-        let (mut list, ann) = (Denylist::default(), Name::lobby());
+        let (mut list, room, ann) = (Denylist::default(), Name::lobby(), "ann".parse().unwrap());
         let end = START + TERM;
-        list.add(&ann, CLIENT, START, DelReason::SignedOut);
-        list.add(&ann, CLIENT, Tick(1_000), DelReason::Kicked);
-        assert_eq!(list.reason(&ann, CLIENT, Tick(end.0 + 999)), Some(DelReason::Kicked));
-        assert_eq!(list.reason(&ann, CLIENT, Tick(end.0 + 1_000)), None);
+        list.add(&room, &ann, CLIENT, START, DelReason::SignedOut);
+        list.add(&room, &ann, CLIENT, Tick(1_000), DelReason::Kicked);
+        assert_eq!(list.reason(&room, &ann, CLIENT, Tick(end.0 + 999)), Some(DelReason::Kicked));
+        assert_eq!(list.reason(&room, &ann, CLIENT, Tick(end.0 + 1_000)), None);
         list.forget(end);
-        assert!(list.reason(&ann, CLIENT, end).is_some() && !list.is_empty());
+        assert!(list.reason(&room, &ann, CLIENT, end).is_some() && !list.is_empty());
         list.forget(Tick(end.0 + 1_000));
         assert!(list.is_empty() && list.entries.is_empty());
-        assert_eq!(list.reason(&"bob".parse().unwrap(), CLIENT, START), None);
+        assert_eq!(list.reason(&ann, &ann, CLIENT, START), None);
+        assert_eq!(list.reason(&room, &"bob".parse().unwrap(), CLIENT, START), None);
     }
 
     #[test]
     fn the_oldest_entries_are_forgotten_when_there_are_too_many() {
-        let (mut list, ann) = (Denylist::default(), Name::lobby());
+        let (mut list, room, ann) = (Denylist::default(), Name::lobby(), "ann".parse().unwrap());
         let client = |n: usize| ClientId(Uuid::from_u128(n as u128));
-        (0..=MAX_ENTRIES).for_each(|n| list.add(&ann, client(n), Tick(n as u64), DelReason::SignedOut));
+        (0..=MAX_ENTRIES).for_each(|n| list.add(&room, &ann, client(n), Tick(n as u64), DelReason::SignedOut));
         assert_eq!(list.deadlines.len(), MAX_ENTRIES);
-        let known = |n| list.reason(&ann, client(n), START).is_some();
+        let known = |n| list.reason(&room, &ann, client(n), START).is_some();
         assert!(!known(0) && known(1) && known(MAX_ENTRIES));
     }
 }

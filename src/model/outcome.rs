@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use crate::model::cursor::Cursor;
-use crate::model::event::Event;
-use crate::model::id::ConnectionId;
+use crate::model::event::{DelReason, Event};
+use crate::model::id::{ClientId, ConnectionId};
+use crate::model::name::Name;
 
 /// The effect of some commands on a room.
 #[derive(Clone, Debug)]
@@ -19,6 +20,8 @@ pub struct Outcome {
     pub cursor: Cursor,
     /// Open connections whose holds were ended by others.
     pub ended: Vec<EndedHold>,
+    /// Users that these clients may not hold for a while, because they were signed out.
+    pub denied: Vec<(Name, ClientId, DelReason)>,
 }
 
 /// An open connection's hold that was ended by others.

@@ -4,11 +4,10 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::changes::Changes;
+use crate::model::changes::Gap;
 use crate::model::command::{Action, Command};
 use crate::model::cursor::{Cursor, Offset};
 use crate::model::deadlines::Deadlines;
-use crate::model::denylist::Denylist;
 use crate::model::event::{Change, DelReason, Event};
 use crate::model::history::History;
 use crate::model::hold::{ConnectionHold, Hold, HoldId, Holds};
@@ -39,7 +38,6 @@ pub struct Presence {
     head: Cursor,
     roster: Roster,
     deadlines: Deadlines,
-    denylist: Option<Box<Denylist>>,
     history: History,
     bounds: Bounds,
 }
@@ -52,7 +50,6 @@ impl Presence {
             head: start,
             roster: Roster::default(),
             deadlines: Deadlines::default(),
-            denylist: None,
             history: History::new(start.offset, bounds.history),
             bounds,
         }
@@ -64,16 +61,14 @@ impl Presence {
     ///
     /// A refusal, without any change. [`Command::Expire`] and [`Command::Trim`] are never refused.
     pub fn apply(&mut self, commands: &[Command], now: Moment) -> Result<Outcome, Refusal> {
-        self.check(commands, now)?;
-        let mut outcome = Outcome { added: 0, removed: 0, events: 0, cursor: self.head, ended: Vec::new() };
+        self.check(commands)?;
+        let mut outcome =
+            Outcome { added: 0, removed: 0, events: 0, cursor: self.head, ended: Vec::new(), denied: Vec::new() };
         for command in commands {
             match command {
                 Command::User(user, action) => self.act(user, action, now, &mut outcome),
                 Command::Expire(most) => self.expire(*most, now, &mut outcome),
-                Command::Trim(before) => {
-                    self.history.trim(*before);
-                    self.trim_denylist(now.tick);
-                }
+                Command::Trim(before) => self.history.trim(*before),
             }
         }
         Ok(outcome)
@@ -85,9 +80,9 @@ impl Presence {
     }
 
     /// Refuses the commands unless all of them can be applied.
-    fn check(&self, commands: &[Command], now: Moment) -> Result<(), Refusal> {
+    fn check(&self, commands: &[Command]) -> Result<(), Refusal> {
         if let [Command::User(user, action)] = commands {
-            self.check_action(user, action, now)?;
+            self.check_action(user, action)?;
         }
         let most = self.bounds.members;
         if most > 0 && self.growth(commands) > most.saturating_sub(self.roster.len()) {
@@ -97,7 +92,7 @@ impl Presence {
         Ok(())
     }
 
-    fn check_action(&self, user: &Name, action: &Action, now: Moment) -> Result<(), Refusal> {
+    fn check_action(&self, user: &Name, action: &Action) -> Result<(), Refusal> {
         match action {
             Action::SetMeta(_) if self.roster.get(user).is_none() => {
                 let message = format!("{user} is not a member of {}", self.room);
@@ -107,25 +102,13 @@ impl Presence {
                 let message = format!("this connection does not hold {user} in {}", self.room);
                 Err(Refusal::new(Code::NotJoined, message))
             }
-            Action::Join { hold, .. } => self.check_denylist(user, hold, now),
-            Action::SignIn { .. } | Action::SignOut(_) | Action::SetMeta(_) | Action::Update(..) => Ok(()),
+            Action::Join { .. }
+            | Action::SignIn { .. }
+            | Action::SignOut(_)
+            | Action::SetMeta(_)
+            | Action::Update(..) => Ok(()),
             Action::Leave(_) | Action::Lose(_) | Action::LeaveClient(_) => Ok(()),
         }
-    }
-
-    fn check_denylist(&self, user: &Name, hold: &ConnectionHold, now: Moment) -> Result<(), Refusal> {
-        let listed = self.denylist.as_ref().zip(hold.client);
-        let Some(reason) = listed.and_then(|(denylist, client)| denylist.reason(user, client, now.tick)) else {
-            return Ok(());
-        };
-        let (code, how) = match reason {
-            DelReason::Kicked => (Code::Kicked, "kicked"),
-            DelReason::SignedOut | DelReason::Closed | DelReason::Timeout | DelReason::Expired => {
-                (Code::SignedOut, "signed out")
-            }
-        };
-        let message = format!("{user} was {how}; this client only watches, for an hour or until its id is another");
-        Err(Refusal::new(code, message).of("client"))
     }
 
     /// The number of members that the commands would add, less the number that they would remove.
@@ -223,7 +206,7 @@ impl Presence {
                     outcome.ended.push(EndedHold { connection: *connection, cause, event: Some(event.clone()) });
                 }
                 if let Some(client) = client {
-                    self.denylist.get_or_insert_default().add(user, *client, now.tick, reason);
+                    outcome.denied.push((user.clone(), *client, reason));
                 }
             }
         }
@@ -331,22 +314,16 @@ impl Presence {
         Snapshot { room: self.room.clone(), cursor: self.head, roster: self.roster.clone() }
     }
 
-    /// The netted changes since `offset`; `None` when the history does not reach back to it.
-    pub fn changes(&self, offset: Offset) -> Option<Changes> {
-        let briefs = self.history.briefs_after(offset)?;
-        Some(Changes::net(self.room.clone(), self.head, briefs, &self.roster))
+    /// The gap since `offset`, to be netted outside of the room's lock; `None` when the history does not reach back to
+    /// it.
+    pub fn gap(&self, offset: Offset) -> Option<Gap> {
+        let briefs = self.history.briefs_after(offset)?.collect();
+        Some(Gap { room: self.room.clone(), cursor: self.head, briefs, roster: self.roster.clone() })
     }
 
-    fn trim_denylist(&mut self, now: Tick) {
-        if let Some(denylist) = &mut self.denylist {
-            denylist.forget(now);
-        }
-        self.denylist.take_if(|denylist| denylist.is_empty());
-    }
-
-    /// Whether nothing would be lost with this room: no members, no history, no denylist.
+    /// Whether nothing would be lost with this room: no members, no history.
     pub fn is_idle(&self) -> bool {
-        self.roster.is_empty() && self.history.is_empty() && self.denylist.is_none()
+        self.roster.is_empty() && self.history.is_empty()
     }
 }
 

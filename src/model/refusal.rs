@@ -49,6 +49,8 @@ pub enum Code {
     TooSlow,
     /// The body is larger than the bound.
     BodyTooLarge,
+    /// A batch has more users than the bound.
+    BatchTooLarge,
     /// The body's `Content-Type` is not the expected type.
     WrongType,
     /// A request for `/ws` without a WebSocket handshake of version 13.
@@ -134,6 +136,7 @@ pub const TABLE: &[Row] = &[
     ),
     no(Code::TooSlow, "too_slow", 408, "The body did not arrive in time"),
     no(Code::BodyTooLarge, "body_too_large", 413, "The body is larger than the bound"),
+    no(Code::BatchTooLarge, "batch_too_large", 413, "The batch has more users than the bound"),
     no(Code::WrongType, "wrong_type", 415, "The body's `Content-Type` is not the expected type"),
     no(Code::UpgradeRequired, "upgrade_required", 426, "`/ws` speaks only WebSocket, version 13"),
     later(Code::TooManyMembers, "too_many_members", 1013, "The room has the maximum number of members"),

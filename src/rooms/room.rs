@@ -12,7 +12,7 @@ use crate::model::presence::Presence;
 use crate::model::refusal::Refusal;
 use crate::rooms::edition::Edition;
 use crate::rooms::key::RoomKey;
-use crate::rooms::upkeep::Upkeep;
+use crate::rooms::registers::Registers;
 
 /// The most members of a set whose edition is stored for other readers: some 10 MB. A larger set is framed for each
 /// reader anew, part by part.
@@ -29,7 +29,7 @@ const MAX_EXPIRED: usize = 256;
 #[derive(Debug)]
 pub struct Room {
     state: Mutex<State>,
-    upkeep: Arc<Upkeep<Room>>,
+    registers: Arc<Registers<Room>>,
 }
 
 #[derive(Debug)]
@@ -41,6 +41,8 @@ struct State {
     edition: Option<Arc<Edition>>,
     /// The room's deadline as noted in the upkeep.
     deadline: Option<Tick>,
+    /// Whether the room is in the index: it has members or remembered events.
+    exists: bool,
     /// Set when the room is removed from the directory: a task that still has the room looks it up again.
     retired: bool,
 }
@@ -56,9 +58,9 @@ pub enum ChangeError {
 
 impl Room {
     /// A room that may be changed and read.
-    pub fn new(presence: Presence, upkeep: Arc<Upkeep<Room>>) -> Self {
-        let state = State { presence, readers: 0, edition: None, deadline: None, retired: false };
-        Room { state: Mutex::new(state), upkeep }
+    pub fn new(presence: Presence, registers: Arc<Registers<Room>>) -> Self {
+        let state = State { presence, readers: 0, edition: None, deadline: None, exists: false, retired: false };
+        Room { state: Mutex::new(state), registers }
     }
 
     /// The room's key.
@@ -85,7 +87,7 @@ impl Room {
         let edition = Arc::new(Edition::new(state.presence.snapshot()));
         if state.presence.roster().len() <= MAX_STORED {
             state.edition = Some(edition.clone());
-            self.upkeep.stores_edition(self);
+            self.registers.upkeep.stores_edition(self);
         }
         edition
     }
@@ -106,9 +108,28 @@ impl Room {
         if state.retired {
             return Err(ChangeError::Retired);
         }
-        let outcome = state.presence.apply(commands, now).map_err(ChangeError::Refused)?;
+        let outcome = self.apply(&mut state, commands, now).map_err(ChangeError::Refused)?;
         let deadline = state.presence.next_deadline();
         self.move_deadline(&mut state, deadline);
+        Ok(outcome)
+    }
+
+    fn apply(&self, state: &mut State, commands: &[Command], now: Moment) -> Result<Outcome, Refusal> {
+        let name = state.presence.room().clone();
+        self.registers.check_denylist(&name, commands, now.tick)?;
+        let begins = !state.exists && commands.iter().any(|command| command.adds().is_some());
+        if begins {
+            self.registers.index.insert(&name)?;
+        }
+        let outcome = state.presence.apply(commands, now);
+        if begins {
+            state.exists = !state.presence.is_idle();
+            if !state.exists {
+                self.registers.index.remove(&name);
+            }
+        }
+        let outcome = outcome?;
+        self.registers.record_denied(&name, &outcome, now.tick);
         Ok(outcome)
     }
 
@@ -121,7 +142,7 @@ impl Room {
         self.change(&[Command::Expire(MAX_EXPIRED)], now)
     }
 
-    /// Adds a reader, which keeps the room in the directory; `None` when the room was removed meanwhile.
+    /// Adds a reader, which keeps the room in memory; `None` when the room was removed meanwhile.
     pub(super) fn follow(self: Arc<Self>) -> Option<Following> {
         let mut state = self.state.lock();
         if state.retired {
@@ -132,27 +153,37 @@ impl Room {
         Some(Following(self))
     }
 
-    /// Forgets the events from before `before`, and retires an idle room; true when the room is retired.
+    /// Retires the room if it has no readers and does not exist; true when retired.
+    pub(super) fn retire(&self) -> bool {
+        let mut state = self.state.lock();
+        state.retired |= state.readers == 0 && !state.exists;
+        state.retired
+    }
+
+    /// Forgets the events from before `before`. A room without members and events then exists no longer, and retires
+    /// unless readers keep it; true when retired.
     pub(super) fn retire_if_idle(self: &Arc<Self>, before: Timestamp, now: Moment) -> bool {
         let mut state = self.state.lock();
         // A trim is never refused.
         let _ = state.presence.apply(&[Command::Trim(before)], now);
-        state.retired = state.readers == 0 && state.presence.is_idle();
-        if state.retired {
+        if state.exists && state.presence.is_idle() {
+            state.exists = false;
+            self.registers.index.remove(state.presence.room());
             self.move_deadline(&mut state, None);
         }
-        state.retired
+        drop(state);
+        self.retire()
     }
 
     fn move_deadline(self: &Arc<Self>, state: &mut State, to: Option<Tick>) {
         if to != state.deadline {
-            self.upkeep.move_deadline(self, state.deadline, to);
+            self.registers.upkeep.move_deadline(self, state.deadline, to);
             state.deadline = to;
         }
     }
 }
 
-/// A reader's share in a room, which keeps the room in the directory until dropped.
+/// A reader's share in a room, which keeps the room in memory until dropped.
 #[derive(Debug)]
 pub struct Following(Arc<Room>);
 
@@ -165,6 +196,12 @@ impl Following {
 
 impl Drop for Following {
     fn drop(&mut self) {
-        self.0.state.lock().readers -= 1;
+        let mut state = self.0.state.lock();
+        state.readers -= 1;
+        let is_left = state.readers == 0 && !state.exists;
+        drop(state);
+        if is_left {
+            self.0.registers.upkeep.leaves(self.0.clone());
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Upkeep: the rooms with a deadline or a stored edition, so that no task has to search all rooms.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
@@ -15,11 +16,20 @@ pub struct Upkeep<R> {
     editions: Mutex<[Vec<Weak<R>>; 2]>,
     /// The rooms in which a hold ends by itself, by the earliest deadline.
     deadlines: Mutex<BTreeMap<(Tick, RoomKey), Weak<R>>>,
+    /// The rooms that their last reader has left and that do not exist.
+    left: Mutex<Vec<Arc<R>>>,
+    /// Whether there are such rooms. Most readers leave existing rooms.
+    any_left: AtomicBool,
 }
 
 impl<R> Default for Upkeep<R> {
     fn default() -> Self {
-        Upkeep { editions: Mutex::default(), deadlines: Mutex::default() }
+        Upkeep {
+            editions: Mutex::default(),
+            deadlines: Mutex::default(),
+            left: Mutex::default(),
+            any_left: AtomicBool::new(false),
+        }
     }
 }
 
@@ -36,6 +46,20 @@ impl<R> Upkeep<R> {
         rooms[1] = std::mem::take(&mut rooms[0]);
         drop(rooms);
         old.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Notes that the last reader has left `room`.
+    pub fn leaves(&self, room: Arc<R>) {
+        self.left.lock().push(room);
+        self.any_left.store(true, Relaxed);
+    }
+
+    /// The rooms that their last reader has left since the last call.
+    pub fn left(&self) -> Vec<Arc<R>> {
+        match self.any_left.swap(false, Relaxed) {
+            true => std::mem::take(&mut *self.left.lock()),
+            false => Vec::new(),
+        }
     }
 
     /// The room with the earliest deadline, if the deadline has passed.

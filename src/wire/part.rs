@@ -6,13 +6,16 @@ use crate::model::changes::{Changes, Set};
 use crate::model::cursor::Cursor;
 use crate::model::event::DelReason;
 use crate::model::name::Name;
-use crate::model::roster::Mark;
+use crate::model::roster::{Mark, Roster};
 use crate::model::snapshot::Snapshot;
 use crate::wire::object::{MemberObject, to_json};
 
 /// The size in bytes at which a part ends: half of the 64 KiB to which many WebSocket clients bound a message, and small
 /// enough that encoding one part delays nothing else.
 pub const PART_BYTES: usize = 32 * 1024;
+
+/// The size in bytes at which a page of a list ends: an answer waits in memory while its client reads.
+pub const PAGE_BYTES: usize = 1024 * 1024;
 
 /// One part, and where the next begins.
 #[derive(Debug)]
@@ -88,6 +91,33 @@ pub fn snapshot(Snapshot { room, cursor, roster }: &Snapshot, from: SnapshotMark
     }
 }
 
+/// One page of a room's members.
+#[derive(Debug)]
+pub struct Page {
+    /// The members, as JSON objects with commas between.
+    pub users: String,
+    /// The last user of the page, if more follow.
+    pub next: Option<Name>,
+}
+
+/// Encodes at most `limit` members of `roster` from `from` on. The page ends early at [`PAGE_BYTES`].
+pub fn page(roster: &Roster, from: Mark, limit: usize) -> Page {
+    let mut page = Page { users: String::new(), next: None };
+    let mut rest = roster.iter_from(from).peekable();
+    for _ in 0..limit {
+        let Some(member) = rest.next_if(|_| page.users.len() < PAGE_BYTES) else {
+            break;
+        };
+        if !page.users.is_empty() {
+            page.users.push(',');
+        }
+        page.users.push_str(&to_json(&MemberObject::from(&**member)));
+        page.next = Some(member.user.clone());
+    }
+    page.next.take_if(|_| rest.peek().is_none());
+    page
+}
+
 /// Encodes the part of `changes` that begins at `from`.
 pub fn changes(changes: &Changes, from: ChangesMark) -> Part<ChangesMark> {
     let (mut gone, mut set) = (Vec::new(), Vec::new());
@@ -119,7 +149,7 @@ mod tests {
     use crate::model::hold::{Hold, Holds};
     use crate::model::meta::Meta;
     use crate::model::moment::Timestamp;
-    use crate::model::roster::{Member, Roster};
+    use crate::model::roster::Member;
 
     const CURSOR: Cursor = Cursor { epoch: Epoch(1), offset: Offset(9) };
 
@@ -130,6 +160,24 @@ mod tests {
             roster.put(Arc::new(member), Holds::of(Hold::SignIn(None)));
         }
         roster
+    }
+
+    #[test]
+    fn pages_end_at_their_limit_or_their_size_and_name_the_next() {
+        let few = roster(["ann", "bob", "cyd"].map(str::to_owned).into_iter());
+        let users = |from, limit| {
+            let Page { users, next } = page(&few, from, limit);
+            let parsed: Vec<serde_json::Value> = serde_json::from_str(&format!("[{users}]")).unwrap();
+            let names: Vec<_> = parsed.iter().map(|user| user["user"].as_str().unwrap().to_owned()).collect();
+            (names.concat(), next.map(|name| name.to_string()))
+        };
+        assert_eq!(users(Mark::default(), 2), ("annbob".into(), Some("bob".into())));
+        assert_eq!(users(few.mark_after("bob"), 2), ("cyd".into(), None));
+        assert_eq!(users(Mark::default(), 3), ("annbobcyd".into(), None));
+        assert_eq!(users(few.mark_after("cyd"), 3), (String::new(), None));
+        let many = roster((0..20_000).map(|n| format!("{n:0100}")));
+        let Page { users, next } = page(&many, Mark::default(), 20_000);
+        assert!((PAGE_BYTES..PAGE_BYTES + 1_000).contains(&users.len()) && next.is_some());
     }
 
     /// All parts, each parsed, from `encode`.

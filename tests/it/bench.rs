@@ -273,9 +273,8 @@ async fn no_gateway_exits_1_and_names_the_url() {
 
 #[tokio::test]
 async fn lost_connections_exit_1_and_say_why() {
-    let server = TestServer::with(|config| config.max_rooms = 1).await;
-    server.sign_in("lobby", "ann").await;
+    let server = TestServer::with(|config| config.max_connections = 1).await;
     let url = format!("http://{}", server.addr);
     let args = ["bench", &url, "--json", "--work", "connect", "--readers", "3", "--settle", "0s"];
-    assert_fails(&Binary::run(&args, &[]).await, 1, "3 connections");
+    assert_fails(&Binary::run(&args, &[]).await, 1, "2 connections");
 }

@@ -4,20 +4,22 @@
 //! A failure prints a seed and the shortest history that still fails; `PRESENTLY_SEED` repeats a seed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Deref;
 use std::time::Duration;
 
 use fastrand::Rng;
 use presently::model::command::{Action, Command};
 use presently::model::cursor::{Cursor, Epoch, Offset};
+use presently::model::denylist::Denylist;
 use presently::model::event::{Change, DelReason};
 use presently::model::hold::{ConnectionHold, HoldId, Transport};
 use presently::model::id::{ClientId, ConnectionId};
 use presently::model::meta::Meta;
 use presently::model::moment::{Moment, Tick, Timestamp};
 use presently::model::name::Name;
-use presently::model::outcome::EndCause;
+use presently::model::outcome::{EndCause, Outcome};
 use presently::model::presence::{Bounds, Presence};
-use presently::model::refusal::Code;
+use presently::model::refusal::{Code, Refusal};
 use presently::model::roster::Mark;
 use uuid::Uuid;
 
@@ -192,13 +194,37 @@ fn at(now: Tick) -> Moment {
     Moment { time: Timestamp(now.0 / 1_000), tick: now }
 }
 
-fn room(history: usize) -> Presence {
+/// The core: a room, and the denylist as rooms share it.
+struct Core {
+    room: Presence,
+    denylist: Denylist,
+}
+
+impl Core {
+    fn apply(&mut self, commands: &[Command], now: Moment) -> Result<Outcome, Refusal> {
+        self.denylist.check(self.room.room(), commands, now.tick)?;
+        let outcome = self.room.apply(commands, now)?;
+        self.denylist.record(self.room.room(), &outcome, now.tick);
+        Ok(outcome)
+    }
+}
+
+impl Deref for Core {
+    type Target = Presence;
+
+    fn deref(&self) -> &Presence {
+        &self.room
+    }
+}
+
+fn room(history: usize) -> Core {
     let start = Cursor { epoch: Epoch(1), ..Cursor::default() };
-    Presence::new(Name::lobby(), start, Bounds { history, members: 0, grace: GRACE })
+    let room = Presence::new(Name::lobby(), start, Bounds { history, members: 0, grace: GRACE });
+    Core { room, denylist: Denylist::default() }
 }
 
 /// The visible effects of a step in the model.
-fn core_step(core: &mut Presence, now: &mut Tick, step: &Step) -> Vec<Seen> {
+fn core_step(core: &mut Core, now: &mut Tick, step: &Step) -> Vec<Seen> {
     let mut seen = Vec::new();
     let mut ended = Vec::new();
     let from = core.head().offset;

@@ -326,3 +326,55 @@ async fn head_answers_like_get_and_changes_nothing() {
         assert_eq!(seen(&head), seen(&get), "{path}");
     }
 }
+
+#[tokio::test]
+async fn a_batch_has_a_bound_and_is_refused_whole() {
+    let server = TestServer::with(|config| config.max_batch = 3).await;
+    let users = |names: &[&str]| names.iter().map(|user| json!({ "user": user })).collect::<Vec<_>>();
+    server.batch("lobby", &json!({"add": users(&["ann", "bob"]), "del": ["cyd"]})).await;
+    let four = json!({"add": users(&["dan", "eve", "fay"]), "del": ["ann"]});
+    let refused = server.send_json("POST", "/api/rooms/lobby/users", &four).await.expect(413).json();
+    assert_eq!(refused["code"], "batch_too_large", "{refused}");
+    let held = server.get("/api/rooms/lobby/users").await.expect(200).json();
+    let names: Vec<_> = held["users"].as_array().expect("users").iter().map(|user| &user["user"]).collect();
+    assert_eq!(names, ["ann", "bob"]);
+}
+
+#[tokio::test]
+async fn lists_end_at_a_mebibyte_and_go_on_at_next() {
+    let server = TestServer::start().await;
+    let meta = json!({"text": "x".repeat(900)});
+    for batch in 0..3 {
+        let add: Vec<_> = (0..900).map(|n| json!({"user": format!("{batch}-{n:03}"), "meta": meta})).collect();
+        server.batch("lobby", &json!({ "add": add })).await;
+    }
+    let (mut seen, mut pages, mut next) = (Vec::new(), 0, None);
+    loop {
+        let after = next.map(|next| format!("&after={next}")).unwrap_or_default();
+        let answer = server.get(&format!("/api/rooms/lobby/users?limit=10000{after}")).await.expect(200);
+        assert!(answer.body.len() < 1_100_000, "{}", answer.body.len());
+        let page = answer.json();
+        let users = page["users"].as_array().expect("users");
+        seen.extend(users.iter().map(|user| user["user"].as_str().expect("a name").to_owned()));
+        pages += 1;
+        match page["next"].as_str() {
+            Some(last) => next = Some(last.to_owned()),
+            None => break,
+        }
+    }
+    assert!(pages > 1 && seen.len() == 2_700 && seen.is_sorted(), "{pages} pages of {} users", seen.len());
+}
+
+#[tokio::test]
+async fn watching_makes_no_room() {
+    let server = TestServer::with(|config| config.max_rooms = 1).await;
+    server.sign_in("lobby", "ann").await;
+    let mut watchers = Vec::new();
+    for transport in [Transport::Sse, Transport::Ws] {
+        watchers.push(Reader::open(server.addr, transport, "den").await.begun().await);
+    }
+    let listed = server.get("/api/rooms").await.expect(200).json();
+    assert_eq!(listed["rooms"], json!([{"room": "lobby", "count": 1}]));
+    let refused = server.send_json("PUT", "/api/rooms/den/users/bob", &json!({})).await.expect(503).json();
+    assert_eq!(refused["code"], "too_many_rooms");
+}

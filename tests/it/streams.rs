@@ -405,7 +405,7 @@ async fn a_stream_takes_no_body() {
 async fn a_refusal_with_retry_is_a_stream_of_one_event() {
     let server = TestServer::with(|config| config.max_rooms = 1).await;
     server.sign_in("lobby", "ann").await;
-    let mut stream = Sse::open(server.addr, "/api/rooms/den/stream", &[]).await;
+    let mut stream = Sse::open(server.addr, "/api/rooms/den/stream?as=bob", &[]).await;
     let refused = within("a refusal", stream.next()).await.expect("a refusal");
     let told: Value = serde_json::from_str(&refused.data).expect("a JSON text");
     assert_eq!((refused.event.as_deref(), refused.id), (Some("refused"), None));
@@ -413,8 +413,9 @@ async fn a_refusal_with_retry_is_a_stream_of_one_event() {
     assert_eq!(told["retry"], true);
     assert_eq!(within("the end", stream.next()).await, None);
     assert!(stream.ended_cleanly());
-    let socket = RawWs::open(server.addr, "den").await;
+    let socket = RawWs::request(server.addr, &upgrade("/ws?room=den&as=bob")).await;
     assert_eq!(socket.closed().await, (1013, "too_many_rooms".to_owned()));
+    Reader::open(server.addr, Transport::Ws, "den").await.begun().await;
     Reader::open(server.addr, Transport::Sse, "lobby").await.begun().await;
 }
 

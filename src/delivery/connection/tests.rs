@@ -57,7 +57,7 @@ async fn the_send_buffer_is_wide_only_while_a_large_set_is_written() {
     let (connection, mut client) = connected().await;
     let buffer = || connection.socket.buffer_size();
     let narrow = buffer();
-    let follower = Follower::resume(rooms.follow(&room).unwrap(), None, Offset::default());
+    let follower = Follower::resume(rooms.follow(&room), None, Offset::default());
     connection.queue(|outbox| outbox.begin(Reader::new(follower)));
     connection.catch_up();
     assert!(buffer() > narrow, "the client reads nothing yet, so the socket is full");
@@ -78,7 +78,7 @@ async fn the_backlog_of_a_slow_reader_stays_in_its_room() {
     let (connection, _reads_nothing) = connected().await;
     let buffer = || connection.socket.buffer_size();
     let narrow = buffer();
-    let follower = Follower::from_now_on(rooms.follow(&room).unwrap());
+    let follower = Follower::from_now_on(rooms.follow(&room));
     connection.queue(|outbox| outbox.begin(Reader::new(follower)));
     let join = |n| Command::sign_in(format!("user {n}").parse().unwrap(), None);
     rooms.change(&room, &(0..10_000).map(join).collect::<Vec<_>>()).unwrap();

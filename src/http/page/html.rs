@@ -1,5 +1,7 @@
 //! The page: a room as HTML.
 
+use std::sync::Arc;
+
 use askama::Template;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use warp::http::{StatusCode, header};
@@ -12,7 +14,10 @@ use crate::http::rest::exercise::user_of_form;
 use crate::http::rest::members;
 use crate::model::command::Command;
 use crate::model::name::Name;
+use crate::model::presence::Presence;
 use crate::model::refusal::{Code, Refusal};
+use crate::model::roster::{Mark, Member};
+use crate::model::snapshot::Snapshot;
 use crate::wire::object::Time;
 
 /// The number of members in the served HTML, enough for many screens. The script loads the others.
@@ -63,8 +68,8 @@ pub async fn users(call: Call) -> Answer {
 }
 
 fn html(room: &Name, call: &Call) -> Answer {
-    let (cursor, count, members) = members::page(&call.may_watch(room)?, None, SHOWN);
-    let row = |member: &std::sync::Arc<crate::model::roster::Member>| Row {
+    let Snapshot { cursor, roster, .. } = call.may_watch(room)?.read(Presence::snapshot);
+    let row = |member: &Arc<Member>| Row {
         user: member.user.to_string(),
         meta: member.meta.as_str().to_owned(),
         joined: Time(member.joined).to_string(),
@@ -74,8 +79,8 @@ fn html(room: &Name, call: &Call) -> Answer {
         room_path: segment(room),
         forms: forms(room),
         cursor: cursor.to_string(),
-        count,
-        users: members.iter().map(row).collect(),
+        count: roster.len(),
+        users: roster.iter_from(Mark::default()).take(SHOWN).map(row).collect(),
         assets: asset::folder(),
         modules: asset::modules(),
         version: env!("CARGO_PKG_VERSION"),

@@ -1,7 +1,6 @@
 //! The members of a room over HTTP: their list, and changes of many at once.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -10,7 +9,6 @@ use warp::http::{Method, StatusCode};
 use crate::http::answer::{self, Answer};
 use crate::http::body::{Object, given};
 use crate::http::call::{Call, Segment};
-use crate::http::gate::Watch;
 use crate::http::query::{MAX_PAGE, PAGE, PAGING, Query};
 use crate::http::rest::member::seconds;
 use crate::model::command::{Action, Command};
@@ -18,9 +16,11 @@ use crate::model::cursor::Cursor;
 use crate::model::meta::Meta;
 use crate::model::name::Name;
 use crate::model::outcome::Outcome;
+use crate::model::presence::Presence;
 use crate::model::refusal::{Code, Refusal};
-use crate::model::roster::Member;
-use crate::wire::object::MemberObject;
+use crate::model::snapshot::Snapshot;
+use crate::wire::object::to_json;
+use crate::wire::part::{self, Page};
 
 /// `GET` and `POST /api/rooms/{room}/users`
 pub async fn members(room: Segment, call: Call) -> Answer {
@@ -32,30 +32,26 @@ pub async fn members(room: Segment, call: Call) -> Answer {
     list(&room, &call, &Query::strict(&call.query, &PAGING)?)
 }
 
+/// The beginning of a page of members, without the list itself.
 #[derive(Serialize)]
 struct Members<'a> {
     room: &'a Name,
     cursor: Cursor,
     count: usize,
-    users: Vec<MemberObject<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<Name>,
 }
 
 /// The members of `room`, the page of them that `query` asks for.
 pub fn list(room: &Name, call: &Call, query: &Query) -> Answer {
     let limit = query.number("limit", 1, MAX_PAGE)?.unwrap_or(PAGE);
-    let (cursor, count, members) = page(&call.may_watch(room)?, query.get("after"), limit);
-    let users = members.iter().map(|member| MemberObject::from(&**member)).collect();
-    Ok(answer::json(StatusCode::OK, &Members { room, cursor, count, users }))
-}
-
-/// At most `limit` members after the name `after`, and the moment they belong to.
-pub fn page(permit: &Watch<'_>, after: Option<&str>, limit: usize) -> (Cursor, usize, Vec<Arc<Member>>) {
-    permit.read(|presence| {
-        let roster = presence.roster();
-        let mark = after.map(|after| roster.mark_after(after)).unwrap_or_default();
-        let members = roster.iter_from(mark).take(limit).cloned().collect();
-        (presence.head(), roster.len(), members)
-    })
+    // Members are encoded outside of the room's lock.
+    let Snapshot { cursor, roster, .. } = call.may_watch(room)?.read(Presence::snapshot);
+    let from = query.get("after").map(|after| roster.mark_after(after)).unwrap_or_default();
+    let Page { users, next } = part::page(&roster, from, limit);
+    let head = to_json(&Members { room, cursor, count: roster.len(), next });
+    let open = head.strip_suffix('}').unwrap_or(&head);
+    Ok(answer::content(StatusCode::OK, "application/json", format!(r#"{open},"users":[{users}]}}"#)))
 }
 
 #[derive(Deserialize)]
@@ -88,6 +84,12 @@ async fn change_many(room: &Name, mut call: Call) -> Answer {
     let permit = call.may_change(room)?;
     Query::strict(&call.query, &[])?;
     let Object(many): Object<Many> = call.json().await?.ok_or_else(no_body)?;
+    let most = call.gate.config().max_batch;
+    let users = many.add.len() + many.del.len();
+    if users > most {
+        let message = format!("the batch has {users} users, more than {most}; send several batches");
+        return Err(Refusal::new(Code::BatchTooLarge, message).of("body"));
+    }
     let commands = many.commands()?;
     let Outcome { added, removed, cursor, .. } = permit.apply(&commands)?;
     Ok(answer::json(StatusCode::OK, &ManyChanged { added, removed, cursor }))

@@ -8,6 +8,10 @@ use crate::http::call::{Call, Segment};
 use crate::http::query::{MAX_PAGE, PAGE, PAGING, Query};
 use crate::model::cursor::Cursor;
 use crate::model::name::Name;
+use crate::wire::part::PAGE_BYTES;
+
+/// The size in bytes of a room in the list, without its name.
+const ROOM_BYTES: usize = 32;
 
 #[derive(Serialize)]
 struct RoomList<'a> {
@@ -29,8 +33,14 @@ pub async fn rooms(call: Call) -> Answer {
     let limit = query.number("limit", 1, MAX_PAGE)?.unwrap_or(PAGE);
     // One more than asked for shows whether there are more.
     let mut list = call.gate.may_list()?.rooms(query.get("after"), limit + 1);
-    let more = list.len() > limit;
-    list.truncate(limit);
+    let mut bytes = 0;
+    let fits = |(room, _): &&(Name, usize)| {
+        bytes += room.len() + ROOM_BYTES;
+        bytes <= PAGE_BYTES
+    };
+    let shown = list.iter().take(limit).take_while(fits).count();
+    let more = list.len() > shown;
+    list.truncate(shown);
     let rooms = list.iter().map(|(room, count)| RoomCount { room, count: *count }).collect();
     let next = list.last().filter(|_| more).map(|(room, _)| room);
     Ok(answer::json(StatusCode::OK, &RoomList { rooms, next }))

@@ -37,7 +37,7 @@ impl Speaker {
         let Some(room) = room else {
             return Ok(());
         };
-        let following = self.visitor.may_watch(&room)?.follow()?;
+        let following = self.visitor.may_watch(&room)?.follow();
         let mut at_least = Offset::default();
         if let Some((user, meta)) = options.holds {
             match self.join(&room, user, meta, None, talk) {
@@ -104,7 +104,7 @@ impl Speaker {
         reference: &Reference,
         talk: &mut Talk<'_>,
     ) -> Result<(), Refusal> {
-        let following = self.visitor.may_watch(room)?.follow()?;
+        let following = self.visitor.may_watch(room)?.follow();
         let most = self.visitor.max_watched();
         // Asked for again, the room is read anew.
         if talk.stop(following.room().key()) == Unsubscribed::NotSubscribed && talk.rooms() >= most {

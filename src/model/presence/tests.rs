@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::model::changes::{Changes, Gap};
 use crate::model::cursor::Epoch;
 use crate::model::moment::Timestamp;
 use crate::model::roster::Mark;
@@ -136,7 +137,7 @@ fn a_snapshot_and_the_events_after_it_are_the_snapshot_now() {
             assert!(room.roster().len() == expected.len() && expected.keys().all(held), "seed {seed}");
         }
         for (cursor, roster) in snapshots {
-            if let Some(changes) = room.changes(cursor.offset) {
+            if let Some(changes) = room.gap(cursor.offset).map(Gap::net) {
                 assert_eq!(put(set_of(&roster), &changes), expected, "seed {seed}, changes from {cursor}");
             }
             let Some(offset) = room.place(cursor) else { continue };

@@ -59,7 +59,7 @@ async fn a_gateway_out_of_reach_is_said_and_may_be_tried_at_once() {
 
 #[tokio::test]
 async fn a_refusal_is_said_with_its_reason() {
-    let gateway = Binary::start(&["--user", "ann", "--max-rooms", "1"]).await;
+    let gateway = Binary::start(&["--user", "ann", "--max-per-connection", "0"]).await;
     let page = Page::blank(&[]).await;
     page.go(&format!("http://{}/users?room=den", gateway.addr)).await;
     page.until("not admitted", &format!("{STATE} === 'Not admitted'")).await;

@@ -27,9 +27,9 @@ pub struct Finished {
 }
 
 impl Binary {
-    /// Starts the gateway with these arguments, on a free port.
+    /// Starts the gateway with these arguments, on a free port. Large batches are allowed, because they fill large rooms fast.
     pub async fn start(args: &[&str]) -> Self {
-        Self::start_with(&[&["--listen", "127.0.0.1:0"], args].concat(), &[]).await
+        Self::start_with(&[&["--listen", "127.0.0.1:0", "--max-batch", "10000"], args].concat(), &[]).await
     }
 
     /// Starts the gateway with only these arguments and variables.

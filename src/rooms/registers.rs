@@ -1,0 +1,114 @@
+//! Registers: what all rooms share.
+
+use std::collections::BTreeSet;
+use std::ops::Bound;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use parking_lot::{Mutex, RwLock};
+
+use crate::model::command::Command;
+use crate::model::denylist::Denylist;
+use crate::model::moment::Tick;
+use crate::model::name::Name;
+use crate::model::outcome::Outcome;
+use crate::model::refusal::{Code, Refusal};
+use crate::rooms::upkeep::Upkeep;
+
+/// What all rooms share: their upkeep, their index and the denylist. The locks here are taken under a room's lock, and never
+/// the other way round.
+#[derive(Debug)]
+pub struct Registers<R> {
+    /// The rooms that need attention later.
+    pub upkeep: Upkeep<R>,
+    /// The rooms that exist: those with members or remembered events. A room that is only watched is not among them.
+    pub index: Index,
+    denylist: Mutex<Denylist>,
+    /// Whether the denylist may have entries: most gateways have none, and most joins need no lock of all rooms then.
+    denies: AtomicBool,
+}
+
+impl<R> Registers<R> {
+    /// Empty registers for at most `most` rooms.
+    pub fn new(most: usize) -> Self {
+        Registers {
+            upkeep: Upkeep::default(),
+            index: Index { names: RwLock::default(), most },
+            denylist: Mutex::default(),
+            denies: AtomicBool::new(false),
+        }
+    }
+
+    /// Judges `commands` for `room` by the denylist.
+    ///
+    /// # Errors
+    ///
+    /// `signed_out` or `kicked`.
+    pub fn check_denylist(&self, room: &Name, commands: &[Command], now: Tick) -> Result<(), Refusal> {
+        match self.denies.load(Relaxed) {
+            true => self.denylist.lock().check(room, commands, now),
+            false => Ok(()),
+        }
+    }
+
+    /// Adds the clients that `outcome` denies `room` to the denylist.
+    pub fn record_denied(&self, room: &Name, outcome: &Outcome, now: Tick) {
+        if !outcome.denied.is_empty() {
+            self.denylist.lock().record(room, outcome, now);
+            self.denies.store(true, Relaxed);
+        }
+    }
+
+    /// Forgets expired entries of the denylist.
+    pub fn trim_denylist(&self, now: Tick) {
+        if self.denies.load(Relaxed) {
+            let mut denylist = self.denylist.lock();
+            denylist.forget(now);
+            self.denies.store(!denylist.is_empty(), Relaxed);
+        }
+    }
+}
+
+/// The names of the existing rooms, in byte order and bounded.
+#[derive(Debug)]
+pub struct Index {
+    names: RwLock<BTreeSet<Name>>,
+    most: usize,
+}
+
+impl Index {
+    /// The number of rooms.
+    pub fn len(&self) -> usize {
+        self.names.read().len()
+    }
+
+    /// Adds `room`.
+    ///
+    /// # Errors
+    ///
+    /// `too_many_rooms` at the bound.
+    pub fn insert(&self, room: &Name) -> Result<(), Refusal> {
+        let mut names = self.names.write();
+        if names.len() >= self.most && !names.contains(room) {
+            let message = format!("there are {} rooms, the maximum", self.most);
+            return Err(Refusal::new(Code::TooManyRooms, message).of("room"));
+        }
+        names.insert(room.clone());
+        Ok(())
+    }
+
+    /// Removes `room`.
+    pub fn remove(&self, room: &Name) {
+        self.names.write().remove(room);
+    }
+
+    /// All names, in byte order.
+    pub fn all(&self) -> Vec<Name> {
+        self.names.read().iter().cloned().collect()
+    }
+
+    /// The names of at most `limit` rooms after the name `after`, in byte order.
+    pub fn after(&self, after: Option<&str>, limit: usize) -> Vec<Name> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.names.read().range::<str, _>((from, Bound::Unbounded)).take(limit).cloned().collect()
+    }
+}
