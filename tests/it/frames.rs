@@ -255,6 +255,8 @@ async fn unknown_and_malformed_messages_are_refused_and_the_connection_stays() {
         (r#"{"action":"join","room":"lobby","user":"bob","as":"bob","ref":2}"#, "bad_json", json!(2)),
         (r#"{"action":"join","room":"lobby","ref":2}"#, "bad_json", json!(2)),
         (r#"{"action":"join","room":"lobby","user":"","ref":2}"#, "bad_name", json!(2)),
+        (r#"{"action":"join","room":"lobby","user":"\u2066","ref":2}"#, "bad_name", json!(2)),
+        (r#"{"action":"subscribe","room":" ","ref":2}"#, "bad_name", json!(2)),
         (r#"{"action":"join","room":"lobby","user":"bob","meta":null}"#, "bad_meta", json!(null)),
         (r#"{"action":"join","room":"lobby","user":"bob","client":"x"}"#, "bad_parameter", json!(null)),
         (r#"{"action":"update","room":"lobby","user":"bob","meta":{}}"#, "not_joined", json!(null)),

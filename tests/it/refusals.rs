@@ -93,6 +93,10 @@ async fn names_that_break_the_rules_are_refused_everywhere() {
         "%c2%85",
         "%2e",
         "%2e%2e",
+        "%20",
+        "%e2%80%8b%c2%a0",
+        "ann%e2%80%aegpj",
+        "%e2%81%a6ann%e2%81%a9",
         &long,
         &long_in_bytes,
     ] {
@@ -150,6 +154,7 @@ async fn forms_that_name_no_user_are_refused() {
             (path, FORM, b"user=%ff", 400, "bad_parameter", None),
             (path, FORM, b"user=%00", 400, "bad_name", Some("user")),
             (path, FORM, b"user=..", 400, "bad_name", Some("user")),
+            (path, FORM, b"user=+%E3%85%A4", 400, "bad_name", Some("user")),
             (path, FORM, b"user=ann&user=bob", 400, "bad_parameter", Some("user")),
             (path, FORM, b"user=ann&usr=bob", 400, "bad_parameter", Some("usr")),
             (path, FORM, b"usr=ann", 400, "bad_parameter", Some("usr")),
@@ -229,6 +234,7 @@ async fn batches_with_one_fault_are_refused_as_a_whole() {
     room.refuses_all(&[
         (&target, JSON, br#"{"add":[{"user":"bob"},{"user":""}]}"#, 400, "bad_name", Some("add[1].user")),
         (&target, JSON, br#"{"add":[{"user":"bob"}],"del":["\u0000"]}"#, 400, "bad_name", Some("del[0]")),
+        (&target, JSON, br#"{"add":[{"user":"bob"},{"user":"\u202e"}]}"#, 400, "bad_name", Some("add[1].user")),
         (&target, JSON, br#"{"add":[{"user":"bob"},{"user":"cyd","meta":3}]}"#, 400, "bad_meta", Some("add[1].meta")),
         (&target, JSON, br#"{"add":[{"user":"bob"},{"user":"cyd","ttl":0}]}"#, 400, "bad_ttl", Some("add[1].ttl")),
     ])
@@ -320,6 +326,7 @@ async fn query_parameters_that_are_unknown_doubled_or_out_of_range_are_refused()
         (&format!("DELETE {USERS}/ann?reason=gone"), "", b"", 400, "bad_parameter", Some("reason")),
         (&format!("DELETE {USERS}/ann?reason=kicked&client={CLIENT}"), "", b"", 400, "bad_parameter", Some("reason")),
         ("GET /api/rooms/lobby/stream?as=..", "", b"", 400, "bad_name", Some("as")),
+        ("GET /api/rooms/lobby/stream?as=+", "", b"", 400, "bad_name", Some("as")),
         ("GET /api/rooms/lobby/stream?as=bob&as=cyd", "", b"", 400, "bad_parameter", Some("as")),
         ("GET /api/rooms/lobby/stream?as=bob&meta=x", "", b"", 400, "bad_meta", Some("meta")),
         ("GET /api/rooms/lobby/stream?as=bob&meta=[]", "", b"", 400, "bad_meta", Some("meta")),
@@ -563,6 +570,7 @@ async fn a_websocket_is_refused_with_a_code_that_browsers_see() {
         ("/ws?as=bob", 4400, "bad_parameter"),
         ("/ws?room=&since=k3f.1", 4400, "bad_parameter"),
         ("/ws?room=..", 4400, "bad_name"),
+        ("/ws?room=%e2%80%8d", 4400, "bad_name"),
         ("/ws?room=lobby&room=lobby", 4400, "bad_parameter"),
         ("/ws?room=lobby&since=&since=", 4400, "bad_parameter"),
         ("/ws?room=lobby&as=..", 4400, "bad_name"),
