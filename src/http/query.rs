@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use percent_encoding::percent_decode;
 
-use crate::model::refusal::{Code, Refusal};
+use crate::model::refusal::{Code, Refusal, shown};
 
 /// Members or rooms on one page of a list by default.
 pub const PAGE: usize = 1_000;
@@ -79,8 +79,7 @@ impl Query {
 }
 
 fn bad(name: &str, what: &str) -> Refusal {
-    // The name comes from the client: it is shown shortened.
-    let shown: String = name.chars().take(64).collect();
+    let shown = shown(name);
     Refusal::new(Code::BadParameter, format!("parameter {shown:?} {what}")).of(shown)
 }
 

@@ -13,7 +13,7 @@ pub enum Code {
     BadParameter,
     /// The body or message is not valid JSON, or has missing, unknown or wrong fields.
     BadJson,
-    /// `meta` is not an object, or is too large.
+    /// `meta` is not an object, is too large or too deep, or would not be read by all as sent.
     BadMeta,
     /// `ttl` is not a whole number of seconds within the bounds.
     BadTtl,
@@ -103,7 +103,12 @@ pub const TABLE: &[Row] = &[
         400,
         "The body or message is not valid JSON, or has missing, unknown or wrong fields",
     ),
-    no(Code::BadMeta, "bad_meta", 400, "`meta` is not an object, or is too large"),
+    no(
+        Code::BadMeta,
+        "bad_meta",
+        400,
+        "`meta` is not an object, is too large or too deep, or would not be read by all as sent",
+    ),
     no(Code::BadTtl, "bad_ttl", 400, "`ttl` is not a whole number of seconds from 1 to 86,400"),
     no(Code::BadHandshake, "bad_handshake", 400, "The WebSocket handshake lacks something (RFC 6455, 4.2.1)"),
     no(Code::UnknownAction, "unknown_action", 400, "The message asks for an action that is not known"),
@@ -194,6 +199,11 @@ impl Refusal {
         self.field = Some(field.into());
         self
     }
+}
+
+/// The beginning of a client's text, short enough for a message.
+pub fn shown(text: &str) -> String {
+    text.chars().take(64).collect()
 }
 
 impl fmt::Display for Refusal {

@@ -124,7 +124,7 @@ mod tests {
             json(Change::Add(Arc::new(member))),
             r#"{"action":"add","room":"lobby","cursor":"k7f.18","user":"y\"<b>","meta":{},"joined":"2026-11-22T05:53:01Z"}"#
         );
-        let meta = Meta::from_value(serde_json::from_str(r#"{"status": "away"}"#).unwrap()).unwrap();
+        let meta = Meta::read(r#"{"status": "away"}"#).unwrap();
         assert_eq!(
             json(Change::Update(user.clone(), meta)),
             r#"{"action":"update","room":"lobby","cursor":"k7f.18","user":"y\"<b>","meta":{"status":"away"}}"#

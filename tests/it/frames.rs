@@ -255,7 +255,17 @@ async fn unknown_and_malformed_messages_are_refused_and_the_connection_stays() {
         (r#"{"action":"join","room":"lobby","user":"bob","as":"bob","ref":2}"#, "bad_json", json!(2)),
         (r#"{"action":"join","room":"lobby","ref":2}"#, "bad_json", json!(2)),
         (r#"{"action":"join","room":"lobby","user":"","ref":2}"#, "bad_name", json!(2)),
+        (r#"{"action":"join","room":"lobby","user":"\u2066","ref":2}"#, "bad_name", json!(2)),
+        (r#"{"action":"subscribe","room":" ","ref":2}"#, "bad_name", json!(2)),
         (r#"{"action":"join","room":"lobby","user":"bob","meta":null}"#, "bad_meta", json!(null)),
+        (r#"{"action":"join","room":"lobby","user":"bob","meta":{"a":1,"a":1},"ref":2}"#, "bad_meta", json!(2)),
+        (r#"{"action":"join","room":"lobby","user":"bob","meta":{"a":"\ud800"},"ref":2}"#, "bad_meta", json!(2)),
+        (r#"{"action":"join","room":"lobby","user":"bob","user":"cyd","ref":2}"#, "bad_json", json!(2)),
+        (r#"{"action":"join","room":"lobby","user":"bob","\u0075ser":"cyd","ref":2}"#, "bad_json", json!(2)),
+        (r#"{"action":"join","room":"lobby","user":"\ud800","ref":2}"#, "bad_json", json!(2)),
+        (r#"{"action":"dance","ref":1,"ref":2}"#, "bad_json", json!(null)),
+        (r#"{"action":"dance","ref":"\ud800"}"#, "bad_json", json!(null)),
+        (r#"{"$serde_json::private::RawValue":"{\"action\":\"dance\"}"}"#, "bad_json", json!(null)),
         (r#"{"action":"join","room":"lobby","user":"bob","client":"x"}"#, "bad_parameter", json!(null)),
         (r#"{"action":"update","room":"lobby","user":"bob","meta":{}}"#, "not_joined", json!(null)),
         (r#"{"action":"leave","room":"lobby","user":"bob"}"#, "not_joined", json!(null)),
@@ -284,6 +294,17 @@ async fn a_ref_that_is_no_number_or_string_is_not_repeated() {
     for reference in ["{}", "[1]", "true", "null"] {
         let answer = said_to(&mut socket, format!(r#"{{"action":"dance","ref":{reference}}}"#)).await;
         assert_eq!((&answer["action"], answer.get("ref")), (&json!("refused"), None), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_ref_comes_back_as_sent() {
+    let watched = Watched::new().await;
+    let mut socket = watched.socket().await;
+    for reference in ["1E5", "123456789012345678901234567890", "0.10", "-0", "\"\\n山田\""] {
+        socket.send(frame(FIN | TEXT, format!(r#"{{"action":"x","ref": {reference} }}"#))).await;
+        let answer = String::from_utf8(socket.reply().await.payload).expect("a text");
+        assert!(answer.starts_with(&format!(r#"{{"action":"refused","ref":{reference},"#)), "{answer}");
     }
 }
 

@@ -294,7 +294,7 @@ fn random_step(rng: &mut Rng) -> Step {
     let user: Name = ["ann", "bob", "cyd"][rng.usize(..3)].parse().expect("a name");
     let connection = ConnectionId(Uuid::from_u128(rng.u128(1..5)));
     let client = |rng: &mut Rng| ClientId(Uuid::from_u128(rng.u128(10..13)));
-    let meta = |rng: &mut Rng| Meta::from_value(serde_json::json!({ "n": rng.u8(..2) })).expect("an object");
+    let meta = |rng: &mut Rng| Meta::read(&format!(r#"{{"n":{}}}"#, rng.u8(..2))).expect("an object");
     let some_meta = |rng: &mut Rng| rng.bool().then(|| meta(rng));
     let action = match rng.u8(..14) {
         0 | 1 => {

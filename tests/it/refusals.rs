@@ -93,6 +93,10 @@ async fn names_that_break_the_rules_are_refused_everywhere() {
         "%c2%85",
         "%2e",
         "%2e%2e",
+        "%20",
+        "%e2%80%8b%c2%a0",
+        "ann%e2%80%aegpj",
+        "%e2%81%a6ann%e2%81%a9",
         &long,
         &long_in_bytes,
     ] {
@@ -150,6 +154,7 @@ async fn forms_that_name_no_user_are_refused() {
             (path, FORM, b"user=%ff", 400, "bad_parameter", None),
             (path, FORM, b"user=%00", 400, "bad_name", Some("user")),
             (path, FORM, b"user=..", 400, "bad_name", Some("user")),
+            (path, FORM, b"user=+%E3%85%A4", 400, "bad_name", Some("user")),
             (path, FORM, b"user=ann&user=bob", 400, "bad_parameter", Some("user")),
             (path, FORM, b"user=ann&usr=bob", 400, "bad_parameter", Some("usr")),
             (path, FORM, b"usr=ann", 400, "bad_parameter", Some("usr")),
@@ -176,6 +181,7 @@ async fn bodies_that_are_not_the_expected_json_are_refused() {
         b"\xff",
         b"{\"meta\":{\"a\":\"\xff\"}}",
         b"{\"meta\":{},\"meta\":{}}",
+        b"{\"meta\":{},\"m\\u0065ta\":{}}",
         b"{\"mata\":{}}",
         b"{\"tll\":30}",
         b"[{\"a\":1}]",
@@ -192,11 +198,26 @@ async fn bodies_that_are_not_the_expected_json_are_refused() {
 }
 
 #[tokio::test]
-async fn a_meta_that_is_no_object_or_too_large_is_refused() {
+async fn a_meta_out_of_bounds_or_read_differently_by_readers_is_refused() {
     let room = Untouched::new().await;
     let large = json!({"meta": {"a": "x".repeat(1024 - 7)}}).to_string();
     assert_eq!(large.len(), r#"{"meta":}"#.len() + 1025);
-    for meta in [r#"{"meta":[]}"#, r#"{"meta":"x"}"#, r#"{"meta":1}"#, r#"{"meta":true}"#, r#"{"meta":null}"#, &large] {
+    let deep = format!(r#"{{"meta":{{"a":{}{}}}}}"#, "[".repeat(32), "]".repeat(32));
+    let escaped = format!(r#"{{"meta":{{"a":"{}"}}}}"#, r"\u0061".repeat(1024));
+    for meta in [
+        r#"{"meta":[]}"#,
+        r#"{"meta":"x"}"#,
+        r#"{"meta":1}"#,
+        r#"{"meta":true}"#,
+        r#"{"meta":null}"#,
+        r#"{"meta":{"a":1,"a":1}}"#,
+        r#"{"meta":{"b":[{"a":1,"\u0061":2}]}}"#,
+        r#"{"meta":{"a":"\ud800"}}"#,
+        r#"{"meta":{"a":1e400}}"#,
+        &large,
+        &deep,
+        &escaped,
+    ] {
         for target in [format!("PUT {MEMBER}"), "PATCH /api/rooms/lobby/users/ann".to_owned()] {
             room.refuses((&target, JSON, meta.as_bytes(), 400, "bad_meta", Some("meta"))).await;
         }
@@ -206,7 +227,8 @@ async fn a_meta_that_is_no_object_or_too_large_is_refused() {
 #[tokio::test]
 async fn a_ttl_that_is_no_whole_number_of_seconds_within_bounds_is_refused() {
     let room = Untouched::new().await;
-    for ttl in ["0", "86401", "1.5", "-1", "\"30\"", "null", "1e99"] {
+    let private = r#"{"$serde_json::private::RawValue":"30"}"#;
+    for ttl in ["0", "86401", "1.5", "-1", "\"30\"", "null", "1e99", "1e999", private] {
         let body = format!(r#"{{"ttl":{ttl}}}"#);
         room.refuses((&format!("PUT {MEMBER}"), JSON, body.as_bytes(), 400, "bad_ttl", Some("ttl"))).await;
     }
@@ -229,6 +251,7 @@ async fn batches_with_one_fault_are_refused_as_a_whole() {
     room.refuses_all(&[
         (&target, JSON, br#"{"add":[{"user":"bob"},{"user":""}]}"#, 400, "bad_name", Some("add[1].user")),
         (&target, JSON, br#"{"add":[{"user":"bob"}],"del":["\u0000"]}"#, 400, "bad_name", Some("del[0]")),
+        (&target, JSON, br#"{"add":[{"user":"bob"},{"user":"\u202e"}]}"#, 400, "bad_name", Some("add[1].user")),
         (&target, JSON, br#"{"add":[{"user":"bob"},{"user":"cyd","meta":3}]}"#, 400, "bad_meta", Some("add[1].meta")),
         (&target, JSON, br#"{"add":[{"user":"bob"},{"user":"cyd","ttl":0}]}"#, 400, "bad_ttl", Some("add[1].ttl")),
     ])
@@ -241,6 +264,8 @@ async fn batches_with_one_fault_are_refused_as_a_whole() {
         (r#"{"add":[{"user":"bob"}],"delete":["ann"]}"#, "bad_json"),
         (r#"{"add":[{"user":"bob"}],"del":"ann"}"#, "bad_json"),
         (r#"{"add":[{"user":"bob"},["cyd",{}]]}"#, "bad_json"),
+        (r#"{"add":[{"user":"bob","user":"cyd"}]}"#, "bad_json"),
+        (r#"{"add":[{"user":"bob"}],"\u0061dd":[]}"#, "bad_json"),
         (r#"[[{"user":"bob"}],["ann"]]"#, "bad_json"),
         ("[]", "bad_json"),
         ("", "bad_json"),
@@ -320,9 +345,11 @@ async fn query_parameters_that_are_unknown_doubled_or_out_of_range_are_refused()
         (&format!("DELETE {USERS}/ann?reason=gone"), "", b"", 400, "bad_parameter", Some("reason")),
         (&format!("DELETE {USERS}/ann?reason=kicked&client={CLIENT}"), "", b"", 400, "bad_parameter", Some("reason")),
         ("GET /api/rooms/lobby/stream?as=..", "", b"", 400, "bad_name", Some("as")),
+        ("GET /api/rooms/lobby/stream?as=+", "", b"", 400, "bad_name", Some("as")),
         ("GET /api/rooms/lobby/stream?as=bob&as=cyd", "", b"", 400, "bad_parameter", Some("as")),
         ("GET /api/rooms/lobby/stream?as=bob&meta=x", "", b"", 400, "bad_meta", Some("meta")),
         ("GET /api/rooms/lobby/stream?as=bob&meta=[]", "", b"", 400, "bad_meta", Some("meta")),
+        ("GET /api/rooms/lobby/stream?as=bob&meta={%22a%22:1,%22a%22:1}", "", b"", 400, "bad_meta", Some("meta")),
         ("GET /api/rooms/lobby/stream?meta={}", "", b"", 400, "bad_parameter", Some("meta")),
         ("GET /api/rooms/lobby/stream?as=bob&client=x", "", b"", 400, "bad_parameter", Some("client")),
         ("GET /api/rooms/lobby/stream?only=users", "", b"", 400, "bad_parameter", Some("only")),
@@ -563,6 +590,7 @@ async fn a_websocket_is_refused_with_a_code_that_browsers_see() {
         ("/ws?as=bob", 4400, "bad_parameter"),
         ("/ws?room=&since=k3f.1", 4400, "bad_parameter"),
         ("/ws?room=..", 4400, "bad_name"),
+        ("/ws?room=%e2%80%8d", 4400, "bad_name"),
         ("/ws?room=lobby&room=lobby", 4400, "bad_parameter"),
         ("/ws?room=lobby&since=&since=", 4400, "bad_parameter"),
         ("/ws?room=lobby&as=..", 4400, "bad_name"),

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Reader, TestServer, Transport, member_path, offset, quoted};
+use crate::harness::{
+    Answer, FIN, RawWs, Reader, Sse, TEXT, TestServer, Transport, frame, member_path, offset, quoted, upgrade, within,
+};
 
 const ANN: &str = "/api/rooms/lobby/users/ann";
 const USERS: &str = "/api/rooms/lobby/users";
@@ -106,6 +108,69 @@ async fn meta_may_fill_its_bound_to_the_byte() {
     assert_eq!(meta.to_string().len(), 1024);
     server.sign_in_as("lobby", "ann", &meta).await;
     assert_eq!(server.held("lobby").await.users["ann"].meta, meta);
+}
+
+/// Sends `meta` through each door; returns the doors.
+async fn through_all_doors(server: &TestServer, meta: &str) -> (Vec<&'static str>, Sse, RawWs) {
+    let json = [("content-type", "application/json")];
+    server.send("PUT", "/api/rooms/lobby/users/put", &json, format!(r#"{{"meta": {meta} }}"#)).await.expect(201);
+    server.sign_in("lobby", "patch").await;
+    server.send("PATCH", "/api/rooms/lobby/users/patch", &json, format!(r#"{{"meta":{meta}}}"#)).await.expect(200);
+    server.send("POST", USERS, &json, format!(r#"{{"add":[{{"user":"post","meta":{meta}}}]}}"#)).await.expect(200);
+    let quoted = quoted(meta);
+    let sse = Sse::open(server.addr, &format!("/api/rooms/lobby/stream?as=sse&meta={quoted}"), &[]).await;
+    let mut ws = RawWs::request(server.addr, upgrade(&format!("/ws?room=lobby&as=ws&meta={quoted}"))).await;
+    let messages = [
+        format!(r#"{{"action":"join","room":"lobby","user":"join","meta":{meta}}}"#),
+        r#"{"action":"join","room":"lobby","user":"update"}"#.to_owned(),
+        format!(r#"{{"action":"update","room":"lobby","user":"update","meta":{meta}}}"#),
+    ];
+    for message in messages {
+        ws.send(frame(FIN | TEXT, message)).await;
+        assert_eq!(ws.reply().await.json()["action"], "ok");
+    }
+    (vec!["join", "patch", "post", "put", "sse", "update", "ws"], sse, ws)
+}
+
+#[tokio::test]
+async fn meta_comes_back_as_sent_whatever_the_door() {
+    for meta in [
+        r#"{"a":1E5,"b":0.12345678901234567890,"c":18446744073709551616,"d":1.0,"e":-0}"#,
+        r#"{"$serde_json::private::RawValue":"{\"a\":1}"}"#,
+        r#"{"a":{"$serde_json::private::RawValue":"[[[]]]"}}"#,
+    ] {
+        let server = TestServer::start().await;
+        let (doors, ..) = through_all_doors(&server, meta).await;
+        let list = server.get(USERS).await.expect(200);
+        for user in doors {
+            let member = format!(r#"{{"user":"{user}","meta":{meta},"joined":""#);
+            assert!(list.text().contains(&member), "{user}: {}", list.text());
+            let one = server.get(&member_path("lobby", user)).await.expect(200);
+            assert!(one.text().contains(&format!(r#""meta":{meta},"#)), "{}", one.text());
+        }
+        server.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_number_in_another_spelling_is_an_update() {
+    let server = TestServer::start().await;
+    let mut stream = Sse::open(server.addr, "/api/rooms/lobby/stream", &[]).await;
+    for number in ["100000", "1E5", "1E5", "100000.0"] {
+        let body = format!(r#"{{"meta":{{"n":{number}}}}}"#);
+        server.send("PUT", ANN, &[("content-type", "application/json")], body).await;
+    }
+    let mut seen = Vec::new();
+    while seen.len() < 4 {
+        seen.push(within("an event", stream.next()).await.expect("an event").data);
+    }
+    for (event, said) in seen[1..].iter().zip([
+        r#""user":"ann","meta":{"n":100000},"#,
+        r#""user":"ann","meta":{"n":1E5}}"#,
+        r#""user":"ann","meta":{"n":100000.0}}"#,
+    ]) {
+        assert!(event.contains(said), "{event}");
+    }
 }
 
 #[tokio::test]

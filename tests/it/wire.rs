@@ -41,7 +41,7 @@ fn name(told: &Value, key: &str) -> Name {
 fn member(told: &Value) -> Arc<Member> {
     let joined = humantime::parse_rfc3339(told["joined"].as_str().expect("joined")).expect("a time");
     let joined = joined.duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs();
-    let meta = Meta::from_value(told["meta"].clone()).expect("an object");
+    let meta = Meta::read(&told["meta"].to_string()).expect("an object");
     Arc::new(Member { user: name(told, "user"), meta, joined: Timestamp(joined) })
 }
 
@@ -61,7 +61,7 @@ fn encoded(told: &Value) -> Option<String> {
     let cursor: Cursor = told["cursor"].as_str()?.parse().expect("a cursor");
     let change = match told["action"].as_str().expect("an action") {
         "add" => Change::Add(member(told)),
-        "update" => Change::Update(name(told, "user"), Meta::from_value(told["meta"].clone()).expect("an object")),
+        "update" => Change::Update(name(told, "user"), Meta::read(&told["meta"].to_string()).expect("an object")),
         "del" => Change::Del(name(told, "user"), reason(told)),
         "snapshot" if told["part"] == 0 && told["last"] == true => {
             let mut roster = Roster::default();

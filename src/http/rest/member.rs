@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::value::RawValue;
 use warp::http::{Method, StatusCode};
 
 use crate::http::answer::{self, Answer};
-use crate::http::body::{Object, given};
+use crate::http::body::{Field, Object, given, value};
 use crate::http::call::{Call, Segment};
 use crate::http::query::Query;
 use crate::http::stream::message::client;
@@ -42,7 +42,7 @@ pub async fn member(room: Segment, user: Segment, mut call: Call) -> Answer {
     }
     Query::strict(&call.query, &[])?;
     let body = call.json::<Object<MemberBody>>().await?.map(|body| body.0).unwrap_or_default();
-    let (meta, ttl) = (body.meta.map(Meta::from_value).transpose()?, body.ttl.map(seconds).transpose()?);
+    let (meta, ttl) = (value(body.meta)?, value(body.ttl)?.map(|Ttl(ttl)| ttl));
     let action = match (method == Method::PUT, meta, ttl) {
         (true, meta, ttl) => Action::SignIn { meta, ttl },
         (false, _, Some(_)) => {
@@ -73,16 +73,23 @@ fn sign_out(query: &Query) -> Result<Action, Refusal> {
 #[serde(deny_unknown_fields)]
 struct MemberBody {
     #[serde(default, deserialize_with = "given")]
-    meta: Option<Value>,
+    meta: Option<Field<Meta>>,
     #[serde(default, deserialize_with = "given")]
-    ttl: Option<Value>,
+    ttl: Option<Field<Ttl>>,
 }
 
-/// Reads a `ttl`: a whole number of seconds, 1 to 86,400.
-pub fn seconds(value: Value) -> Result<Duration, Refusal> {
-    let seconds = value.as_u64().filter(|seconds| (1..=MAX_TTL).contains(seconds));
-    let message = format!("ttl is not a whole number of seconds from 1 to {MAX_TTL}");
-    seconds.map(Duration::from_secs).ok_or_else(|| Refusal::new(Code::BadTtl, message).of("ttl"))
+/// The `ttl` of a body: a whole number of seconds, 1 to 86,400.
+pub struct Ttl(pub Duration);
+
+impl TryFrom<&RawValue> for Ttl {
+    type Error = Refusal;
+
+    fn try_from(value: &RawValue) -> Result<Self, Refusal> {
+        let seconds = value.get().parse().ok().filter(|seconds| (1..=MAX_TTL).contains(seconds));
+        let message = format!("ttl is not a whole number of seconds from 1 to {MAX_TTL}");
+        let seconds = seconds.ok_or_else(|| Refusal::new(Code::BadTtl, message).of("ttl"))?;
+        Ok(Ttl(Duration::from_secs(seconds)))
+    }
 }
 
 #[derive(Serialize)]

@@ -3,14 +3,13 @@
 use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use warp::http::{Method, StatusCode};
 
 use crate::http::answer::{self, Answer};
-use crate::http::body::{Object, given};
+use crate::http::body::{Field, Object, given, value};
 use crate::http::call::{Call, Segment};
 use crate::http::query::{MAX_PAGE, PAGE, PAGING, Query};
-use crate::http::rest::member::seconds;
+use crate::http::rest::member::Ttl;
 use crate::model::command::{Action, Command};
 use crate::model::cursor::Cursor;
 use crate::model::meta::Meta;
@@ -68,9 +67,9 @@ struct Many {
 struct SignIn {
     user: String,
     #[serde(default, deserialize_with = "given")]
-    meta: Option<Value>,
+    meta: Option<Field<Meta>>,
     #[serde(default, deserialize_with = "given")]
-    ttl: Option<Value>,
+    ttl: Option<Field<Ttl>>,
 }
 
 #[derive(Serialize)]
@@ -103,10 +102,8 @@ impl Many {
         }
         for (at, Object(SignIn { user, meta, ttl })) in self.add.into_iter().enumerate() {
             let user = Name::new(&format!("add[{at}].user"), &user)?;
-            let meta = meta.map(Meta::from_value).transpose();
-            let meta = meta.map_err(|refusal| refusal.of(format!("add[{at}].meta")))?;
-            let ttl = ttl.map(seconds).transpose();
-            let ttl = ttl.map_err(|refusal| refusal.of(format!("add[{at}].ttl")))?;
+            let meta = value(meta).map_err(|refusal| refusal.of(format!("add[{at}].meta")))?;
+            let ttl = value(ttl).map_err(|refusal| refusal.of(format!("add[{at}].ttl")))?.map(|Ttl(ttl)| ttl);
             commands.push(Command::User(user, Action::SignIn { meta, ttl }));
         }
         let mut seen = HashSet::with_capacity(commands.len());

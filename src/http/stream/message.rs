@@ -1,17 +1,17 @@
 //! Messages of WebSocket clients, and the answers to them.
 
 use bytes::Bytes;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::http::body::given;
+use crate::http::body::{Field, given, value};
 use crate::model::cursor::Cursor;
 use crate::model::id::ClientId;
+use crate::model::json::Entries;
 use crate::model::meta::Meta;
 use crate::model::name::Name;
-use crate::model::refusal::{Code, Refusal};
+use crate::model::refusal::{Code, Refusal, shown};
 use crate::wire::dialect::Format;
 use crate::wire::object::to_json;
 
@@ -28,10 +28,11 @@ pub enum Message {
     Unsubscribe { room: Name },
 }
 
-/// The `ref` of a message, chosen by the client and returned with the answer: a string or a number.
+/// The `ref` of a message, chosen by the client and returned with the answer: a string or a number, as JSON. A number keeps
+/// its spelling: as a float, a large one would come back as another.
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(transparent)]
-pub struct Reference(Option<Value>);
+pub struct Reference(Option<Box<RawValue>>);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -39,7 +40,7 @@ struct Join {
     room: String,
     user: String,
     #[serde(default, deserialize_with = "given")]
-    meta: Option<Value>,
+    meta: Option<Field<Meta>>,
     client: Option<String>,
 }
 
@@ -48,7 +49,7 @@ struct Join {
 struct Update {
     room: String,
     user: String,
-    meta: Value,
+    meta: Field<Meta>,
 }
 
 #[derive(Deserialize)]
@@ -73,54 +74,53 @@ struct Unsubscribe {
 
 /// Reads a message, and its reference also if the message is refused.
 pub fn read(text: &str) -> (Reference, Result<Message, Refusal>) {
-    match serde_json::from_str::<Value>(text) {
-        Ok(Value::Object(mut object)) => {
-            let reference = object.remove("ref").filter(|r| r.is_number() || r.is_string());
-            let reference = Reference(reference.filter(|r| r.to_string().len() <= MAX_REF));
-            (reference, read_object(object))
-        }
-        Ok(_) => (Reference::default(), Err(bad("the message is not a JSON object".into()))),
-        Err(error) => (Reference::default(), Err(bad(format!("the message is not JSON: {error}")))),
+    let entries: Entries<'_> = match serde_json::from_str(text) {
+        Ok(entries) => entries,
+        Err(error) => return (Reference::default(), Err(bad(format!("message: {error}")))),
+    };
+    match entries.only("ref").map(Reference::of).transpose() {
+        Ok(reference) => (reference.unwrap_or_default(), read_entries(entries)),
+        Err(refusal) => (Reference::default(), Err(refusal)),
     }
 }
 
-fn read_object(mut object: Map<String, Value>) -> Result<Message, Refusal> {
-    let Some(Value::String(action)) = object.remove("action") else {
-        return Err(bad("the message has no action".into()).of("action"));
-    };
+fn read_entries(mut entries: Entries<'_>) -> Result<Message, Refusal> {
+    if let Some(key) = entries.sort() {
+        return Err(bad(format!("{:?} stands in the message twice", shown(key))));
+    }
+    let action = entries.only("action").and_then(|action| serde_json::from_str::<String>(action.get()).ok());
+    let action = action.ok_or_else(|| bad("the message has no action".into()).of("action"))?;
+    entries.0.retain(|(key, _)| key != "action" && key != "ref");
     match action.as_str() {
         "join" => {
-            let Join { room, user, meta, client } = fields(object)?;
+            let Join { room, user, meta, client } = fields(entries)?;
             let client = client.map(|client| self::client(&client)).transpose()?;
-            let meta = meta.map(Meta::from_value).transpose()?;
+            let meta = value(meta)?;
             Ok(Message::Join { room: name("room", &room)?, user: name("user", &user)?, meta, client })
         }
         "update" => {
-            let Update { room, user, meta } = fields(object)?;
+            let Update { room, user, meta } = fields(entries)?;
             let (room, user) = (name("room", &room)?, name("user", &user)?);
-            Ok(Message::Update { room, user, meta: Meta::from_value(meta)? })
+            Ok(Message::Update { room, user, meta: meta.0? })
         }
         "leave" => {
-            let Leave { room, user } = fields(object)?;
+            let Leave { room, user } = fields(entries)?;
             Ok(Message::Leave { room: name("room", &room)?, user: name("user", &user)? })
         }
         "subscribe" => {
-            let Subscribe { room, since } = fields(object)?;
+            let Subscribe { room, since } = fields(entries)?;
             Ok(Message::Subscribe { room: name("room", &room)?, since: since.and_then(|since| since.parse().ok()) })
         }
         "unsubscribe" => {
-            let Unsubscribe { room } = fields(object)?;
+            let Unsubscribe { room } = fields(entries)?;
             Ok(Message::Unsubscribe { room: name("room", &room)? })
         }
-        other => {
-            let shown: String = other.chars().take(64).collect();
-            Err(Refusal::new(Code::UnknownAction, format!("action {shown:?} is not known")))
-        }
+        other => Err(Refusal::new(Code::UnknownAction, format!("action {:?} is not known", shown(other)))),
     }
 }
 
-fn fields<T: DeserializeOwned>(object: Map<String, Value>) -> Result<T, Refusal> {
-    serde_json::from_value(Value::Object(object)).map_err(|error| bad(error.to_string()))
+fn fields<'a, T: Deserialize<'a>>(entries: Entries<'a>) -> Result<T, Refusal> {
+    entries.fields().map_err(|error| bad(error.to_string()))
 }
 
 fn name(field: &str, text: &str) -> Result<Name, Refusal> {
@@ -165,6 +165,20 @@ struct Refused<'a> {
 }
 
 impl Reference {
+    /// Takes a `ref`. A value that is no string or number, or too large, is not returned.
+    fn of(value: &RawValue) -> Result<Self, Refusal> {
+        let text = match value.get().as_bytes()[0] {
+            b'"' => {
+                let text = serde_json::from_str::<String>(value.get());
+                to_json(&text.map_err(|error| bad(format!("ref: {error}")).of("ref"))?)
+            }
+            b'-' | b'0'..=b'9' => value.get().to_owned(),
+            _ => return Ok(Reference::default()),
+        };
+        let text = Some(text).filter(|text| text.len() <= MAX_REF);
+        Ok(Reference(text.and_then(|text| RawValue::from_string(text).ok())))
+    }
+
     fn is_none(&self) -> bool {
         self.0.is_none()
     }

@@ -29,7 +29,7 @@ impl StreamOptions {
     /// `bad_parameter`, `bad_name` or `bad_meta`.
     pub fn of(query: &Query) -> Result<Self, Refusal> {
         let user = query.get("as").map(|user| Name::new("as", user)).transpose()?;
-        let meta = query.get("meta").map(meta).transpose()?;
+        let meta = query.get("meta").map(Meta::read).transpose()?;
         if meta.is_some() && user.is_none() {
             return Err(bad("meta", "needs \"as\", and that is missing"));
         }
@@ -45,11 +45,6 @@ impl StreamOptions {
             alive,
         })
     }
-}
-
-fn meta(text: &str) -> Result<Meta, Refusal> {
-    let not_json = |error| Refusal::new(Code::BadMeta, format!("meta is not JSON: {error}")).of("meta");
-    Meta::from_value(serde_json::from_str(text).map_err(not_json)?)
 }
 
 fn bad(name: &str, what: &str) -> Refusal {

@@ -24,7 +24,7 @@ fn sign_out(user: &str) -> Command {
 }
 
 fn meta(n: u32) -> Meta {
-    Meta::from_value(serde_json::json!({ "n": n })).unwrap()
+    Meta::read(&format!(r#"{{"n":{n}}}"#)).unwrap()
 }
 
 #[test]
