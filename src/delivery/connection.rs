@@ -33,8 +33,8 @@ use crate::wire::framing::Framing;
 /// Bytes written to one socket before other tasks get their turn.
 const TURN: usize = 256 * 1024;
 
-/// The most bytes of answers (pongs, refusals) queued for a client that does not read them: more than one read of small
-/// messages can cause.
+/// The size of waiting answers (pongs, refusals) above which nothing more is read from the client. A client that sends
+/// faster than it reads then waits in its own socket. One read of 4 KiB can add as much as 60 KiB.
 const MAX_ANSWERS: usize = 256 * 1024;
 
 /// Time in which the gateway still reads after its last message: after an earlier close, a reset could destroy the
@@ -89,6 +89,8 @@ struct Output {
     broken: bool,
     /// Whether the send buffer is wide, for a set.
     wide: bool,
+    /// Whether the conversation waits for answers to be written before it reads more.
+    congested: bool,
     outbox: Outbox,
 }
 
@@ -221,12 +223,15 @@ impl Connection {
 
     /// Changes the outbox, without writing.
     pub fn queue<T>(&self, change: impl FnOnce(&mut Outbox) -> T) -> T {
+        change(&mut self.output.lock().outbox)
+    }
+
+    /// Whether so many answers wait that nothing more may be read now. In that case the connection wakes its
+    /// conversation when fewer wait.
+    pub fn is_congested(&self) -> bool {
         let mut output = self.output.lock();
-        let changed = change(&mut output.outbox);
-        if output.outbox.answers() > MAX_ANSWERS {
-            self.end(Ending::Lost("does not read its answers"));
-        }
-        changed
+        output.congested = output.outbox.answers() > MAX_ANSWERS;
+        output.congested
     }
 
     /// Asks the stream to end. The first request decides how.
@@ -293,6 +298,10 @@ impl Connection {
             Progress::Done
         });
         output.writing = false;
+        if output.congested && output.outbox.answers() <= MAX_ANSWERS {
+            output.congested = false;
+            self.wake.notify_one();
+        }
         written
     }
 
@@ -338,8 +347,8 @@ impl Connection {
         Ok(Progress::Done)
     }
 
-    /// Waits until the stream is asked to end.
-    pub async fn ending(&self) -> Option<Ending> {
+    /// Waits until the stream is asked to end, or until reading may go on: `None`.
+    pub async fn woken(&self) -> Option<Ending> {
         self.wake.notified().await;
         self.ending.lock().clone()
     }
@@ -433,4 +442,4 @@ impl Drop for WriterGuard<'_> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -123,10 +123,15 @@ async fn listen(
         if flow == Flow::End {
             return None;
         }
+        // While answers wait, further messages wait in the client's socket. A task of the connection's own then writes, and
+        // ends the connection of a client that accepts no bytes.
+        let reads = !connection.is_congested();
         tokio::select! {
             biased;
-            ending = connection.ending() => return ending,
-            readable = connection.readable() => match readable.and_then(|()| receive(connection, peer, subscriptions)) {
+            ending = connection.woken() => if ending.is_some() {
+                return ending;
+            },
+            readable = connection.readable(), if reads => match readable.and_then(|()| receive(connection, peer, subscriptions)) {
                 Ok(Some(next)) => flow = next,
                 Ok(None) => return Some(Ending::Lost("client closed")),
                 Err(_) => return Some(Ending::Lost("connection broken")),
@@ -148,3 +153,6 @@ fn receive(
         Some(n) => Some(peer.receive(&buffer[..n], &mut Talk { connection, subscriptions })),
     })
 }
+
+#[cfg(test)]
+mod tests;

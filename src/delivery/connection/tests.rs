@@ -24,7 +24,7 @@ fn the_fields_of_a_delivery_are_in_two_cache_lines() {
 }
 
 /// A connection whose response head is `HEAD`, and its client.
-async fn connected() -> (Arc<Connection>, TcpStream) {
+pub async fn connected() -> (Arc<Connection>, TcpStream) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (stream, _) = listener.accept().await.unwrap();

@@ -5,8 +5,10 @@ use std::net::SocketAddr;
 use std::str;
 
 use serde_json::Value;
+use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::JoinHandle;
 
 use super::within;
 
@@ -79,6 +81,13 @@ impl Conn {
 
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         within("bytes to be taken", self.stream.write_all(bytes.as_ref())).await.expect("an open connection");
+    }
+
+    /// Sends bytes while the connection is read.
+    pub fn send_meanwhile(&self, bytes: Vec<u8>) -> JoinHandle<()> {
+        let socket = SockRef::from(&self.stream).try_clone().expect("a second handle");
+        let mut stream = TcpStream::from_std(socket.into()).expect("a socket that does not block");
+        tokio::spawn(async move { stream.write_all(&bytes).await.expect("an open connection") })
     }
 
     /// Receives further bytes; `Ok(false)` is the peer's clean end.

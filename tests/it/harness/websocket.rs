@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use serde_json::Value;
+use tokio::task::JoinHandle;
 
 use super::{Conn, within};
 
@@ -103,6 +104,11 @@ impl RawWs {
 
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.conn.send(bytes).await;
+    }
+
+    /// Sends bytes while frames are read.
+    pub fn send_meanwhile(&self, bytes: Vec<u8>) -> JoinHandle<()> {
+        self.conn.send_meanwhile(bytes)
     }
 
     /// The next frame; the gateway neither masks nor fragments.
