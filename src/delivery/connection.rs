@@ -362,23 +362,27 @@ impl Connection {
         self.socket.readable().await
     }
 
-    /// Reads the bytes that have arrived; `None` when there are none, `Some(0)` at the client's end. Any byte answers a
-    /// ping.
+    /// Reads the bytes that have arrived; 0 is the client's end. Any byte answers a ping.
     ///
     /// # Errors
     ///
-    /// The socket's.
-    pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
-        match self.socket.try_read(buffer) {
-            Ok(0) => Ok(Some(0)),
-            Ok(n) => {
-                self.shared.tasks.fault("read");
-                self.ping_sent.store(0, Relaxed);
-                Ok(Some(n))
-            }
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(None),
-            Err(e) => Err(e),
+    /// The socket's; `WouldBlock` when there are no bytes.
+    pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.socket.try_read(buffer)?;
+        if read > 0 {
+            self.shared.tasks.fault("read");
+            self.ping_sent.store(0, Relaxed);
         }
+        Ok(read)
+    }
+
+    /// Reads the bytes that arrived before the connection was lost; 0 behind the last.
+    ///
+    /// # Errors
+    ///
+    /// The socket's; `WouldBlock` when there are no bytes.
+    pub fn read_left(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.socket.read_left(buffer)
     }
 
     /// Closes the socket, also when a task still waits to write.

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::task::yield_now;
 use tracing::debug;
 
 use crate::delivery::connection::{Connection, Ending};
@@ -14,6 +15,12 @@ use crate::model::refusal::Code;
 use crate::rooms::key::RoomKey;
 use crate::rooms::room::Room;
 use crate::wire::framing::Framing;
+
+/// The most bytes of one read.
+const READ: usize = 4_096;
+
+/// The most reads after a loss: 256 KiB, more than clients send without waiting for answers.
+const LAST_READS: usize = 64;
 
 /// The client's end of a stream: decodes the client's bytes, and writes the last message.
 pub trait Peer: Send {
@@ -99,6 +106,9 @@ impl Talk<'_> {
 /// a task has space twice for a value that it moves from one future into another.
 pub async fn converse(connection: Arc<Connection>, mut peer: impl Peer, mut subscriptions: impl Subscriptions) {
     let ending = listen(&connection, &mut peer, &mut subscriptions).await;
+    if matches!(ending, Some(Ending::Lost(_))) {
+        hear_out(&connection, &mut peer, &mut subscriptions).await;
+    }
     peer.gone();
     debug!(connection = %connection.id(), ?ending, "stream ended");
     if let Some(Ending::Ours(code)) = ending {
@@ -131,27 +141,47 @@ async fn listen(
             ending = connection.woken() => if ending.is_some() {
                 return ending;
             },
-            readable = connection.readable(), if reads => match readable.and_then(|()| receive(connection, peer, subscriptions)) {
-                Ok(Some(next)) => flow = next,
-                Ok(None) => return Some(Ending::Lost("client closed")),
-                Err(_) => return Some(Ending::Lost("connection broken")),
-            },
+            readable = connection.readable(), if reads => {
+                let read = |buffer: &mut _| connection.try_read(buffer);
+                match readable.and_then(|()| receive(connection, peer, subscriptions, read)) {
+                    Ok(next) => flow = next,
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Some(Ending::Lost("client closed")),
+                    Err(_) => return Some(Ending::Lost("connection broken")),
+                }
+            }
         }
     }
 }
 
-/// Reads once; `None` at the client's end. Not async: the buffer would live in the task for as long as the connection.
+/// Takes what a lost client sent before the loss, within a bound. A failed write is often noticed first, and the bytes may
+/// end in a clean close.
+async fn hear_out(connection: &Arc<Connection>, peer: &mut impl Peer, subscriptions: &mut impl Subscriptions) {
+    for _ in 0..LAST_READS {
+        let read = |buffer: &mut _| connection.read_left(buffer);
+        match receive(connection, peer, subscriptions, read) {
+            Ok(Flow::Continue) => yield_now().await,
+            Ok(Flow::End) | Err(_) => return,
+        }
+    }
+}
+
+/// Reads once. Not async: the buffer would live in the task for as long as the connection.
+///
+/// # Errors
+///
+/// The socket's; `UnexpectedEof` at the client's end.
 fn receive(
     connection: &Arc<Connection>,
     peer: &mut impl Peer,
     subscriptions: &mut impl Subscriptions,
-) -> io::Result<Option<Flow>> {
-    let mut buffer = [0; 4_096];
-    Ok(match connection.try_read(&mut buffer)? {
-        None => Some(Flow::Continue),
-        Some(0) => None,
-        Some(n) => Some(peer.receive(&buffer[..n], &mut Talk { connection, subscriptions })),
-    })
+    read: impl FnOnce(&mut [u8]) -> io::Result<usize>,
+) -> io::Result<Flow> {
+    let mut buffer = [0; READ];
+    match read(&mut buffer)? {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        n => Ok(peer.receive(&buffer[..n], &mut Talk { connection, subscriptions })),
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::Shutdown;
 
-use rustix::net::SendFlags;
+use rustix::net::{RecvFlags, SendFlags};
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
@@ -78,6 +78,18 @@ impl StreamSocket {
     /// The socket's; `WouldBlock` when there are no bytes.
     pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.0.try_read(buffer)
+    }
+
+    /// Reads the bytes that have arrived, also when the write side has failed; 0 is the client's end.
+    ///
+    /// Reads without tokio, which may not know yet that bytes have arrived.
+    ///
+    /// # Errors
+    ///
+    /// The socket's; `WouldBlock` when there are no bytes.
+    pub fn read_left(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let (read, _) = rustix::net::recv(&self.0, buffer, RecvFlags::DONTWAIT)?;
+        Ok(read)
     }
 
     /// Ends the write side, then takes all bytes up to the client's end.
