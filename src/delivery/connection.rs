@@ -4,6 +4,7 @@ use std::hint::black_box;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
@@ -75,6 +76,8 @@ pub struct Shared {
     pub clock: Arc<Clock>,
     /// Timeout of a client that takes no byte of its backlog, or leaves a ping unanswered.
     pub send_within: Duration,
+    /// Timeout of a client that has begun a message.
+    pub message_within: Duration,
 }
 
 /// The writing side.
@@ -347,19 +350,25 @@ impl Connection {
         Ok(Progress::Done)
     }
 
+    /// The time that a client has for the rest of a message.
+    pub fn message_within(&self) -> Duration {
+        self.shared.message_within
+    }
+
+    /// Whether deadlines may be enforced now.
+    pub fn enforces_deadlines(&self) -> bool {
+        self.shared.clock.enforces_deadlines()
+    }
+
     /// Waits until the stream is asked to end, or until reading may go on: `None`.
     pub async fn woken(&self) -> Option<Ending> {
         self.wake.notified().await;
         self.ending.lock().clone()
     }
 
-    /// Waits until the client has sent bytes, or closed the connection.
-    ///
-    /// # Errors
-    ///
-    /// The socket's.
-    pub async fn readable(&self) -> io::Result<()> {
-        self.socket.readable().await
+    /// Ready when the client has sent bytes, or closed the connection. For one task only.
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.socket.poll_readable(cx)
     }
 
     /// Reads the bytes that have arrived; 0 is the client's end. Any byte answers a ping.

@@ -8,7 +8,6 @@ use serde_json::Value;
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::task::JoinHandle;
 
 use super::within;
 
@@ -83,11 +82,10 @@ impl Conn {
         within("bytes to be taken", self.stream.write_all(bytes.as_ref())).await.expect("an open connection");
     }
 
-    /// Sends bytes while the connection is read.
-    pub fn send_meanwhile(&self, bytes: Vec<u8>) -> JoinHandle<()> {
+    /// A second handle, to send while the connection is read.
+    pub fn sender(&self) -> TcpStream {
         let socket = SockRef::from(&self.stream).try_clone().expect("a second handle");
-        let mut stream = TcpStream::from_std(socket.into()).expect("a socket that does not block");
-        tokio::spawn(async move { stream.write_all(&bytes).await.expect("an open connection") })
+        TcpStream::from_std(socket.into()).expect("a socket that does not block")
     }
 
     /// Receives further bytes; `Ok(false)` is the peer's clean end.

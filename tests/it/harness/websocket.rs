@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use serde_json::Value;
-use tokio::task::JoinHandle;
+use tokio::net::TcpStream;
 
 use super::{Conn, within};
 
@@ -106,9 +106,9 @@ impl RawWs {
         self.conn.send(bytes).await;
     }
 
-    /// Sends bytes while frames are read.
-    pub fn send_meanwhile(&self, bytes: Vec<u8>) -> JoinHandle<()> {
-        self.conn.send_meanwhile(bytes)
+    /// A second handle, to send while frames are read.
+    pub fn sender(&self) -> TcpStream {
+        self.conn.sender()
     }
 
     /// The next frame; the gateway neither masks nor fragments.
