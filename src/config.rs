@@ -113,7 +113,8 @@ pub struct Config {
     #[arg(long, env = "PRESENTLY_MAX_MESSAGE", default_value_t = 64 * 1024, value_name = "BYTES")]
     pub max_message: usize,
 
-    /// Deadline for a request's head, for a request's body, and for the next request on an idle connection
+    /// Deadline for a request's head, for a request's body, for the rest of a WebSocket message, and for the next request
+    /// on an idle connection
     #[arg(long, env = "PRESENTLY_REQUEST_WITHIN", default_value = "10s", value_name = "TIME", value_parser = duration)]
     pub request_within: Duration,
 

@@ -75,8 +75,9 @@ impl Gateway {
         tasks.supervise("sweep", move || sweep(swept.clone(), limits, sweeper.clone()));
         let (timed, beaten, timer) = (rooms.clone(), clock.clone(), tasks.clone());
         tasks.supervise("time", move || keep_time(timed.clone(), beaten.clone(), timer.clone()));
-        let send_within = config.send_within;
-        let shared = Arc::new(Shared { tasks: tasks.clone(), clock: clock.clone(), send_within });
+        let (send_within, message_within) = (config.send_within, config.request_within);
+        let shared = Shared { tasks: tasks.clone(), clock: clock.clone(), send_within, message_within };
+        let shared = Arc::new(shared);
         let admissions = Admissions::new(config.max_connections, config.max_per_address);
         let (next_hub, started) = (AtomicUsize::new(0), SystemTime::now());
         Ok(Arc::new(Gateway { config, rooms, clock, meter, hubs, next_hub, tasks, shared, admissions, started }))

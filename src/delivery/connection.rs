@@ -4,6 +4,7 @@ use std::hint::black_box;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
@@ -33,8 +34,8 @@ use crate::wire::framing::Framing;
 /// Bytes written to one socket before other tasks get their turn.
 const TURN: usize = 256 * 1024;
 
-/// The most bytes of answers (pongs, refusals) queued for a client that does not read them: more than one read of small
-/// messages can cause.
+/// The size of waiting answers (pongs, refusals) above which nothing more is read from the client. A client that sends
+/// faster than it reads then waits in its own socket. One read of 4 KiB can add as much as 60 KiB.
 const MAX_ANSWERS: usize = 256 * 1024;
 
 /// Time in which the gateway still reads after its last message: after an earlier close, a reset could destroy the
@@ -75,6 +76,8 @@ pub struct Shared {
     pub clock: Arc<Clock>,
     /// Timeout of a client that takes no byte of its backlog, or leaves a ping unanswered.
     pub send_within: Duration,
+    /// Timeout of a client that has begun a message.
+    pub message_within: Duration,
 }
 
 /// The writing side.
@@ -89,6 +92,8 @@ struct Output {
     broken: bool,
     /// Whether the send buffer is wide, for a set.
     wide: bool,
+    /// Whether the conversation waits for answers to be written before it reads more.
+    congested: bool,
     outbox: Outbox,
 }
 
@@ -221,12 +226,15 @@ impl Connection {
 
     /// Changes the outbox, without writing.
     pub fn queue<T>(&self, change: impl FnOnce(&mut Outbox) -> T) -> T {
+        change(&mut self.output.lock().outbox)
+    }
+
+    /// Whether so many answers wait that nothing more may be read now. In that case the connection wakes its
+    /// conversation when fewer wait.
+    pub fn is_congested(&self) -> bool {
         let mut output = self.output.lock();
-        let changed = change(&mut output.outbox);
-        if output.outbox.answers() > MAX_ANSWERS {
-            self.end(Ending::Lost("does not read its answers"));
-        }
-        changed
+        output.congested = output.outbox.answers() > MAX_ANSWERS;
+        output.congested
     }
 
     /// Asks the stream to end. The first request decides how.
@@ -293,6 +301,10 @@ impl Connection {
             Progress::Done
         });
         output.writing = false;
+        if output.congested && output.outbox.answers() <= MAX_ANSWERS {
+            output.congested = false;
+            self.wake.notify_one();
+        }
         written
     }
 
@@ -338,38 +350,48 @@ impl Connection {
         Ok(Progress::Done)
     }
 
-    /// Waits until the stream is asked to end.
-    pub async fn ending(&self) -> Option<Ending> {
+    /// The time that a client has for the rest of a message.
+    pub fn message_within(&self) -> Duration {
+        self.shared.message_within
+    }
+
+    /// Whether deadlines may be enforced now.
+    pub fn enforces_deadlines(&self) -> bool {
+        self.shared.clock.enforces_deadlines()
+    }
+
+    /// Waits until the stream is asked to end, or until reading may go on: `None`.
+    pub async fn woken(&self) -> Option<Ending> {
         self.wake.notified().await;
         self.ending.lock().clone()
     }
 
-    /// Waits until the client has sent bytes, or closed the connection.
-    ///
-    /// # Errors
-    ///
-    /// The socket's.
-    pub async fn readable(&self) -> io::Result<()> {
-        self.socket.readable().await
+    /// Ready when the client has sent bytes, or closed the connection. For one task only.
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.socket.poll_readable(cx)
     }
 
-    /// Reads the bytes that have arrived; `None` when there are none, `Some(0)` at the client's end. Any byte answers a
-    /// ping.
+    /// Reads the bytes that have arrived; 0 is the client's end. Any byte answers a ping.
     ///
     /// # Errors
     ///
-    /// The socket's.
-    pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
-        match self.socket.try_read(buffer) {
-            Ok(0) => Ok(Some(0)),
-            Ok(n) => {
-                self.shared.tasks.fault("read");
-                self.ping_sent.store(0, Relaxed);
-                Ok(Some(n))
-            }
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(None),
-            Err(e) => Err(e),
+    /// The socket's; `WouldBlock` when there are no bytes.
+    pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.socket.try_read(buffer)?;
+        if read > 0 {
+            self.shared.tasks.fault("read");
+            self.ping_sent.store(0, Relaxed);
         }
+        Ok(read)
+    }
+
+    /// Reads the bytes that arrived before the connection was lost; 0 behind the last.
+    ///
+    /// # Errors
+    ///
+    /// The socket's; `WouldBlock` when there are no bytes.
+    pub fn read_left(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.socket.read_left(buffer)
     }
 
     /// Closes the socket, also when a task still waits to write.
@@ -433,4 +455,4 @@ impl Drop for WriterGuard<'_> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

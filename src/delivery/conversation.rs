@@ -1,9 +1,14 @@
 //! Conversations: the read side of one stream's socket, and the answers to its client.
 
+use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use tokio::task::yield_now;
+use tokio::time::{Instant, Sleep, sleep};
 use tracing::debug;
 
 use crate::delivery::connection::{Connection, Ending};
@@ -14,6 +19,12 @@ use crate::model::refusal::Code;
 use crate::rooms::key::RoomKey;
 use crate::rooms::room::Room;
 use crate::wire::framing::Framing;
+
+/// The most bytes of one read.
+const READ: usize = 4_096;
+
+/// The most reads after a loss: 256 KiB, more than clients send without waiting for answers.
+const LAST_READS: usize = 64;
 
 /// The client's end of a stream: decodes the client's bytes, and writes the last message.
 pub trait Peer: Send {
@@ -32,6 +43,11 @@ pub trait Peer: Send {
 pub enum Flow {
     /// The client may send more.
     Continue,
+    /// The client has begun a message, and has to complete it in time.
+    Amid {
+        /// Whether the last bytes began the message.
+        new: bool,
+    },
     /// The last message is queued.
     End,
 }
@@ -99,6 +115,9 @@ impl Talk<'_> {
 /// a task has space twice for a value that it moves from one future into another.
 pub async fn converse(connection: Arc<Connection>, mut peer: impl Peer, mut subscriptions: impl Subscriptions) {
     let ending = listen(&connection, &mut peer, &mut subscriptions).await;
+    if matches!(ending, Some(Ending::Lost(_))) {
+        hear_out(&connection, &mut peer, &mut subscriptions).await;
+    }
     peer.gone();
     debug!(connection = %connection.id(), ?ending, "stream ended");
     if let Some(Ending::Ours(code)) = ending {
@@ -118,33 +137,118 @@ async fn listen(
     subscriptions: &mut impl Subscriptions,
 ) -> Option<Ending> {
     let mut flow = peer.begin(&mut Talk { connection, subscriptions });
+    let mut patience = Patience::default();
+    patience.after(flow, connection);
     loop {
         connection.catch_up();
         if flow == Flow::End {
             return None;
         }
+        // While answers wait, further messages wait in the client's socket. A task of the connection's own then writes, and
+        // ends the connection of a client that accepts no bytes.
+        let reads = !connection.is_congested();
+        if !reads {
+            patience.renew(connection);
+        }
         tokio::select! {
             biased;
-            ending = connection.ending() => return ending,
-            readable = connection.readable() => match readable.and_then(|()| receive(connection, peer, subscriptions)) {
-                Ok(Some(next)) => flow = next,
-                Ok(None) => return Some(Ending::Lost("client closed")),
-                Err(_) => return Some(Ending::Lost("connection broken")),
+            ending = connection.woken() => if ending.is_some() {
+                return ending;
+            },
+            next = poll_fn(|cx| patience.poll_next(cx, connection, reads)) => match next {
+                Next::Late => return Some(Ending::Ours(Code::TooSlow)),
+                Next::Bytes => match receive(connection, peer, subscriptions, |buffer| connection.try_read(buffer)) {
+                    Ok(next) => {
+                        flow = next;
+                        patience.after(flow, connection);
+                    }
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Some(Ending::Lost("client closed")),
+                    Err(_) => return Some(Ending::Lost("connection broken")),
+                },
             },
         }
     }
 }
 
-/// Reads once; `None` at the client's end. Not async: the buffer would live in the task for as long as the connection.
+/// Takes what a lost client sent before the loss, within a bound. A failed write is often noticed first, and the bytes may
+/// end in a clean close.
+async fn hear_out(connection: &Arc<Connection>, peer: &mut impl Peer, subscriptions: &mut impl Subscriptions) {
+    for _ in 0..LAST_READS {
+        let read = |buffer: &mut _| connection.read_left(buffer);
+        match receive(connection, peer, subscriptions, read) {
+            Ok(Flow::Continue | Flow::Amid { .. }) => yield_now().await,
+            Ok(Flow::End) | Err(_) => return,
+        }
+    }
+}
+
+/// Reads once. Not async: the buffer would live in the task for as long as the connection.
+///
+/// # Errors
+///
+/// The socket's; `UnexpectedEof` at the client's end.
 fn receive(
     connection: &Arc<Connection>,
     peer: &mut impl Peer,
     subscriptions: &mut impl Subscriptions,
-) -> io::Result<Option<Flow>> {
-    let mut buffer = [0; 4_096];
-    Ok(match connection.try_read(&mut buffer)? {
-        None => Some(Flow::Continue),
-        Some(0) => None,
-        Some(n) => Some(peer.receive(&buffer[..n], &mut Talk { connection, subscriptions })),
-    })
+    read: impl FnOnce(&mut [u8]) -> io::Result<usize>,
+) -> io::Result<Flow> {
+    let mut buffer = [0; READ];
+    match read(&mut buffer)? {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        n => Ok(peer.receive(&buffer[..n], &mut Talk { connection, subscriptions })),
+    }
 }
+
+/// The time left for a message that the client has begun. Boxed, since few clients are in the middle of a message.
+#[derive(Default)]
+struct Patience(Option<Pin<Box<Sleep>>>);
+
+impl Patience {
+    /// Begins with each new message, and ends with it.
+    fn after(&mut self, flow: Flow, connection: &Connection) {
+        match flow {
+            Flow::Continue | Flow::End => self.0 = None,
+            Flow::Amid { new: false } if self.0.is_some() => {}
+            Flow::Amid { .. } => self.0 = Some(Box::pin(sleep(connection.message_within()))),
+        }
+    }
+
+    /// Begins anew, because the gateway itself does not read.
+    fn renew(&mut self, connection: &Connection) {
+        if let Some(end) = &mut self.0 {
+            end.as_mut().reset(Instant::now() + connection.message_within());
+        }
+    }
+
+    /// Waits for bytes, if `reads`, or for the end of the time.
+    ///
+    /// Not async: idle streams keep the state of each future.
+    fn poll_next(&mut self, cx: &mut Context<'_>, connection: &Connection, reads: bool) -> Poll<Next> {
+        // First, because a message that has arrived is not late.
+        if reads && connection.poll_readable(cx).is_ready() {
+            return Poll::Ready(Next::Bytes);
+        }
+        while let Some(end) = &mut self.0 {
+            ready!(end.as_mut().poll(cx));
+            // Time in which the process was stopped does not count.
+            if connection.enforces_deadlines() {
+                return Poll::Ready(Next::Late);
+            }
+            self.renew(connection);
+        }
+        Poll::Pending
+    }
+}
+
+/// What a conversation waits for, apart from the request to end.
+enum Next {
+    /// Bytes, or the socket's end.
+    Bytes,
+    /// A message that was begun is not complete in time.
+    Late,
+}
+
+#[cfg(test)]
+mod tests;

@@ -28,14 +28,16 @@ pub struct Outbox {
 
 #[derive(Debug, Default)]
 struct Backlog {
-    /// In order. The first may be the rest of a frame that the socket took in part, to be finished before other bytes.
+    /// In order.
     messages: VecDeque<Message>,
-    /// The size in bytes of the answers among them.
+    /// The memory that the answers among them take, in bytes.
     answers: usize,
 }
 
 #[derive(Debug)]
 enum Message {
+    /// The bytes that the socket did not take yet, to be finished before other bytes.
+    Rest(Bytes),
     Bytes(Bytes),
     /// To be written when the room's reader has reached this offset.
     After(RoomKey, Offset, Bytes),
@@ -55,12 +57,12 @@ pub enum Unsubscribed {
 impl Outbox {
     /// Queues a message, unless the last message is queued.
     pub fn send(&mut self, bytes: Bytes) {
-        self.answer(bytes.len(), Message::Bytes(bytes));
+        self.answer(Message::Bytes(bytes));
     }
 
     /// Queues a message that must not be written before the event at `offset`, if `room` is read here.
     pub fn send_after(&mut self, room: RoomKey, offset: Offset, bytes: Bytes) {
-        self.answer(bytes.len(), Message::After(room, offset, bytes));
+        self.answer(Message::After(room, offset, bytes));
     }
 
     /// Queues the last message. Nothing follows, not even a room that was about to be read.
@@ -68,9 +70,8 @@ impl Outbox {
         if self.closing {
             return;
         }
-        let messages = self.messages();
-        messages.retain(|message| !matches!(message, Message::Begin(_)));
-        messages.push_back(Message::Bytes(bytes));
+        self.messages().retain(|message| !matches!(message, Message::Begin(_)));
+        self.answer(Message::Bytes(bytes));
         self.closing = true;
         self.readers = SmallVec::new();
     }
@@ -80,7 +81,7 @@ impl Outbox {
         self.closing
     }
 
-    /// The size in bytes of the queued answers.
+    /// The memory that the queued answers take, in bytes.
     pub fn answers(&self) -> usize {
         self.backlog.as_ref().map_or(0, |backlog| backlog.answers)
     }
@@ -104,7 +105,7 @@ impl Outbox {
         let at = backlog.messages.iter().position(begins);
         match at.and_then(|at| backlog.messages.remove(at)) {
             Some(Message::Begin(reader)) => Unsubscribed::At(reader.place()),
-            Some(Message::Bytes(_) | Message::After(..)) | None => Unsubscribed::NotSubscribed,
+            Some(Message::Rest(_) | Message::Bytes(_) | Message::After(..)) | None => Unsubscribed::NotSubscribed,
         }
     }
 
@@ -128,7 +129,7 @@ impl Outbox {
         let messages = self.backlog.iter().flat_map(|backlog| &backlog.messages);
         let begin = messages.filter_map(|message| match message {
             Message::Begin(reader) => Some(reader),
-            Message::Bytes(_) | Message::After(..) => None,
+            Message::Rest(_) | Message::Bytes(_) | Message::After(..) => None,
         });
         self.readers.iter().chain(begin)
     }
@@ -137,10 +138,10 @@ impl Outbox {
         &mut self.backlog.get_or_insert_default().messages
     }
 
-    fn answer(&mut self, bytes: usize, message: Message) {
+    fn answer(&mut self, message: Message) {
         if !self.closing {
             let backlog = self.backlog.get_or_insert_default();
-            backlog.answers += bytes;
+            backlog.answers += message.answers();
             backlog.messages.push_back(message);
         }
     }
@@ -160,9 +161,9 @@ impl Outbox {
 
     /// The next bytes; `None` when the outbox is empty for now.
     pub fn next(&mut self, format: Format) -> Option<Bytes> {
-        while let Some(message) = self.backlog.as_mut().and_then(|backlog| backlog.messages.pop_front()) {
+        while let Some(message) = self.backlog.as_mut().and_then(|backlog| backlog.pop()) {
             match message {
-                Message::Bytes(bytes) => return Some(bytes),
+                Message::Rest(bytes) | Message::Bytes(bytes) => return Some(bytes),
                 Message::Begin(reader) => {
                     self.readers.reserve_exact(1);
                     self.readers.push(reader);
@@ -171,7 +172,7 @@ impl Outbox {
                     let Some(event) = self.read_up_to(room, offset, format) else {
                         return Some(bytes);
                     };
-                    self.messages().push_front(Message::After(room, offset, bytes));
+                    self.push_front(Message::After(room, offset, bytes));
                     return Some(event);
                 }
             }
@@ -199,11 +200,38 @@ impl Outbox {
 
     /// Puts back the bytes that the socket did not take, as the next bytes.
     pub fn put_back(&mut self, bytes: Bytes) {
-        self.messages().push_front(Message::Bytes(bytes));
+        self.push_front(Message::Rest(bytes));
+    }
+
+    fn push_front(&mut self, message: Message) {
+        let backlog = self.backlog.get_or_insert_default();
+        backlog.answers += message.answers();
+        backlog.messages.push_front(message);
     }
 
     /// Forgets everything, since the connection can no longer be written to.
     pub fn fail(&mut self) {
         *self = Outbox { closing: true, ..Outbox::default() };
+    }
+}
+
+impl Backlog {
+    fn pop(&mut self) -> Option<Message> {
+        let message = self.messages.pop_front()?;
+        self.answers -= message.answers();
+        Some(message)
+    }
+}
+
+impl Message {
+    /// The memory that counts as a waiting answer. The message itself counts too: it is larger than a short answer.
+    fn answers(&self) -> usize {
+        match self {
+            Message::Bytes(bytes) | Message::After(.., bytes) => size_of::<Message>() + bytes.len(),
+            // May belong to a room's events, and is never more than the message that is being written.
+            Message::Rest(_) => 0,
+            // Bounded by the number of rooms that one connection may read.
+            Message::Begin(_) => 0,
+        }
     }
 }

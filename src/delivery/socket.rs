@@ -2,8 +2,9 @@
 
 use std::io;
 use std::net::Shutdown;
+use std::task::{Context, Poll};
 
-use rustix::net::SendFlags;
+use rustix::net::{RecvFlags, SendFlags};
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
@@ -62,13 +63,10 @@ impl StreamSocket {
         self.0.writable().await
     }
 
-    /// Waits until the socket has bytes to read, or its end.
-    ///
-    /// # Errors
-    ///
-    /// The socket's.
-    pub async fn readable(&self) -> io::Result<()> {
-        self.0.readable().await
+    /// Ready when the socket has bytes to read, its end or an error. Wakes only the task that asked last, and needs no
+    /// memory of its own.
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.poll_read_ready(cx).map(|_| ())
     }
 
     /// Reads the bytes that have arrived; 0 is the client's end.
@@ -80,6 +78,18 @@ impl StreamSocket {
         self.0.try_read(buffer)
     }
 
+    /// Reads the bytes that have arrived, also when the write side has failed; 0 is the client's end.
+    ///
+    /// Reads without tokio, which may not know yet that bytes have arrived.
+    ///
+    /// # Errors
+    ///
+    /// The socket's; `WouldBlock` when there are no bytes.
+    pub fn read_left(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let (read, _) = rustix::net::recv(&self.0, buffer, RecvFlags::DONTWAIT)?;
+        Ok(read)
+    }
+
     /// Ends the write side, then takes all bytes up to the client's end.
     ///
     /// # Errors
@@ -88,7 +98,7 @@ impl StreamSocket {
     pub async fn finish(&self) -> io::Result<()> {
         SockRef::from(&self.0).shutdown(Shutdown::Write)?;
         loop {
-            self.readable().await?;
+            self.0.readable().await?;
             match self.try_read(&mut [0; 1_024]) {
                 Ok(0) => return Ok(()),
                 Ok(_) => {}

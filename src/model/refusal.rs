@@ -45,7 +45,7 @@ pub enum Code {
     TooManySubscribed,
     /// The path does not support this method.
     MethodNotAllowed,
-    /// The request's body did not arrive in time.
+    /// The request's body, or a message that was begun, did not arrive in time.
     TooSlow,
     /// The body is larger than the bound.
     BodyTooLarge,
@@ -139,7 +139,7 @@ pub const TABLE: &[Row] = &[
         405,
         "The path does not support this method; `Allow` lists the supported methods",
     ),
-    no(Code::TooSlow, "too_slow", 408, "The body did not arrive in time"),
+    no(Code::TooSlow, "too_slow", 408, "The body or message did not arrive in time"),
     no(Code::BodyTooLarge, "body_too_large", 413, "The body is larger than the bound"),
     no(Code::BatchTooLarge, "batch_too_large", 413, "The batch has more users than the bound"),
     no(Code::WrongType, "wrong_type", 415, "The body's `Content-Type` is not the expected type"),

@@ -10,15 +10,42 @@ use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig, W
 #[derive(Debug)]
 pub struct WebSocket {
     max_message: usize,
-    /// The protocol's state in the middle of a frame or message; `None` otherwise.
-    context: Option<Box<WebSocketContext>>,
+    /// The state in the middle of a frame or message; `None` otherwise.
+    amid: Option<Box<Amid>>,
 }
+
+#[derive(Debug)]
+struct Amid {
+    context: WebSocketContext,
+    place: Place,
+}
+
+/// The end of the received bytes among frames and messages (RFC 6455, 5.2 and 5.4).
+#[derive(Debug, Default)]
+struct Place {
+    /// The head of a frame, as far as it has arrived, without the mask.
+    head: [u8; 10],
+    /// The number of bytes in `head`.
+    arrived: usize,
+    /// The bytes to come of a frame whose head has arrived: the mask and the payload.
+    to_come: u64,
+    /// Whether a fragmented message has begun.
+    fragmented: bool,
+}
+
+/// The bytes of a frame's mask.
+const MASK: u64 = 4;
 
 /// Whether the conversation goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// The client may send more.
+    /// The client may send more. All messages are whole.
     Open,
+    /// The last message, or the last frame, is not whole yet.
+    Amid {
+        /// Whether these bytes began the message or frame.
+        new: bool,
+    },
     /// A close frame was written, and nothing may follow. If the client closed first, the code of the client's frame.
     Closed(Option<u16>),
 }
@@ -26,18 +53,19 @@ pub enum State {
 impl WebSocket {
     /// A server's end, after the handshake, for messages of at most `max_message` bytes.
     pub fn new(max_message: usize) -> Self {
-        WebSocket { max_message, context: None }
+        WebSocket { max_message, amid: None }
     }
 
-    fn context(&mut self) -> &mut WebSocketContext {
-        self.context.get_or_insert_with(|| {
+    fn amid(&mut self) -> &mut Amid {
+        self.amid.get_or_insert_with(|| {
             let config = WebSocketConfig::default()
                 // Read-ahead for small frames: the default is 128 KiB for each idle connection.
                 .read_buffer_size(128)
                 .write_buffer_size(0)
                 .max_message_size(Some(self.max_message))
                 .max_frame_size(Some(self.max_message));
-            Box::new(WebSocketContext::new(Role::Server, Some(config)))
+            let context = WebSocketContext::new(Role::Server, Some(config));
+            Box::new(Amid { context, place: Place::default() })
         })
     }
 
@@ -49,25 +77,35 @@ impl WebSocket {
         output: &mut Vec<u8>,
         on_text: impl FnMut(&str, &mut Vec<u8>),
     ) -> State {
-        let fresh = self.context.is_none();
+        let fresh = self.amid.is_none();
         if fresh {
             input = behind_pongs(input);
+            if input.is_empty() {
+                return State::Open;
+            }
         }
-        if input.is_empty() {
+        let new = self.amid().place.advance(input) || fresh;
+        if let Some(code) = self.read(input, output, on_text) {
+            return State::Closed(code);
+        }
+        if self.amid().place.is_boundary() {
+            self.amid = None;
             return State::Open;
         }
-        let state = self.read(input, output, on_text);
-        if fresh && state == State::Open && is_whole(input) {
-            self.context = None;
-        }
-        state
+        State::Amid { new }
     }
 
-    fn read(&mut self, mut input: &[u8], output: &mut Vec<u8>, mut on_text: impl FnMut(&str, &mut Vec<u8>)) -> State {
+    /// The code of [`State::Closed`], if the conversation is over.
+    fn read(
+        &mut self,
+        mut input: &[u8],
+        output: &mut Vec<u8>,
+        mut on_text: impl FnMut(&str, &mut Vec<u8>),
+    ) -> Option<Option<u16>> {
         let mut said = None;
         loop {
             let mut pipe = Pipe { input: &mut input, output };
-            let (code, reason) = match self.context().read(&mut pipe) {
+            let (code, reason) = match self.amid().context.read(&mut pipe) {
                 Ok(Message::Text(text)) => {
                     on_text(&text, output);
                     continue;
@@ -78,14 +116,14 @@ impl WebSocket {
                 }
                 Ok(Message::Binary(_)) => (CloseCode::Unsupported, "only text messages are understood"),
                 Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => continue,
-                Err(Error::Io(e)) if e.kind() == io::ErrorKind::WouldBlock => return State::Open,
-                Err(Error::ConnectionClosed | Error::AlreadyClosed) => return State::Closed(said),
+                Err(Error::Io(e)) if e.kind() == io::ErrorKind::WouldBlock => return None,
+                Err(Error::ConnectionClosed | Error::AlreadyClosed) => return Some(said),
                 Err(Error::Utf8(_)) => (CloseCode::Invalid, "text is not UTF-8"),
                 Err(Error::Capacity(_)) => (CloseCode::Size, "message is too large"),
                 Err(_) => (CloseCode::Protocol, "frame breaks RFC 6455"),
             };
             self.close(code.into(), reason, output);
-            return State::Closed(None);
+            return Some(None);
         }
     }
 
@@ -93,7 +131,7 @@ impl WebSocket {
     pub fn close(&mut self, code: u16, reason: &str, output: &mut Vec<u8>) {
         let frame = CloseFrame { code: code.into(), reason: reason.into() };
         // The pipe takes all bytes, so only a second close fails.
-        let _ = self.context().close(&mut Pipe { input: &mut &[][..], output }, Some(frame));
+        let _ = self.amid().context.close(&mut Pipe { input: &mut &[][..], output }, Some(frame));
     }
 }
 
@@ -107,23 +145,48 @@ fn behind_pongs(mut input: &[u8]) -> &[u8] {
     input
 }
 
-/// Whether `input` is made of whole messages of one frame each, or whole control frames (RFC 6455, 5.2), and leaves no
-/// state behind.
-fn is_whole(mut input: &[u8]) -> bool {
-    const MASK: usize = 4;
-    while let [first, len, rest @ ..] = input {
-        let (len, head) = match (len & 0x7F, rest) {
-            (126, [a, b, ..]) => (usize::from(u16::from_be_bytes([*a, *b])), 2),
-            (126 | 127, _) => return false,
-            (len, _) => (usize::from(len), 0),
-        };
-        let is_final = first & 0x80 != 0 && first & 0x0F != 0;
-        match rest.get(head + MASK + len..) {
-            Some(next) if is_final => input = next,
-            Some(_) | None => return false,
+impl Place {
+    /// Moves behind `input`; true when a boundary between messages was passed.
+    fn advance(&mut self, mut input: &[u8]) -> bool {
+        let mut passed = false;
+        loop {
+            if self.to_come > 0 {
+                let taken = input.len().min(usize::try_from(self.to_come).unwrap_or(usize::MAX));
+                self.to_come -= taken as u64;
+                input = &input[taken..];
+                passed |= self.is_boundary();
+            }
+            let [first, rest @ ..] = input else {
+                return passed;
+            };
+            self.take_head(*first);
+            input = rest;
         }
     }
-    input.is_empty()
+
+    fn take_head(&mut self, byte: u8) {
+        self.head[self.arrived] = byte;
+        self.arrived += 1;
+        let [first, length, long @ ..] = self.head;
+        let payload = match (self.arrived, length & 0x7F) {
+            (2, length @ ..126) => u64::from(length),
+            (4, 126) => u64::from(u16::from_be_bytes([long[0], long[1]])),
+            (10, 127) => u64::from_be_bytes(long),
+            _ => return,
+        };
+        self.arrived = 0;
+        self.to_come = payload.saturating_add(MASK);
+        // Control frames may come within a fragmented message.
+        let is_control = first & 0x08 != 0;
+        if !is_control {
+            self.fragmented = first & 0x80 == 0;
+        }
+    }
+
+    /// Whether no frame and no message has begun.
+    fn is_boundary(&self) -> bool {
+        self.arrived == 0 && self.to_come == 0 && !self.fragmented
+    }
 }
 
 /// The bytes received and the bytes to send, as the stream that tungstenite works on.
@@ -160,7 +223,8 @@ mod tests {
 
     fn hear(websocket: &mut WebSocket, input: &[u8]) -> Vec<u8> {
         let mut output = Vec::new();
-        assert_eq!(websocket.receive(input, &mut output, |_, _| panic!("no text")), State::Open);
+        let state = websocket.receive(input, &mut output, |_, _| panic!("no text"));
+        assert!(matches!(state, State::Open | State::Amid { .. }));
         output
     }
 
@@ -168,25 +232,23 @@ mod tests {
     fn pongs_take_no_memory_and_later_frames_are_read() {
         let mut websocket = WebSocket::new(1_024);
         assert!(hear(&mut websocket, &[PONG, PONG].concat()).is_empty());
-        assert!(websocket.context.is_none());
+        assert!(websocket.amid.is_none());
         assert_eq!(hear(&mut websocket, &[PONG, PING].concat()), b"\x8a\x02hi");
     }
 
     fn text(text: &str) -> Vec<u8> {
-        let len = u16::try_from(text.len()).unwrap();
-        let head =
-            if len < 126 { vec![0x81, 0x80 | len as u8] } else { [&[0x81, 0xFE][..], &len.to_be_bytes()].concat() };
+        let head = match text.len() {
+            length @ ..126 => vec![0x81, 0x80 | length as u8],
+            length @ 126..65_536 => [&[0x81, 0xFE][..], &(length as u16).to_be_bytes()].concat(),
+            length => [&[0x81, 0xFF][..], &(length as u64).to_be_bytes()].concat(),
+        };
         [&head[..], &[0; 4], text.as_bytes()].concat()
     }
 
     #[test]
     fn whole_messages_leave_nothing_behind_and_parts_are_kept() {
         let long = "x".repeat(300);
-        for (input, boundaries) in [
-            (text("a"), vec![7]),
-            (text(&long), vec![308]),
-            ([text(""), PING.to_vec(), text("b")].concat(), vec![6, 14, 21]),
-        ] {
+        for input in [text("a"), text(&long), [text(""), PING.to_vec(), text("b")].concat()] {
             for cut in 1..=input.len() {
                 let (mut websocket, mut heard) = (WebSocket::new(1_024), String::new());
                 for part in [&input[..cut], &input[cut..]] {
@@ -194,12 +256,28 @@ mod tests {
                 }
                 let all = input.iter().filter(|byte| byte.is_ascii_lowercase() && **byte != b'h' && **byte != b'i');
                 assert_eq!(heard.len(), all.count(), "cut at {cut}");
-                assert_eq!(websocket.context.is_none(), boundaries.contains(&cut), "cut at {cut}: {input:?}");
+                assert!(websocket.amid.is_none(), "cut at {cut}: {input:?}");
             }
         }
-        let mut websocket = WebSocket::new(1_024);
-        websocket.receive(&[0x01, 0x81, 0, 0, 0, 0, b'a'], &mut Vec::new(), |_, _| panic!("half a message"));
-        assert!(websocket.context.is_some());
+    }
+
+    #[test]
+    fn a_message_is_begun_until_it_is_whole_whatever_comes_in_between() {
+        const START: &[u8] = &[0x01, 0x81, 0, 0, 0, 0, b'a'];
+        const END: &[u8] = &[0x80, 0x81, 0, 0, 0, 0, b'b'];
+        let mut websocket = WebSocket::new(100_000);
+        let mut receive = |input: &[u8]| websocket.receive(input, &mut Vec::new(), |_, _| {});
+        assert_eq!(receive(START), State::Amid { new: true });
+        assert_eq!(receive(&PING), State::Amid { new: false });
+        assert_eq!(receive(&END[..3]), State::Amid { new: false });
+        assert_eq!(receive(&[&END[3..], START].concat()), State::Amid { new: true });
+        assert_eq!(receive(END), State::Open);
+        for length in [0, 125, 126, 65_535, 65_536] {
+            for byte in text(&"x".repeat(length)).chunks(1) {
+                assert_ne!(receive(byte), State::Closed(None));
+            }
+            assert_eq!(receive(&[]), State::Open, "{length}");
+        }
     }
 
     #[test]

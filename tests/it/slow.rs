@@ -3,9 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
 
-use crate::harness::{Conn, Mirror, RawWs, Reader, TestServer, Transport, within};
+use crate::harness::{Conn, FIN, Mirror, PING, PONG, RawWs, Reader, TEXT, TestServer, Transport, frame, within};
 
 /// The number of open connections, requested over a fixed connection: a pool's connections would change the number.
 async fn connections(asks: &mut Conn) -> u64 {
@@ -43,10 +44,10 @@ async fn a_reader_that_is_always_too_slow_is_never_ended_and_never_wrong() {
         // One frame is read for each batch of 40 events, so the reader never catches up.
         for n in 0..60 {
             let names: Vec<String> = (0..40).map(|k| format!("{transport:?} {n} {k}")).collect();
-            let add: Vec<Value> = names.iter().map(|user| serde_json::json!({ "user": user })).collect();
-            server.batch("lobby", &serde_json::json!({ "add": add })).await;
+            let add: Vec<Value> = names.iter().map(|user| json!({ "user": user })).collect();
+            server.batch("lobby", &json!({ "add": add })).await;
             assert!(within("a frame", slow.step()).await, "the slow reader lost the stream");
-            server.batch("lobby", &serde_json::json!({ "del": names })).await;
+            server.batch("lobby", &json!({ "del": names })).await;
         }
         let cursor = server.sign_in("lobby", &format!("end {transport:?}")).await;
         slow.caught_up(&cursor).await;
@@ -85,6 +86,74 @@ async fn a_reader_in_the_middle_of_a_large_snapshot_needs_no_pongs() {
         parts += 1;
     }
     assert!(parts > 10, "{parts} parts are read too quickly to tell");
+}
+
+/// A past bug: a client that read slower than it sent was ended, although it read all the time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_sends_faster_than_it_reads_is_slowed_down_and_loses_nothing() {
+    const JOINS: usize = 10_000;
+    let server = TestServer::with(|config| config.max_per_connection = JOINS).await;
+    let mut eager = RawWs::narrow(server.addr, "other").await;
+    let joins = (0..JOINS).flat_map(|n| {
+        let user = format!("user {n}");
+        frame(FIN | TEXT, json!({"action": "join", "room": "lobby", "user": user, "ref": n}).to_string())
+    });
+    let sending = tokio::spawn({
+        let (mut sender, joins) = (eager.sender(), joins.collect::<Vec<_>>());
+        async move { sender.write_all(&joins).await.expect("an open connection") }
+    });
+    for n in 0..JOINS {
+        let answer = eager.reply().await.json();
+        assert_eq!((&answer["action"], &answer["ref"]), (&json!("ok"), &json!(n)), "{answer}");
+    }
+    within("the last join", sending).await.expect("no panic");
+    assert_eq!(server.held("lobby").await.users.len(), JOINS);
+}
+
+/// A past bug: one byte a second kept half a message, and with it the hold, for ever.
+#[tokio::test]
+async fn a_message_that_is_not_complete_in_time_ends_the_connection() {
+    const WITHIN: Duration = Duration::from_millis(300);
+    let server = TestServer::with(|config| config.request_within = WITHIN).await;
+    let whole = frame(FIN | TEXT, "half a message");
+    // The first byte, byte after byte, or control frames within a fragmented message.
+    for (start, more) in [
+        (whole[..1].to_vec(), vec![]),
+        (frame(TEXT, [b'x'; 1_000])[..2].to_vec(), vec![b'x']),
+        (frame(TEXT, "a start"), frame(FIN | PING, "")),
+    ] {
+        let mut slow = RawWs::open(server.addr, "lobby").await;
+        let begun = Instant::now();
+        slow.send(start).await;
+        let mut sender = slow.sender();
+        let close = async {
+            loop {
+                let frame = slow.reply().await;
+                if frame.opcode != PONG {
+                    return frame.close();
+                }
+            }
+        };
+        let dribble = async {
+            while !more.is_empty() && sender.write_all(&more).await.is_ok() {
+                tokio::time::sleep(WITHIN / 10).await;
+            }
+            std::future::pending().await
+        };
+        tokio::select! {
+            close = close => assert_eq!(close, (4408, "too_slow".to_owned())),
+            () = dribble => {}
+        }
+        assert!(begun.elapsed() >= WITHIN, "ended too early");
+    }
+    // A connection between messages may be silent for as long as it answers pings.
+    let mut idle = RawWs::open(server.addr, "lobby").await;
+    idle.send(&whole[..3]).await;
+    idle.send(&whole[3..]).await;
+    assert_eq!(idle.reply().await.json()["code"], "bad_json");
+    tokio::time::sleep(2 * WITHIN).await;
+    idle.send(&whole).await;
+    assert_eq!(idle.reply().await.json()["code"], "bad_json");
 }
 
 #[tokio::test]

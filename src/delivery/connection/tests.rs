@@ -24,7 +24,7 @@ fn the_fields_of_a_delivery_are_in_two_cache_lines() {
 }
 
 /// A connection whose response head is `HEAD`, and its client.
-async fn connected() -> (Arc<Connection>, TcpStream) {
+pub async fn connected() -> (Arc<Connection>, TcpStream) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (stream, _) = listener.accept().await.unwrap();
@@ -32,7 +32,8 @@ async fn connected() -> (Arc<Connection>, TcpStream) {
     let id = ConnectionId(Uuid::nil());
     let options = Options { id, format: Format::WEBSOCKET, alive: true, head: Bytes::from_static(b"HEAD") };
     let send_within = Duration::from_secs(15);
-    let shared = Shared { tasks: Tasks::default(), clock: Arc::default(), send_within };
+    let message_within = Duration::from_secs(10);
+    let shared = Shared { tasks: Tasks::default(), clock: Arc::default(), send_within, message_within };
     let socket = Socket { stream, read: Bytes::new(), admission };
     let counted = Arc::new(Meter::default()).stream(Transport::WebSocket);
     (Arc::new(Connection::new(socket, options, counted, Arc::new(shared))), client)

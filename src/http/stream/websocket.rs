@@ -170,9 +170,12 @@ impl Peer for WsClient {
                 speaker.answer(text, talk);
             }
         });
-        let State::Closed(code) = state else {
-            talk.send(output);
-            return Flow::Continue;
+        let code = match state {
+            State::Closed(code) => code,
+            State::Open | State::Amid { .. } => {
+                talk.send(output);
+                return if let State::Amid { new } = state { Flow::Amid { new } } else { Flow::Continue };
+            }
         };
         if code.is_some_and(is_clean)
             && let Some(speaker) = &mut self.speaker

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::str;
 
 use serde_json::Value;
+use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -79,6 +80,12 @@ impl Conn {
 
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         within("bytes to be taken", self.stream.write_all(bytes.as_ref())).await.expect("an open connection");
+    }
+
+    /// A second handle, to send while the connection is read.
+    pub fn sender(&self) -> TcpStream {
+        let socket = SockRef::from(&self.stream).try_clone().expect("a second handle");
+        TcpStream::from_std(socket.into()).expect("a socket that does not block")
     }
 
     /// Receives further bytes; `Ok(false)` is the peer's clean end.

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use serde_json::Value;
+use tokio::net::TcpStream;
 
 use super::{Conn, within};
 
@@ -103,6 +104,11 @@ impl RawWs {
 
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.conn.send(bytes).await;
+    }
+
+    /// A second handle, to send while frames are read.
+    pub fn sender(&self) -> TcpStream {
+        self.conn.sender()
     }
 
     /// The next frame; the gateway neither masks nor fragments.

@@ -1,0 +1,83 @@
+use std::time::Duration;
+
+use socket2::SockRef;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
+
+use super::*;
+use crate::delivery::connection::tests::connected;
+
+/// Subscriptions of a stream that reads no room.
+struct NoRooms;
+
+impl Subscriptions for NoRooms {
+    fn add(&mut self, _: &Arc<Room>, _: bool) {}
+
+    fn remove(&mut self, _: RoomKey) {}
+}
+
+/// Answers all received bytes with as many messages of this size.
+#[derive(Default)]
+struct Echo {
+    answer: usize,
+    /// The most bytes of answers that waited when bytes were received.
+    waited: usize,
+    heard: Vec<u8>,
+}
+
+impl Peer for &mut Echo {
+    fn begin(&mut self, _: &mut Talk<'_>) -> Flow {
+        Flow::Continue
+    }
+
+    fn receive(&mut self, input: &[u8], talk: &mut Talk<'_>) -> Flow {
+        self.waited = self.waited.max(talk.connection.queue(|outbox| outbox.answers()));
+        self.heard.extend(input);
+        for _ in input {
+            talk.send(vec![b'a'; self.answer]);
+        }
+        Flow::Continue
+    }
+
+    fn gone(&mut self) {}
+
+    fn farewell(&mut self, _: Code, _: Framing) -> Bytes {
+        Bytes::new()
+    }
+}
+
+/// A past bug: answers were counted since none waited, so a client that read all the time was ended.
+#[tokio::test]
+async fn while_answers_wait_nothing_is_read_and_a_client_that_reads_gets_them_all() {
+    const INPUT: usize = 256 * 1024;
+    let (connection, client) = connected().await;
+    let (mut reading, mut writing) = client.into_split();
+    let mut echo = Echo { answer: 100, ..Echo::default() };
+    let talk = converse(connection, &mut echo, NoRooms);
+    let write = async {
+        writing.write_all(&vec![0; INPUT]).await.unwrap();
+        drop(writing);
+    };
+    let read = async {
+        let mut all = vec![0; "HEAD".len() + 100 * INPUT];
+        reading.read_exact(&mut all).await.unwrap();
+    };
+    let all = async { tokio::join!(talk, write, read) };
+    timeout(Duration::from_secs(30), all).await.expect("all answers arrive");
+    // What may wait when reading goes on, and the answers to one read more.
+    assert!(echo.waited <= 256 * 1024, "{} bytes waited", echo.waited);
+}
+
+/// A past bug: the failed write was judged first, and the client's close was not heard.
+#[tokio::test]
+async fn what_the_client_sent_is_heard_although_a_write_has_failed() {
+    let (connection, mut client) = connected().await;
+    client.write_all(b"bye").await.unwrap();
+    SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(client);
+    connection.catch_up();
+    let mut echo = Echo::default();
+    let talk = converse(connection, &mut echo, NoRooms);
+    timeout(Duration::from_secs(30), talk).await.expect("the connection is lost");
+    assert_eq!(echo.heard, b"bye");
+}
