@@ -154,7 +154,7 @@ impl Rooms {
     /// Forgets the events older than `age`, and the idle rooms.
     pub fn sweep(&self, age: Duration) {
         let now = self.clock.now();
-        let before = now.time.before(age);
+        let before = now.tick.before(age);
         self.directory.remove_idle(|room| room.retire_if_idle(before, now));
     }
 
@@ -183,7 +183,7 @@ mod tests {
 
     use super::*;
     use crate::model::command::Action;
-    use crate::model::moment::{Tick, Timestamp};
+    use crate::model::moment::Tick;
     use crate::model::presence::Bounds;
     use crate::model::refusal::Code;
 
@@ -222,9 +222,9 @@ mod tests {
         let rooms = Rooms::within(10, BOUNDS);
         let first = sign_in(&rooms, "a", "ann").unwrap().cursor;
         sign_out(&rooms, "a", "ann");
-        // A sweep keeps the history of the current second, so the room is retired with a later time.
+        // A sweep keeps the history of the current millisecond, so the room is retired with a later time.
         let now = rooms.clock.now();
-        rooms.directory.remove_idle(|room| room.retire_if_idle(Timestamp(u64::MAX), now));
+        rooms.directory.remove_idle(|room| room.retire_if_idle(Tick(u64::MAX), now));
         assert!(rooms.list(None, 10).is_empty());
         let second = sign_in(&rooms, "a", "ann").unwrap().cursor;
         assert_ne!(first.epoch, second.epoch);
