@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::task::yield_now;
 use tokio::time::{MissedTickBehavior, interval};
@@ -48,7 +48,8 @@ pub struct Gateway {
     tasks: Tasks,
     shared: Arc<Shared>,
     admissions: Arc<Admissions>,
-    started: SystemTime,
+    /// On the wall clock, and for measuring.
+    started: (SystemTime, Instant),
 }
 
 impl Gateway {
@@ -79,7 +80,7 @@ impl Gateway {
         let shared = Shared { tasks: tasks.clone(), clock: clock.clone(), send_within, message_within };
         let shared = Arc::new(shared);
         let admissions = Admissions::new(config.max_connections, config.max_per_address);
-        let (next_hub, started) = (AtomicUsize::new(0), SystemTime::now());
+        let (next_hub, started) = (AtomicUsize::new(0), (SystemTime::now(), Instant::now()));
         Ok(Arc::new(Gateway { config, rooms, clock, meter, hubs, next_hub, tasks, shared, admissions, started }))
     }
 
@@ -110,7 +111,12 @@ impl Gateway {
 
     /// When the gateway was started.
     pub fn started(&self) -> SystemTime {
-        self.started
+        self.started.0
+    }
+
+    /// The time since the gateway was started, whatever the wall clock did meanwhile.
+    pub fn uptime(&self) -> Duration {
+        self.started.1.elapsed()
     }
 
     /// The background tasks.

@@ -151,7 +151,7 @@ impl Rooms {
     /// Forgets the events older than `age`, and the idle rooms.
     pub fn sweep(&self, age: Duration) {
         let now = self.clock.now();
-        let before = now.time.before(age);
+        let before = now.tick.before(age);
         self.directory.remove_idle(|room| room.retire_if_idle(before, now));
         self.directory.registers().trim_denylist(now.tick);
     }
@@ -182,7 +182,7 @@ mod tests {
 
     use super::*;
     use crate::model::command::Action;
-    use crate::model::moment::{Tick, Timestamp};
+    use crate::model::moment::Tick;
     use crate::model::presence::Bounds;
     use crate::model::refusal::Code;
 
@@ -211,7 +211,7 @@ mod tests {
         sign_out(&rooms, "nobody-named-it", "ann");
         sign_out(&rooms, "b", "ann");
         let now = rooms.clock.now();
-        rooms.directory.remove_idle(|room| room.retire_if_idle(Timestamp(u64::MAX), now));
+        rooms.directory.remove_idle(|room| room.retire_if_idle(Tick(u64::MAX), now));
         assert_eq!(rooms.list(None, 10), [(name("a"), 2)]);
         assert_eq!(rooms.directory.in_memory(), 1, "the refused room and the idle room are gone");
         sign_in(&rooms, "c", "ann").unwrap();
@@ -239,7 +239,7 @@ mod tests {
         let first = sign_in(&rooms, "a", "ann").unwrap().cursor;
         sign_out(&rooms, "a", "ann");
         let now = rooms.clock.now();
-        rooms.directory.remove_idle(|room| room.retire_if_idle(Timestamp(u64::MAX), now));
+        rooms.directory.remove_idle(|room| room.retire_if_idle(Tick(u64::MAX), now));
         assert_eq!((rooms.count(), rooms.directory.in_memory()), (0, 1));
         assert_eq!(sign_in(&rooms, "a", "ann").unwrap().cursor.epoch, first.epoch);
         assert_eq!(rooms.count(), 1);
@@ -269,7 +269,7 @@ mod tests {
         });
         rooms.tick();
         let now = rooms.clock.now();
-        rooms.directory.remove_idle(|room| room.retire_if_idle(Timestamp(u64::MAX), now));
+        rooms.directory.remove_idle(|room| room.retire_if_idle(Tick(u64::MAX), now));
         assert_eq!((rooms.count(), rooms.directory.in_memory()), (0, 0));
     }
 
@@ -278,9 +278,9 @@ mod tests {
         let rooms = Rooms::within(10, BOUNDS);
         let first = sign_in(&rooms, "a", "ann").unwrap().cursor;
         sign_out(&rooms, "a", "ann");
-        // A sweep keeps the history of the current second, so the room is retired with a later time.
+        // A sweep keeps the history of the current millisecond, so the room is retired with a later time.
         let now = rooms.clock.now();
-        rooms.directory.remove_idle(|room| room.retire_if_idle(Timestamp(u64::MAX), now));
+        rooms.directory.remove_idle(|room| room.retire_if_idle(Tick(u64::MAX), now));
         assert!(rooms.list(None, 10).is_empty());
         let second = sign_in(&rooms, "a", "ann").unwrap().cursor;
         assert_ne!(first.epoch, second.epoch);

@@ -5,7 +5,7 @@
 
 use std::future::pending;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::config::Config;
 use crate::delivery::connection::{Connection, Options};
@@ -324,5 +324,10 @@ impl Operate {
     /// When the gateway was started.
     pub fn started(&self) -> SystemTime {
         self.0.0.started()
+    }
+
+    /// The time since then.
+    pub fn uptime(&self) -> Duration {
+        self.0.0.uptime()
     }
 }

@@ -9,7 +9,7 @@ use crate::model::event::DelReason;
 use crate::model::hold::ConnectionHold;
 use crate::model::id::{ClientId, ConnectionId};
 use crate::model::meta::Meta;
-use crate::model::moment::Timestamp;
+use crate::model::moment::Tick;
 use crate::model::name::Name;
 
 /// A request to change a room.
@@ -20,7 +20,7 @@ pub enum Command {
     /// Ends the holds whose deadline has passed, the earliest first, at most this many.
     Expire(usize),
     /// Forgets the events from before this time, and expired denylist entries.
-    Trim(Timestamp),
+    Trim(Tick),
 }
 
 /// A change to one user. Without `meta`, a member keeps the present one.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::model::cursor::Offset;
 use crate::model::event::{Change, DelReason, Event};
-use crate::model::moment::Timestamp;
+use crate::model::moment::Tick;
 use crate::model::name::Name;
 
 /// Briefs kept for each whole event: a brief takes some 60 bytes, an event some 300. At the default, a reader may fall
@@ -15,10 +15,11 @@ const BRIEFS_PER_EVENT: usize = 16;
 /// The newest events, searched one by one before a binary search among the others.
 const NEAR: usize = 8;
 
-/// The last events of a room, each with the time at which it happened.
+/// The last events of a room, each with the time at which it happened. Ages are measured on the gateway's own clock: a step
+/// of the wall clock must neither end the history nor keep it for ever.
 #[derive(Debug)]
 pub struct History {
-    events: VecDeque<(Timestamp, Arc<Event>)>,
+    events: VecDeque<(Tick, Arc<Event>)>,
     /// Earlier events in brief: enough to net changes, too little to repeat the events.
     briefs: VecDeque<(Offset, Brief)>,
     /// The last event before `events`: a reader from here on gets the events themselves.
@@ -67,7 +68,7 @@ impl History {
     }
 
     /// Appends the next event, which happened at `time`. Shortens the oldest to a brief when there are too many.
-    pub fn push(&mut self, time: Timestamp, event: Arc<Event>) {
+    pub fn push(&mut self, time: Tick, event: Arc<Event>) {
         self.events.push_back((time, event));
         if self.events.len() > self.bound
             && let Some(event) = self.forget()
@@ -82,7 +83,7 @@ impl History {
     }
 
     /// Forgets the events from before `time`.
-    pub fn trim(&mut self, time: Timestamp) {
+    pub fn trim(&mut self, time: Tick) {
         while self.events.front().is_some_and(|(at, _)| *at < time) {
             self.forget();
             // All briefs are older than that event.
@@ -99,7 +100,7 @@ impl History {
         let head = self.events.back().map_or(self.events_floor, |(_, event)| event.cursor.offset);
         (self.events_floor..=head).contains(&offset).then(|| {
             // Offsets may skip, so the place needs a search. Most readers are a few events behind the newest.
-            let is_newer = |(_, event): &&(Timestamp, Arc<Event>)| event.cursor.offset > offset;
+            let is_newer = |(_, event): &&(Tick, Arc<Event>)| event.cursor.offset > offset;
             let newer = self.events.iter().rev().take(NEAR).take_while(is_newer).count();
             let from = match newer < NEAR {
                 true => self.events.len() - newer,
@@ -140,7 +141,7 @@ mod tests {
         for offset in offsets {
             let change = Change::Del("ann".parse().unwrap(), DelReason::SignedOut);
             let cursor = Cursor { epoch: Epoch(1), offset: Offset(offset) };
-            history.push(Timestamp(offset), Arc::new(Event::new(Name::lobby(), cursor, change)));
+            history.push(Tick(offset), Arc::new(Event::new(Name::lobby(), cursor, change)));
         }
         history
     }
@@ -180,7 +181,7 @@ mod tests {
                 all.push(head);
                 let change = Change::Del("ann".parse().unwrap(), DelReason::SignedOut);
                 let cursor = Cursor { epoch: Epoch(1), offset: Offset(head) };
-                history.push(Timestamp(head), Arc::new(Event::new(Name::lobby(), cursor, change)));
+                history.push(Tick(head), Arc::new(Event::new(Name::lobby(), cursor, change)));
             }
             let kept = all.len().saturating_sub(bound);
             let floor = kept.checked_sub(1).map_or(0, |last_forgotten| all[last_forgotten]);
@@ -198,9 +199,9 @@ mod tests {
     #[test]
     fn old_events_are_forgotten_by_age_too() {
         let mut history = history(10, 1..=5);
-        history.trim(Timestamp(4));
+        history.trim(Tick(4));
         assert_eq!((after(&history, 2), after(&history, 3)), (None, Some(vec![4, 5])));
-        history.trim(Timestamp(100));
+        history.trim(Tick(100));
         assert_eq!((after(&history, 5), history.is_empty()), (Some(vec![]), true));
     }
 }

@@ -15,9 +15,9 @@ pub struct Timestamp(pub u64);
 /// One moment on both clocks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Moment {
-    /// For people, and for the age of events.
+    /// For people. It may step in either direction, so nothing is decided by it.
     pub time: Timestamp,
-    /// For deadlines.
+    /// For deadlines, and for the age of events.
     pub tick: Tick,
 }
 
@@ -44,9 +44,9 @@ impl Add<Duration> for Timestamp {
     }
 }
 
-impl Timestamp {
+impl Tick {
     /// The point in time `age` earlier.
-    pub fn before(self, age: Duration) -> Timestamp {
-        Timestamp(self.0.saturating_sub(age.as_secs()))
+    pub fn before(self, age: Duration) -> Tick {
+        Tick(self.0.saturating_sub(u64::try_from(age.as_millis()).unwrap_or(u64::MAX)))
     }
 }

@@ -269,7 +269,7 @@ impl Presence {
     fn publish(&mut self, change: Change, now: Moment, outcome: &mut Outcome) -> Arc<Event> {
         self.head.offset = self.head.offset.next();
         let event = Arc::new(Event::new(self.room.clone(), self.head, change));
-        self.history.push(now.time, event.clone());
+        self.history.push(now.tick, event.clone());
         outcome.events += 1;
         outcome.cursor = self.head;
         event

@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 
 use crate::model::command::Command;
 use crate::model::cursor::Offset;
-use crate::model::moment::{Moment, Tick, Timestamp};
+use crate::model::moment::{Moment, Tick};
 use crate::model::outcome::Outcome;
 use crate::model::presence::Presence;
 use crate::model::refusal::Refusal;
@@ -162,7 +162,7 @@ impl Room {
 
     /// Forgets the events from before `before`. A room without members and events then exists no longer, and retires
     /// unless readers keep it; true when retired.
-    pub(super) fn retire_if_idle(self: &Arc<Self>, before: Timestamp, now: Moment) -> bool {
+    pub(super) fn retire_if_idle(self: &Arc<Self>, before: Tick, now: Moment) -> bool {
         let mut state = self.state.lock();
         // A trim is never refused.
         let _ = state.presence.apply(&[Command::Trim(before)], now);

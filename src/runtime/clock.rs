@@ -16,6 +16,10 @@ const MAX_STEP: Duration = Duration::from_millis(250);
 /// The beats after a gap in which no deadline is enforced, so that the bytes that arrived meanwhile are read first.
 const CATCH_UP_BEATS: u32 = 10;
 
+/// The longest time, on this clock, in which further gaps prolong a catch-up. A process that is starved for good sees a gap
+/// at each beat, and its deadlines must still be enforced now and then.
+const MAX_CATCH_UP: Duration = Duration::from_secs(3);
+
 /// A clock that advances from beat to beat, independent of the wall clock and of the machine's sleep.
 #[derive(Debug)]
 pub struct Clock(Mutex<Reading>);
@@ -25,8 +29,16 @@ struct Reading {
     /// The clock's time at the last beat.
     at_beat: Tick,
     beat: Instant,
+    catch_up: Option<CatchUp>,
+}
+
+/// The beats after a gap.
+#[derive(Clone, Copy, Debug)]
+struct CatchUp {
+    /// The clock's time at the first gap.
+    began: Tick,
     /// Beats to come in which no deadline is enforced.
-    catch_up_beats: u32,
+    beats: u32,
 }
 
 impl Reading {
@@ -44,7 +56,7 @@ impl Default for Clock {
 impl Clock {
     /// A clock that shows `at_beat` at `beat`, when the process was last seen running.
     pub fn starting(at_beat: Tick, beat: Instant) -> Self {
-        Clock(Mutex::new(Reading { at_beat, beat, catch_up_beats: 0 }))
+        Clock(Mutex::new(Reading { at_beat, beat, catch_up: None }))
     }
 
     /// The present moment on both clocks.
@@ -60,7 +72,7 @@ impl Clock {
 
     /// Whether deadlines may be enforced now.
     pub fn enforces_deadlines(&self) -> bool {
-        self.0.lock().catch_up_beats == 0
+        self.0.lock().catch_up.is_none()
     }
 
     /// Notes that the process runs.
@@ -73,7 +85,14 @@ impl Clock {
         let is_gap = now.saturating_duration_since(reading.beat) > 2 * MAX_STEP;
         reading.at_beat = reading.by(now);
         reading.beat = now;
-        reading.catch_up_beats = if is_gap { CATCH_UP_BEATS } else { reading.catch_up_beats.saturating_sub(1) };
+        reading.catch_up = match (is_gap, reading.catch_up) {
+            (false, catch_up) => catch_up.map(|c| CatchUp { beats: c.beats - 1, ..c }).filter(|c| c.beats > 0),
+            (true, None) => Some(CatchUp { began: reading.at_beat, beats: CATCH_UP_BEATS }),
+            (true, Some(CatchUp { began, .. })) => {
+                let may_go_on = reading.at_beat < began + MAX_CATCH_UP;
+                may_go_on.then_some(CatchUp { began, beats: CATCH_UP_BEATS })
+            }
+        };
     }
 }
 
@@ -98,5 +117,36 @@ mod tests {
             assert_eq!(after(BEAT), (550 + 100 * u64::from(n), false));
         }
         assert!(after(BEAT).1);
+    }
+
+    /// A process that gets 60 ms of each 660 ms has a gap before each beat.
+    #[test]
+    fn a_process_that_is_starved_for_good_enforces_deadlines_now_and_then() {
+        let mut now = Instant::now();
+        let clock = Clock::starting(Tick(0), now);
+        let mut enforced = Vec::new();
+        for beat in 0..40 {
+            now += Duration::from_millis(660);
+            clock.beat_at(now);
+            enforced.extend(clock.enforces_deadlines().then_some(beat));
+        }
+        assert_eq!(enforced, [12, 25, 38]);
+    }
+
+    #[test]
+    fn a_second_stop_during_the_catch_up_prolongs_it() {
+        let mut now = Instant::now();
+        let clock = Clock::starting(Tick(0), now);
+        for gap in [60_000, 100, 100, 60_000] {
+            now += Duration::from_millis(gap);
+            clock.beat_at(now);
+        }
+        for _ in 1..CATCH_UP_BEATS {
+            now += BEAT;
+            clock.beat_at(now);
+            assert!(!clock.enforces_deadlines());
+        }
+        clock.beat_at(now + BEAT);
+        assert!(clock.enforces_deadlines());
     }
 }

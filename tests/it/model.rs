@@ -364,7 +364,7 @@ fn the_same_commands_at_the_same_moments_make_the_same_room() {
                 Step::Do(user, action) => Command::User(user, action),
                 Step::Pass(time) => {
                     now = now + time;
-                    if rng.u8(..4) == 0 { Command::Trim(at(now).time) } else { Command::Expire(rng.usize(1..3)) }
+                    if rng.u8(..4) == 0 { Command::Trim(now) } else { Command::Expire(rng.usize(1..3)) }
                 }
             };
             let done = first.apply(std::slice::from_ref(&command), at(now)).map(|outcome| outcome.cursor);

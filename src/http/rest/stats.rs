@@ -72,7 +72,7 @@ impl Stats {
         let passes = meter.passes();
         Stats {
             version: env!("CARGO_PKG_VERSION"),
-            uptime: permit.started().elapsed().unwrap_or_default().as_secs(),
+            uptime: permit.uptime().as_secs(),
             connections: Connections { open, http: (open as u64).saturating_sub(sse + websocket), sse, websocket },
             streams: Streams { sse: meter.opened(Transport::Sse), websocket: meter.opened(Transport::WebSocket) },
             refused: gate.refused_connections(),

@@ -49,6 +49,22 @@ fn only_real_changes_make_events() {
     assert_eq!(made(sign_out("ann")), 0);
 }
 
+/// A past bug: after a step by a day, nobody could resume, or rooms without members stayed for a day.
+#[test]
+fn a_step_of_the_wall_clock_neither_ends_the_history_nor_keeps_it() {
+    const DAY: u64 = 86_400;
+    let mut room = presence(10, 0);
+    let moment = |day: u64, tick| Moment { time: Timestamp(day * DAY), tick: Tick(tick) };
+    room.apply(&[sign_in("ann")], moment(5, 1_000)).unwrap();
+    room.apply(&[sign_in("bob")], moment(6, 2_000)).unwrap();
+    room.apply(&[sign_in("cyd")], moment(4, 3_000)).unwrap();
+    let resumes = |room: &Presence, offset| room.after(Offset(offset)).is_some();
+    room.apply(&[Command::Trim(Tick(1_000))], moment(9, 4_000)).unwrap();
+    assert!(resumes(&room, 0), "the clock is days ahead");
+    room.apply(&[Command::Trim(Tick(2_500))], moment(3, 4_000)).unwrap();
+    assert_eq!((resumes(&room, 1), resumes(&room, 2)), (false, true), "the clock is days behind");
+}
+
 #[test]
 fn a_batch_over_the_bound_changes_nothing() {
     let mut room = presence(10, 2);
