@@ -16,6 +16,7 @@ mod handshake;
 mod holds;
 mod hosts;
 mod leaving;
+mod logs;
 mod model;
 mod modules;
 mod program;
