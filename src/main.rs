@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
+use tracing::info;
 use tracing_subscriber::EnvFilter;
 
 /// Streams live for hours among short requests. This allocator keeps sizes apart: the memory of a storm of requests is
@@ -61,7 +63,7 @@ async fn serve(config: Config) -> ExitCode {
         Err(error) => return failed(2, &error),
     };
     let served = async {
-        let stop = stop_signal().map_err(|error| format!("cannot listen for signals: {error}"))?;
+        let stop = signals().map_err(|error| format!("cannot listen for signals: {error}"))?;
         let server = Server::bind(config).await.map_err(|error| error.to_string())?;
         server.run(stop).await;
         Ok::<_, String>(())
@@ -72,6 +74,26 @@ async fn serve(config: Config) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(1, &error),
     }
+}
+
+/// Resolves when the gateway is to stop. Other signals that would end the process by default do nothing: they come from a
+/// terminal that closes, a script's mistake, or the limit on the size of the log's file.
+fn signals() -> std::io::Result<impl Future<Output = ()>> {
+    let too_large = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
+    for ignored in [SignalKind::user_defined1(), SignalKind::user_defined2(), SignalKind::alarm(), too_large] {
+        // Once there is a handler, the default no longer applies, also without a receiver.
+        drop(signal(ignored)?);
+    }
+    let (stop, mut hangup) = (stop_signal()?, signal(SignalKind::hangup())?);
+    Ok(async move {
+        let mut stop = pin!(stop);
+        loop {
+            tokio::select! {
+                () = &mut stop => return,
+                Some(()) = hangup.recv() => info!("SIGHUP received; there is nothing to reread"),
+            }
+        }
+    })
 }
 
 /// Resolves on SIGTERM or Ctrl-C.

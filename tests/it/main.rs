@@ -24,6 +24,7 @@ mod proxies;
 mod refusals;
 mod rooms;
 mod shutdown;
+mod signals;
 mod slow;
 mod stats;
 mod streams;
