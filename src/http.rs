@@ -3,6 +3,7 @@
 //! May import: all layers above. warp's filters stand here and in `call`; handlers use its types of HTTP only.
 
 mod answer;
+mod audit;
 mod body;
 mod call;
 mod forwarded;
@@ -21,8 +22,9 @@ use hyper::Request;
 use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
+use ipnet::IpNet;
 use warp::filters::BoxedFilter;
-
+use warp::http::request::Parts;
 use warp::reply::Response;
 use warp::{Filter, path};
 
@@ -30,6 +32,8 @@ use crate::gateway::Gateway;
 use crate::model::refusal::{Code, Refusal};
 use crate::runtime::handover::ClaimSlot;
 use answer::Answer;
+use audit::Asked;
+use forwarded::Forwarded;
 
 pub use forwarded::is_trusted;
 
@@ -44,21 +48,33 @@ use stream::{sse, websocket};
 /// Answers the requests of all connections.
 pub struct Door {
     hosts: Hosts,
+    trusted_proxies: Vec<IpNet>,
     routes: BoxedFilter<(Response,)>,
 }
 
 impl Door {
     /// The door to `gateway`.
     pub fn new(gateway: Arc<Gateway>) -> Self {
-        Door { hosts: Hosts::of(gateway.config()), routes: routes(Gate::new(gateway)) }
+        let (hosts, trusted_proxies) = (Hosts::of(gateway.config()), gateway.config().trusted_proxies.clone());
+        Door { hosts, trusted_proxies, routes: routes(Gate::new(gateway)) }
     }
 
     /// Answers a request from `peer`, over the connection of `slot`.
     pub async fn answer(&self, request: Request<Incoming>, slot: ClaimSlot, peer: IpAddr) -> Response {
         let (mut parts, body) = request.into_parts();
-        if let Err(refusal) = self.hosts.judge(&mut parts) {
-            return answer::respond(Err(refusal));
+        let client = || Forwarded::of(&parts.headers, peer, &self.trusted_proxies).client();
+        let asked = Asked::of(parts.method.as_str(), parts.uri.path(), parts.uri.query().unwrap_or_default(), client);
+        let mut response = match self.hosts.judge(&mut parts) {
+            Ok(()) => self.route(parts, body, slot, peer).await,
+            Err(refusal) => answer::respond(Err(refusal)),
+        };
+        if let (Some(asked), Some(refusal)) = (asked, answer::refusal(&mut response)) {
+            asked.refused(&refusal);
         }
+        response
+    }
+
+    async fn route(&self, mut parts: Parts, body: Incoming, slot: ClaimSlot, peer: IpAddr) -> Response {
         let version = parts.version;
         parts.extensions.insert(Arrival { peer, version, slot });
         let routes = TowerToHyperService::new(warp::service(self.routes.clone()));

@@ -17,5 +17,6 @@ mod server;
 pub mod bench;
 
 pub use config::{Config, LogFormat};
+pub use runtime::log::Log;
 pub use runtime::tasks::Faults;
 pub use server::{Server, StartError};

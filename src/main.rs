@@ -2,16 +2,18 @@
 
 use std::io::{IsTerminal, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use presently::LogFormat;
-use presently::{Config, Server, bench};
+use presently::{Config, Log, Server, bench};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
+use tracing::info;
 use tracing_subscriber::EnvFilter;
 
 /// Streams live for hours among short requests. This allocator keeps sizes apart: the memory of a storm of requests is
@@ -56,19 +58,42 @@ async fn main() -> ExitCode {
 }
 
 async fn serve(config: Config) -> ExitCode {
-    if let Err(error) = log(&config) {
-        return failed(2, &format!("--log: {error}"));
-    }
+    let log = match log(&config) {
+        Ok(log) => log,
+        Err(error) => return failed(2, &error),
+    };
     let served = async {
-        let stop = stop_signal().map_err(|error| format!("cannot listen for signals: {error}"))?;
+        let stop = signals().map_err(|error| format!("cannot listen for signals: {error}"))?;
         let server = Server::bind(config).await.map_err(|error| error.to_string())?;
         server.run(stop).await;
         Ok::<_, String>(())
     };
-    match served.await {
+    let served = served.await;
+    log.finish();
+    match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(1, &error),
     }
+}
+
+/// Resolves when the gateway is to stop. Other signals that would end the process by default do nothing: they come from a
+/// terminal that closes, a script's mistake, or the limit on the size of the log's file.
+fn signals() -> std::io::Result<impl Future<Output = ()>> {
+    let too_large = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
+    for ignored in [SignalKind::user_defined1(), SignalKind::user_defined2(), SignalKind::alarm(), too_large] {
+        // Once there is a handler, the default no longer applies, also without a receiver.
+        drop(signal(ignored)?);
+    }
+    let (stop, mut hangup) = (stop_signal()?, signal(SignalKind::hangup())?);
+    Ok(async move {
+        let mut stop = pin!(stop);
+        loop {
+            tokio::select! {
+                () = &mut stop => return,
+                Some(()) = hangup.recv() => info!("SIGHUP received; there is nothing to reread"),
+            }
+        }
+    })
 }
 
 /// Resolves on SIGTERM or Ctrl-C.
@@ -84,17 +109,19 @@ fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
 }
 
 /// Logs go to stderr. A panic is logged like any other error: one line, and the gateway goes on.
-fn log(config: &Config) -> Result<(), String> {
-    let filter = EnvFilter::try_new(&config.log).map_err(|error| error.to_string())?;
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+fn log(config: &Config) -> Result<Log, String> {
+    let filter = EnvFilter::try_new(&config.log).map_err(|error| format!("--log: {error}"))?;
+    let log = Log::to_stderr().map_err(|error| format!("cannot log to standard error: {error}"))?;
+    // A line that cannot be formatted would be reported on stderr, by a macro that panics where stderr is broken.
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(log.clone()).log_internal_errors(false);
     let no_color = std::env::var_os("NO_COLOR");
     let coloured = config.log_format.coloured(std::io::stderr().is_terminal(), no_color.as_deref());
     match config.log_format {
         LogFormat::Auto | LogFormat::Plain => logs.with_ansi(coloured).with_target(false).init(),
         LogFormat::Json => logs.json().init(),
     }
-    std::panic::set_hook(Box::new(|panic| tracing::error!("{}", panic.to_string().replace('\n', " "))));
-    Ok(())
+    log.catch_panics(config.log_format == LogFormat::Json);
+    Ok(log)
 }
 
 /// Prints help and version as clap formats them, and a mistake as one sentence.
@@ -128,9 +155,12 @@ async fn load(options: bench::Options) -> ExitCode {
     }
 }
 
-/// Prints the reason of a failure as one sentence.
+/// Prints the reason of a failure as one sentence, and exits all the same where stderr is broken or not read.
 fn failed(code: u8, sentence: &str) -> ExitCode {
-    eprintln!("presently: {sentence}");
+    if let Ok(log) = Log::to_stderr() {
+        log.line(format!("presently: {sentence}\n").as_bytes());
+        log.finish();
+    }
     ExitCode::from(code)
 }
 

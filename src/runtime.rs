@@ -1,8 +1,10 @@
-//! The process and its surroundings: tasks, the clock, counters, admission of connections, sockets taken over from
-//! hyper.
+//! The process and its surroundings: the log, tasks, the clock, counters, admission of connections, sockets taken over
+//! from hyper.
 //!
 //! May import: [`crate::model`]. Knows neither rooms nor HTTP routes.
 
+pub mod repeats;
+pub mod log;
 pub mod tasks;
 pub mod meter;
 pub mod clock;

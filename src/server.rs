@@ -18,6 +18,7 @@ use crate::gateway::Gateway;
 use crate::http::{Door, is_trusted};
 use crate::model::refusal::Refusal;
 use crate::runtime::handover;
+use crate::runtime::repeats::Repeats;
 
 /// Connections that may wait to be accepted. With the usual 128, some of a thousand simultaneous clients would wait a
 /// second or more for their next try.
@@ -96,6 +97,7 @@ impl Server {
     async fn accept(&self) {
         let http = Arc::new(http1(self.gateway.config()));
         let door = Arc::new(Door::new(self.gateway.clone()));
+        let failures = Repeats::new();
         loop {
             match self.listener.accept().await {
                 Ok((socket, peer)) => {
@@ -124,7 +126,9 @@ impl Server {
                 // The client was gone before it was accepted.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
-                    warn!(%error, "cannot accept connections");
+                    if let Some(times) = failures.again() {
+                        warn!(%error, times, "cannot accept connections");
+                    }
                     sleep(ACCEPT_PAUSE).await;
                 }
             }

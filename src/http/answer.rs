@@ -112,6 +112,17 @@ pub fn respond(answer: Answer) -> warp::reply::Response {
     warp::Reply::into_response(answer.unwrap_or_else(|refusal| problem(&refusal)))
 }
 
+/// Notes with a response the refusal that it tells, for the log.
+pub fn noting<T>(mut response: Response<T>, refusal: &Refusal) -> Response<T> {
+    response.extensions_mut().insert(refusal.clone());
+    response
+}
+
+/// The refusal noted with a response.
+pub fn refusal<T>(response: &mut Response<T>) -> Option<Refusal> {
+    response.extensions_mut().remove()
+}
+
 fn problem(refusal: &Refusal) -> Response<Bytes> {
     let row = refusal.code.row();
     let status = StatusCode::from_u16(row.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -137,7 +148,7 @@ fn problem(refusal: &Refusal) -> Response<Bytes> {
     if matches!(refusal.code, Code::BodyTooLarge | Code::TooSlow) {
         response = with(response, header::CONNECTION, "close");
     }
-    response
+    noting(response, refusal)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! without headers, so its handshake is judged once and gives a [`Visitor`], who gets the permits for each message.
 
 use std::future::pending;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -12,6 +13,7 @@ use crate::delivery::connection::{Connection, Options};
 use crate::delivery::conversation::Peer;
 use crate::gateway::Gateway;
 use crate::http::answer::Answer;
+use crate::http::audit;
 use crate::http::forwarded::Forwarded;
 use crate::http::origin;
 use crate::model::command::Command;
@@ -28,6 +30,7 @@ use crate::rooms::key::RoomKey;
 use crate::rooms::room::Following;
 use crate::runtime::admission::Charge;
 use crate::runtime::handover::{ClaimSlot, Socket};
+use crate::runtime::log;
 use crate::runtime::meter::Meter;
 
 /// The gateway, closed to handlers but for what concerns no room.
@@ -65,6 +68,11 @@ impl Gate {
         self.0.admissions().refusals()
     }
 
+    /// The number of dropped lines of the log.
+    pub fn dropped_log_lines(&self) -> u64 {
+        log::dropped_lines()
+    }
+
     /// A permit to read and follow `room`. Everyone gets one.
     ///
     /// # Errors
@@ -90,7 +98,7 @@ impl Gate {
     /// `cross_site` for another site's page, and for prefetching.
     pub fn may_change<'a>(&self, request: &Forwarded<'_>, room: &'a Name) -> Result<Change<'a>, Refusal> {
         origin::may_change(request, self.config())?;
-        Ok(Change { gate: self.clone(), room })
+        Ok(Change { gate: self.clone(), client: request.client(), room })
     }
 
     /// A permit to read the gateway's numbers. Everyone gets one.
@@ -110,7 +118,7 @@ impl Gate {
     /// `cross_site` for another site's page, and for prefetching.
     pub fn visitor(&self, request: &Forwarded<'_>) -> Result<Visitor, Refusal> {
         origin::may_change(request, self.config())?;
-        Ok(Visitor(self.clone()))
+        Ok(Visitor { gate: self.clone(), client: request.client() })
     }
 
     /// Counts a stream for the client's address, where the connection is a trusted proxy's. Other connections were
@@ -152,7 +160,11 @@ impl Gate {
 }
 
 /// A client whose WebSocket handshake was judged.
-pub struct Visitor(Gate);
+pub struct Visitor {
+    gate: Gate,
+    /// The client's address, for the log.
+    client: IpAddr,
+}
 
 impl Visitor {
     /// A permit to read and follow `room`.
@@ -161,7 +173,7 @@ impl Visitor {
     ///
     /// None today.
     pub fn may_watch<'a>(&self, room: &'a Name) -> Result<Watch<'a>, Refusal> {
-        Ok(Watch { gate: self.0.clone(), room })
+        Ok(Watch { gate: self.gate.clone(), room })
     }
 
     /// A permit to hold users in `room` through the visitor's connection.
@@ -170,17 +182,22 @@ impl Visitor {
     ///
     /// None today.
     pub fn may_join<'a>(&self, room: &'a Name) -> Result<Join<'a>, Refusal> {
-        Ok(Join { gate: self.0.clone(), room })
+        Ok(Join { gate: self.gate.clone(), room })
     }
 
     /// The key of `room`, if there is such a room.
     pub fn key(&self, room: &Name) -> Option<RoomKey> {
-        self.0.0.rooms().key(room)
+        self.gate.0.rooms().key(room)
     }
 
     /// The maximum number of rooms that the visitor may watch.
     pub fn max_watched(&self) -> usize {
-        self.0.config().max_per_connection
+        self.gate.config().max_per_connection
+    }
+
+    /// Logs a refusal of what the visitor asked for over `connection`.
+    pub fn refused(&self, connection: ConnectionId, refusal: &Refusal) {
+        audit::refused(self.client, connection, refusal);
     }
 }
 
@@ -215,6 +232,8 @@ impl List {
 /// A permit to change one room.
 pub struct Change<'a> {
     gate: Gate,
+    /// The sender's address, for the log.
+    client: IpAddr,
     room: &'a Name,
 }
 
@@ -225,7 +244,9 @@ impl Change<'_> {
     ///
     /// The refusal of the commands, or `too_many_rooms` when a new room is needed.
     pub fn apply(&self, commands: &[Command]) -> Result<Outcome, Refusal> {
-        self.gate.0.rooms().change(self.room, commands)
+        let outcome = self.gate.0.rooms().change(self.room, commands)?;
+        audit::changed(self.client, self.room, commands, &outcome);
+        Ok(outcome)
     }
 }
 

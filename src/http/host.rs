@@ -17,6 +17,9 @@ use crate::model::refusal::{Code, Refusal};
 /// Paths that name nobody, so that any monitor may ask under any name.
 const OPEN_TO_ALL: [&str; 2] = ["/healthz", "/metrics"];
 
+/// The most bytes of a host in the log: the longest name in DNS (RFC 1035, 2.3.4).
+const MAX_NAME: usize = 253;
+
 /// Refused hosts whose first refusal is logged; a stranger may make up any number.
 const MAX_LOGGED: usize = 100;
 
@@ -76,6 +79,8 @@ impl Hosts {
 
     /// Logs the first refusal of each host.
     fn log(&self, host: &str) {
+        // A parsed host is ASCII.
+        let host = host.get(..MAX_NAME).unwrap_or(host);
         let mut logged = self.logged.lock();
         if logged.len() < MAX_LOGGED && logged.insert(host.to_owned()) {
             drop(logged);

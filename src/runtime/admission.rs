@@ -8,6 +8,7 @@ use dashmap::DashMap;
 use tracing::warn;
 
 use crate::runtime::process;
+use crate::runtime::repeats::Repeats;
 
 /// Open files that are not connections: the listener, the executor's own, logs, and a few for the moments between
 /// accepting and refusing a connection.
@@ -20,6 +21,9 @@ pub struct Admissions {
     most_each: usize,
     open: AtomicUsize,
     refused: AtomicU64,
+    /// The lines about refusals, for either bound.
+    refused_in_all: Repeats,
+    refused_by_address: Repeats,
     each: DashMap<IpAddr, usize>,
 }
 
@@ -44,15 +48,22 @@ impl Admissions {
         if most > files {
             warn!(most, files, "more connections are allowed than there may be open files; see ulimit -n");
         }
-        let (open, refused) = (AtomicUsize::new(0), AtomicU64::new(0));
-        Arc::new(Admissions { most, most_each, open, refused, each: DashMap::new() })
+        Arc::new(Admissions {
+            most,
+            most_each,
+            open: AtomicUsize::new(0),
+            refused: AtomicU64::new(0),
+            refused_in_all: Repeats::new(),
+            refused_by_address: Repeats::new(),
+            each: DashMap::new(),
+        })
     }
 
     /// Admits a connection, of `address` unless that is a proxy's; `None`, counted, when a bound is reached.
     pub fn admit(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Admission> {
         if self.open.fetch_add(1, Relaxed) >= self.most {
             self.open.fetch_sub(1, Relaxed);
-            self.refused(|refused| {
+            self.refused(&self.refused_in_all, |refused| {
                 warn!(refused, open = self.open(), max_connections = self.most, "connections refused");
             });
             return None;
@@ -73,7 +84,7 @@ impl Admissions {
         let mut here = self.each.entry(address).or_insert(0);
         if *here >= self.most_each {
             drop(here);
-            self.refused(|refused| {
+            self.refused(&self.refused_by_address, |refused| {
                 warn!(refused, %address, max_per_address = self.most_each, "connections refused");
             });
             return None;
@@ -82,10 +93,10 @@ impl Admissions {
         Some(Charge(Some((self.clone(), address))))
     }
 
-    /// Counts a refusal, and logs the 1st, 2nd, 4th, 8th …: a flood of connections is no flood of logs.
-    fn refused(&self, log: impl FnOnce(u64)) {
+    /// Counts a refusal, and logs some of them with their number so far.
+    fn refused(&self, repeats: &Repeats, log: impl FnOnce(u64)) {
         let refused = self.refused.fetch_add(1, Relaxed) + 1;
-        if refused.is_power_of_two() {
+        if repeats.again().is_some() {
             log(refused);
         }
     }

@@ -1,6 +1,5 @@
 //! Background tasks: tracked, stopped together, and started again when one fails.
 
-use std::any::Any;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -10,6 +9,8 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info};
+
+use crate::runtime::log::panic_text;
 
 /// The longest pause before a task that keeps failing is restarted: long enough not to fill the log, short enough to
 /// recover soon after the cause is gone.
@@ -56,7 +57,10 @@ impl Tasks {
                 let reason = match task.await {
                     Ok(Some(())) => "the task ended".to_owned(),
                     Ok(None) => return,
-                    Err(failed) => failed.try_into_panic().map_or("the task was cancelled".to_owned(), |p| said(&*p)),
+                    Err(failed) => match failed.try_into_panic() {
+                        Ok(panic) => panic_text(&*panic).unwrap_or("the task panicked").to_owned(),
+                        Err(_) => "the task was cancelled".to_owned(),
+                    },
                 };
                 tasks.restarts.fetch_add(1, Relaxed);
                 error!(task = name, reason, "background task failed; starting it again");
@@ -91,12 +95,6 @@ impl Tasks {
     pub fn fault(&self, point: &'static str) {
         self.faults.pass(point);
     }
-}
-
-/// The message of a panic.
-fn said(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("the task panicked").to_owned()
 }
 
 /// For tests: a function that is called at named points and may panic there. The points are `read` (a connection has

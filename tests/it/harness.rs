@@ -16,7 +16,7 @@ mod websocket;
 
 use std::time::Duration;
 
-pub use binary::{Binary, Finished};
+pub use binary::{Binary, Finished, LogLines};
 pub use browser::Page;
 pub use client::{Client, Held, member_path, quoted};
 pub use conn::{Answer, Body, Conn, raw};

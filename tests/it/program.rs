@@ -1,9 +1,11 @@
 //! The program: options, variables, exit codes, and one sentence for each mistake.
 
 use std::net::TcpListener;
+use std::time::Duration;
 
 use serde_json::Value;
 use tokio::net::TcpStream;
+use tokio::time::sleep;
 
 use crate::harness::{Binary, Finished, within};
 
@@ -181,4 +183,27 @@ async fn running_out_of_files_is_survived() {
     drop(crowd);
     gateway.sign_in("lobby", "ann").await;
     assert_eq!(gateway.held("lobby").await.users.len(), 1);
+}
+
+/// A past fault: 20 lines a second for as long as there were no files.
+#[tokio::test]
+async fn of_many_failures_to_accept_only_some_are_logged() {
+    let gateway = Binary::start(&["--max-connections", "1000"]).await;
+    gateway.limit_files(64).await;
+    let mut crowd = Vec::new();
+    let failures = || -> Vec<String> {
+        let log = gateway.log();
+        let lines = log.iter().filter(|line| line.contains("cannot accept connections"));
+        lines.map(|line| line.rsplit_once("times=").unwrap_or_else(|| panic!("{line}")).1.to_owned()).collect()
+    };
+    while failures().is_empty() {
+        crowd.push(within("a place in the backlog", TcpStream::connect(gateway.addr)).await.expect("a connection"));
+    }
+    let sixteenth = async {
+        while failures().last().is_none_or(|times| times != "16") {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    within("the 16th failure", sixteenth).await;
+    assert_eq!(failures(), ["1", "2", "4", "8", "16"]);
 }

@@ -39,6 +39,7 @@ struct Stats {
     /// The 99th percentile of the duration of a pass, in seconds. A pass is one delivery to all readers of a room.
     pass_p99: Option<f64>,
     restarts: u64,
+    log_lines_dropped: u64,
     /// The process's resident memory in bytes, on systems that report it.
     memory: Option<u64>,
     #[serde(skip)]
@@ -82,6 +83,7 @@ impl Stats {
             deliveries: meter.deliveries(),
             pass_p99: passes.p99(),
             restarts: gate.restarts(),
+            log_lines_dropped: gate.dropped_log_lines(),
             memory: process::resident_memory(),
             started: permit.started(),
             passes,
@@ -122,6 +124,13 @@ impl Collector for Stats {
         put(to, "presently_events", "Events of all rooms", None, counter(self.events))?;
         put(to, "presently_deliveries", "Events written, each time to each reader", None, counter(self.deliveries))?;
         put(to, "presently_restarts", "Background tasks started again", None, counter(self.restarts))?;
+        put(
+            to,
+            "presently_log_lines_dropped",
+            "Lines of the log that were not written",
+            None,
+            counter(self.log_lines_dropped),
+        )?;
         self.encode_passes(to)?;
         if let Some(memory) = self.memory {
             put(to, "process_resident_memory", "Resident memory", Some(&Unit::Bytes), gauge(memory))?;

@@ -42,7 +42,10 @@ impl Speaker {
         if let Some((user, meta)) = options.holds {
             match self.join(&room, user, meta, None, talk) {
                 Ok(cursor) => at_least = cursor.offset,
-                Err(refusal) if refusal.only_watches() => talk.send(Reference::default().refused(&refusal)),
+                Err(refusal) if refusal.only_watches() => {
+                    self.visitor.refused(talk.connection().id(), &refusal);
+                    talk.send(Reference::default().refused(&refusal));
+                }
                 Err(refusal) => return Err(refusal),
             }
         }
@@ -59,8 +62,14 @@ impl Speaker {
     pub fn answer(&mut self, text: &str, talk: &mut Talk<'_>) {
         let (reference, message) = message::read(text);
         if let Err(refusal) = message.and_then(|message| self.act(message, &reference, talk)) {
+            self.visitor.refused(talk.connection().id(), &refusal);
             talk.send(reference.refused(&refusal));
         }
+    }
+
+    /// Logs the refusal that ends the connection.
+    pub fn refused(&self, refusal: &Refusal, talk: &Talk<'_>) {
+        self.visitor.refused(talk.connection().id(), refusal);
     }
 
     fn act(&mut self, message: Message, reference: &Reference, talk: &mut Talk<'_>) -> Result<(), Refusal> {

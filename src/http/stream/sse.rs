@@ -113,10 +113,13 @@ fn grant(call: &Call, id: ConnectionId, room: &Name, options: &StreamOptions) ->
     let mut granted =
         Granted { charge, following, holds: Holds::default(), at_least: Offset::default(), refusal: None };
     if let Some((user, meta)) = options.holds.clone() {
-        let join = call.visitor()?.may_join(room)?;
-        match join.hold(&mut granted.holds, (id, Transport::Sse), user, meta, options.client) {
+        let visitor = call.visitor()?;
+        match visitor.may_join(room)?.hold(&mut granted.holds, (id, Transport::Sse), user, meta, options.client) {
             Ok(outcome) => granted.at_least = outcome.cursor.offset,
-            Err(refusal) if refusal.only_watches() => granted.refusal = Some(refusal),
+            Err(refusal) if refusal.only_watches() => {
+                visitor.refused(id, &refusal);
+                granted.refusal = Some(refusal);
+            }
             Err(refusal) => return Err(refusal),
         }
     }
@@ -165,7 +168,7 @@ fn refused_for_now(refusal: &Refusal) -> Response<Bytes> {
     let body = retry_line() + &refused_event(refusal);
     let mut response = answer::content(StatusCode::OK, "text/event-stream", body);
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+    answer::noting(response, refusal)
 }
 
 fn refused_event(refusal: &Refusal) -> String {

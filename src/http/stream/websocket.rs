@@ -11,6 +11,7 @@ use warp::http::{Response, StatusCode, Version};
 use crate::delivery::connection::Options;
 use crate::delivery::conversation::{Flow, Peer, Talk};
 use crate::http::answer::{self, Answer};
+use crate::http::audit::Asked;
 use crate::http::call::Call;
 use crate::http::query::Query;
 use crate::http::stream::options::StreamOptions;
@@ -40,6 +41,10 @@ pub async fn upgrade(call: Call) -> Answer {
         Ok(charge) => (charge, options(&call)),
         Err(refusal) => (Charge::default(), Err(refusal)),
     };
+    if let (Err(refusal), Some(asked)) = (&options, Asked::of("GET", "/ws", &call.query, || call.forwarded().client()))
+    {
+        asked.refused(refusal);
+    }
     let alive = options.as_ref().is_ok_and(|(.., options)| options.alive);
     let first = head_bytes(&head).into();
     let max_message = call.gate.config().max_message;
@@ -155,6 +160,9 @@ impl Peer for WsClient {
         match granted {
             Ok(()) => self.receive(&read, talk),
             Err(refusal) => {
+                if let Some(speaker) = &self.speaker {
+                    speaker.refused(&refusal, talk);
+                }
                 talk.close(self.farewell(refusal.code, Framing::WebSocket));
                 Flow::End
             }

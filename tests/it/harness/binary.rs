@@ -1,11 +1,15 @@
 //! The program as a child process.
 
+use std::fs::{self, File};
+use std::net::SocketAddr;
 use std::ops::Deref;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
+use tokio::time::sleep;
 
 use super::{Client, within};
 
@@ -17,6 +21,9 @@ pub struct Binary {
     client: Client,
     log: Arc<Mutex<Vec<String>>>,
 }
+
+/// The log of a running gateway.
+pub type LogLines = Lines<BufReader<ChildStderr>>;
 
 /// The result of a finished run.
 #[derive(Debug)]
@@ -34,6 +41,13 @@ impl Binary {
 
     /// Starts the gateway with only these arguments and variables.
     pub async fn start_with(args: &[&str], vars: &[(&str, &str)]) -> Self {
+        let (binary, lines) = Self::start_unread(args, vars).await;
+        tokio::spawn(collect(lines, Arc::clone(&binary.log)));
+        binary
+    }
+
+    /// Starts the gateway, and leaves its log to the caller from the line with the address on.
+    pub async fn start_unread(args: &[&str], vars: &[(&str, &str)]) -> (Self, LogLines) {
         let mut child = command(args, vars).stdout(Stdio::null()).spawn().expect("the program starts");
         let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
         let log = Arc::new(Mutex::new(Vec::new()));
@@ -46,13 +60,35 @@ impl Binary {
                 break addr;
             }
         };
-        tokio::spawn(collect(lines, Arc::clone(&log)));
-        Self { child, client: Client::of(addr), log }
+        (Self { child, client: Client::of(addr), log }, lines)
+    }
+
+    /// Starts the gateway on a free port of loopback, with its log into `stderr`. The port is found among the process's
+    /// sockets.
+    pub async fn start_into(stderr: File, args: &[&str]) -> Self {
+        let args = [&["--listen", "127.0.0.1:0"], args].concat();
+        let child = command(&args, &[]).stdout(Stdio::null()).stderr(stderr).spawn().expect("the program starts");
+        let pid = child.id().expect("it runs");
+        let looks = async {
+            loop {
+                if let Some(port) = listening_port(pid) {
+                    return port;
+                }
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let addr = SocketAddr::from(([127, 0, 0, 1], within("a listening socket", looks).await));
+        Self { child, client: Client::of(addr), log: Arc::default() }
     }
 
     /// Runs the program to its end.
     pub async fn run(args: &[&str], vars: &[(&str, &str)]) -> Finished {
-        let child = command(args, vars).spawn().expect("the program starts");
+        Self::run_into(Stdio::piped(), args, vars).await
+    }
+
+    /// Runs the program to its end, with `stderr`.
+    pub async fn run_into(stderr: Stdio, args: &[&str], vars: &[(&str, &str)]) -> Finished {
+        let child = command(args, vars).stderr(stderr).spawn().expect("the program starts");
         let output = within("the program's end", child.wait_with_output()).await.expect("its output");
         let text = |bytes| String::from_utf8(bytes).expect("output in UTF-8");
         Finished { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
@@ -110,8 +146,21 @@ fn address(line: &str) -> Option<&str> {
     Some(&rest[..end.unwrap_or(rest.len())])
 }
 
+/// The port of IPv4 on which the process listens (proc(5), /proc/net/tcp).
+fn listening_port(pid: u32) -> Option<u16> {
+    let files = fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten();
+    let links: Vec<_> = files.filter_map(|file| fs::read_link(file.path()).ok()).collect();
+    let sockets = fs::read_to_string(format!("/proc/{pid}/net/tcp")).ok()?;
+    sockets.lines().skip(1).find_map(|line| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        let is_mine = links.contains(&format!("socket:[{}]", fields[9]).into());
+        let (_, port) = fields[1].split_once(':')?;
+        (fields[3] == "0A" && is_mine).then(|| u16::from_str_radix(port, 16).expect("a port"))
+    })
+}
+
 /// Reads all lines: a full pipe would block the program.
-async fn collect(mut lines: Lines<BufReader<ChildStderr>>, log: Arc<Mutex<Vec<String>>>) {
+async fn collect(mut lines: LogLines, log: Arc<Mutex<Vec<String>>>) {
     while let Ok(Some(line)) = lines.next_line().await {
         log.lock().expect("unpoisoned").push(line);
     }

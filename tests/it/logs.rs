@@ -1,0 +1,178 @@
+//! Logs never hurt: whatever becomes of standard error, the gateway starts, serves and stops. What is logged tells who did
+//! what, and no secrets.
+
+use std::fs::File;
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::time::sleep;
+
+use crate::harness::{Binary, Client, Conn, LogLines, Reader, Talker, Transport, within};
+
+/// The device on which every write finds the disk full.
+fn full_disk() -> File {
+    File::options().write(true).open("/dev/full").expect("/dev/full")
+}
+
+/// Checks that the gateway serves a stream and a change, and stops with 0 on SIGTERM.
+async fn serves_and_stops(mut gateway: Binary) {
+    let mut reader = Reader::open(gateway.addr, Transport::Ws, "lobby").await.begun().await;
+    let cursor = gateway.sign_in("lobby", "bob").await;
+    reader.caught_up(&cursor).await;
+    gateway.signal("TERM").await;
+    assert!(reader.ended().await, "a close frame");
+    assert_eq!(gateway.exit().await.code(), Some(0));
+}
+
+async fn dropped(client: &Client) -> u64 {
+    let numbers = client.get("/api/gateway").await.expect(200).json();
+    numbers["log_lines_dropped"].as_u64().expect("a number")
+}
+
+/// Waits until some lines are counted as dropped.
+async fn drops_lines(client: &Client) {
+    let looks = async {
+        while dropped(client).await == 0 {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    within("a dropped line", looks).await;
+}
+
+/// Makes the gateway log many lines at `debug`.
+async fn refusals(client: &Client, hundreds: usize) {
+    let mut conn = Conn::open(client.addr).await;
+    for _ in 0..hundreds {
+        conn.send("GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(100)).await;
+        for _ in 0..100 {
+            conn.answer().await.expect(404);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_costs_lines_and_nothing_else() {
+    let gateway = Binary::start_into(full_disk(), &[]).await;
+    drops_lines(&gateway).await;
+    let metrics = gateway.get("/metrics").await.expect(200);
+    let counted = format!("presently_log_lines_dropped_total {}", dropped(&gateway).await);
+    assert!(metrics.text().lines().any(|line| line == counted), "{counted}: {}", metrics.text());
+    serves_and_stops(gateway).await;
+}
+
+#[tokio::test]
+async fn failing_to_start_has_its_exit_code_also_on_a_full_disk() {
+    let gateway = Binary::start(&[]).await;
+    for (args, code) in
+        [(["--listen", &gateway.addr.to_string()], 1), (["--listen", "nowhere"], 2), (["--log", "=="], 2)]
+    {
+        let finished = Binary::run_into(Stdio::from(full_disk()), &args, &[]).await;
+        assert_eq!(finished.code, Some(code), "{args:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_log_whose_reader_is_gone_costs_lines_and_nothing_else() {
+    let (gateway, lines) = Binary::start_unread(&["--listen", "127.0.0.1:0", "--log", "debug"], &[]).await;
+    drop(lines);
+    refusals(&gateway, 1).await;
+    drops_lines(&gateway).await;
+    serves_and_stops(gateway).await;
+}
+
+/// Fills the log's pipe and its queue, which nobody reads.
+async fn with_a_stalled_log() -> (Binary, LogLines) {
+    let (gateway, lines) = Binary::start_unread(&["--listen", "127.0.0.1:0", "--log", "debug"], &[]).await;
+    while dropped(&gateway).await == 0 {
+        refusals(&gateway, 10).await;
+    }
+    (gateway, lines)
+}
+
+#[tokio::test]
+async fn a_log_that_nobody_reads_stops_nothing() {
+    let (gateway, _lines) = with_a_stalled_log().await;
+    serves_and_stops(gateway).await;
+}
+
+#[tokio::test]
+async fn dropped_lines_are_told_once_the_log_is_read_again() {
+    let (gateway, mut lines) = with_a_stalled_log().await;
+    loop {
+        let line = within("the dropped lines", lines.next_line()).await.expect("UTF-8").expect("a line");
+        if line.contains("log lines were dropped") {
+            assert!(line.contains("WARN") && line.contains("lines="), "{line}");
+            break;
+        }
+    }
+    serves_and_stops(gateway).await;
+}
+
+/// The line with all of `parts`, waited for.
+async fn line(gateway: &Binary, parts: &[&str]) -> String {
+    let looks = async {
+        loop {
+            let log = gateway.log();
+            if let Some(line) = log.iter().find(|line| parts.iter().all(|part| line.contains(part))) {
+                return line.clone();
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), looks)
+        .await
+        .unwrap_or_else(|_| panic!("{parts:?}: {:#?}", gateway.log()))
+}
+
+#[tokio::test]
+async fn the_log_tells_who_signed_whom_in_or_out_and_who_was_refused() {
+    let gateway = Binary::start(&["--log", "debug"]).await;
+    let from = [("x-forwarded-for", "192.0.2.7"), ("content-type", "application/json")];
+    let send = async |method, path: &str, body: &str| {
+        let headers = if body.is_empty() { &from[..1] } else { &from[..] };
+        gateway.send(method, path, headers, body).await.status
+    };
+    let who = "client=192.0.2.7";
+
+    assert_eq!(send("PUT", "/api/rooms/den/users/ann", "").await, 201);
+    line(&gateway, &["DEBUG", "signed in", who, r#"room="den""#, r#"users=["ann"]"#]).await;
+    assert_eq!(send("POST", "/api/rooms/den/users", r#"{"add":[{"user":"bob"}],"del":["ann"]}"#).await, 200);
+    line(&gateway, &["DEBUG", "signed in", who, r#"users=["bob"]"#, "count=1"]).await;
+    line(&gateway, &["DEBUG", "signed out", who, r#"users=["ann"]"#]).await;
+    assert_eq!(send("DELETE", "/api/rooms/den/users/bob?reason=kicked", "").await, 204);
+    line(&gateway, &["INFO", "kicked", who, r#"room="den""#, r#"users=["bob"]"#]).await;
+
+    assert_eq!(send("PATCH", "/api/rooms/den/users/cyd", r#"{"meta":{}}"#).await, 404);
+    let patched =
+        [r#"method="PATCH""#, r#"path="/api/rooms/den/users/cyd""#, "not_present", "cyd is not a member of den"];
+    line(&gateway, &[&["DEBUG", "request refused", who], &patched[..]].concat()).await;
+    let foreign = [("origin", "http://evil.example"), ("sec-fetch-site", "cross-site")];
+    gateway.send("PUT", "/api/rooms/den/users/eve", &foreign, "").await.expect(403);
+    line(&gateway, &["request refused", "client=127.0.0.1", "/users/eve", "cross_site"]).await;
+
+    let mut talker = Talker::open(gateway.addr, "room=den").await;
+    assert_eq!(talker.is_refused(json!({"action": "leave", "room": "den", "user": "dee"})).await, "not_joined");
+    line(&gateway, &["DEBUG", "message refused", "client=127.0.0.1", "connection=", "not_joined", "dee"]).await;
+    assert_eq!(Talker::open(gateway.addr, "as=dee&since=x").await.closed().await.0, 4400);
+    line(&gateway, &["request refused", r#"path="/ws""#, r#"user="dee""#, "bad_parameter"]).await;
+}
+
+#[tokio::test]
+async fn names_cannot_forge_lines_and_secrets_are_not_logged() {
+    let gateway = Binary::start(&["--log", "debug"]).await;
+    let secret = "6f1c1b1e-5d4f-4a55-8d2c-0d5f6f3a9b10";
+    let mut talker = Talker::open(gateway.addr, &format!("room=den&as=ann&client={secret}")).await;
+    talker.is_refused(json!({"action": "leave", "room": "den", "user": 1, "client": secret})).await;
+    talker.is_refused(json!({"action": "join", "room": secret, "user": "ann", "meta": secret})).await;
+    gateway
+        .send("DELETE", &format!("/api/rooms/den/users/bob?client={secret}&reason=kicked"), &[], "")
+        .await
+        .expect(400);
+    gateway.send("DELETE", &format!("/api/rooms/den/users/bob?client={secret}"), &[], "").await.expect(204);
+    gateway.send("GET", "/ws?room=den%0Aforged%1B[31m", &[], "").await.expect(426);
+    let forged = line(&gateway, &["request refused", "upgrade_required"]).await;
+    assert!(forged.contains(r#"room="den\nforged\u{1b}[31m""#), "{forged}");
+    let log = gateway.log();
+    assert!(log.iter().all(|line| !line.contains(secret) && !line.starts_with("forged")), "{log:#?}");
+}
