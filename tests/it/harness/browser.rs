@@ -1,6 +1,7 @@
-//! Chromium, driven through chromedriver. Where one of them is missing, the tests that need them fail.
+//! Chromium, driven through chromedriver. Where one of them is missing, the tests that need them fail; `tests/run`
+//! unpacks both where they are not installed.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -37,6 +38,12 @@ const FLAGS: [&str; 11] = [
 /// One browser at a time: more would take turns on a small machine anyway, and starve the tests beside them.
 static TURN: Mutex<()> = Mutex::const_new(());
 
+/// A program of Debian's packages where `tests/run` unpacked them, or none where they are installed.
+fn unpacked(program: &str) -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("chromium").join(program);
+    path.exists().then_some(path)
+}
+
 /// A chromedriver, and the browsers it starts: they stay in its process group and end with it.
 struct Driver {
     child: Child,
@@ -57,7 +64,7 @@ impl Driver {
     }
 
     async fn try_start(scratch: &Path) -> Option<Self> {
-        let mut command = Command::new("chromedriver");
+        let mut command = Command::new(unpacked("usr/bin/chromedriver").unwrap_or("chromedriver".into()));
         command.arg("--port=0").env("TMPDIR", scratch);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let spawned = command.process_group(0).kill_on_drop(true).spawn();
@@ -98,7 +105,11 @@ impl Page {
         let driver = Driver::start(scratch.path()).await;
         let profile = format!("--user-data-dir={}", scratch.path().join("profile").display());
         let flags = [&FLAGS, flags, &[profile.as_str()]].concat();
-        let capabilities = Capabilities::from_iter([("goog:chromeOptions".to_owned(), json!({ "args": flags }))]);
+        let mut options = json!({ "args": flags });
+        if let Some(chromium) = unpacked("usr/lib/chromium/chromium") {
+            options["binary"] = json!(chromium);
+        }
+        let capabilities = Capabilities::from_iter([("goog:chromeOptions".to_owned(), options)]);
         let mut builder = ClientBuilder::new(HttpConnector::new());
         let connecting = builder.capabilities(capabilities).connect(&driver.url);
         let client = within("chromium", connecting).await.expect("chromium starts");
