@@ -20,3 +20,8 @@ pub use config::{Config, LogFormat};
 pub use runtime::log::Log;
 pub use runtime::tasks::Faults;
 pub use server::{Server, StartError};
+
+/// Fuzzing, for the unit tests of parsers.
+#[cfg(test)]
+#[path = "../tests/it/harness/mutants.rs"]
+mod mutants;

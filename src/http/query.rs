@@ -86,6 +86,7 @@ fn bad(name: &str, what: &str) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mutants::Mutants;
 
     #[test]
     fn takes_what_is_known_once_and_decodes_it() {
@@ -116,6 +117,20 @@ mod tests {
         assert_eq!(number(""), Ok(None));
         for bad in ["n=0", "n=11", "n=x", "n=-1", "n=99999999999999999999"] {
             assert_eq!(number(bad).unwrap_err().message, "parameter \"n\" is not a number from 1 to 10", "{bad}");
+        }
+    }
+
+    #[test]
+    fn mutants_of_queries_are_read_or_refused() {
+        let queries =
+            ["room=lobby&since=k3f.1&as=ann", "meta=%7B%22a%22%3A1%7D&as=x+y%2F", "a=1&&b==&c", "room=%E5%B1%B1"];
+        for text in Mutants::of(queries, 20_000).texts() {
+            for query in [Query::strict(&text, &["room", "since", "as", "meta"]), Query::lenient(&text, &["room"])] {
+                match query {
+                    Ok(query) => assert_ne!(query.get("room"), Some("")),
+                    Err(refusal) => assert_eq!(refusal.code, Code::BadParameter),
+                }
+            }
         }
     }
 }

@@ -76,6 +76,7 @@ impl Serialize for Cursor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mutants::Mutants;
 
     #[test]
     fn cursors_are_read_as_they_are_written() {
@@ -87,6 +88,16 @@ mod tests {
             ["", ".", "1", "a.", ".1", "a.01", "A.1", "+a.1", "a.+1", "a.1.2", "a.99999999999999999999", "-1.1"]
         {
             assert_eq!(nonsense.parse::<Cursor>(), Err(NotACursor), "{nonsense:?}");
+        }
+    }
+
+    #[test]
+    fn mutants_of_cursors_are_cursors_as_written_or_none() {
+        let cursor = Cursor { epoch: Epoch(u64::MAX), offset: Offset(u64::MAX) };
+        for text in Mutants::of(["0.0", "k3f.17", &cursor.to_string()], 50_000).texts() {
+            if let Ok(cursor) = text.parse::<Cursor>() {
+                assert_eq!(cursor.to_string(), text);
+            }
         }
     }
 }

@@ -178,6 +178,7 @@ impl serde::Serialize for Meta {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mutants::Mutants;
 
     fn meta(text: &str) -> Result<Meta, Refusal> {
         Meta::read(text)
@@ -257,5 +258,33 @@ mod tests {
         assert_eq!(refused(&nested(500_000)), "meta is nested deeper than 32 levels");
         // Brackets within strings are no nesting.
         assert!(meta(&format!(r#"{{"a":"\"{}"}}"#, "[".repeat(100))).is_ok());
+    }
+
+    #[test]
+    fn mutants_of_metas_are_canonical_or_refused() {
+        let deep = format!(r#"{{"a":{}1{}}}"#, "[".repeat(31), "]".repeat(31));
+        let inputs = [
+            r#"{"status":"away","since":1795326781}"#,
+            r#"{ "b" : [1E5, -0.5e-7, true, null, {}], "a":{"\u0061":"\ud83d\ude00\n"} }"#,
+            r#"{"$serde_json::private::RawValue":"[1]","山":{"":[[],{"x":18446744073709551616}]}}"#,
+            &deep,
+        ];
+        let mut kept = 0;
+        for text in Mutants::of(inputs, 20_000).texts() {
+            match meta(&text) {
+                Ok(meta) => {
+                    kept += 1;
+                    assert!(meta.as_str().len() <= MAX_BYTES);
+                    assert_eq!(super::Meta::read(meta.as_str()).unwrap().as_str(), meta.as_str());
+                    // A parser of another kind finds the same value before and after.
+                    let value = |text: &str| serde_json::from_str::<serde_json::Value>(text).expect(text);
+                    if !text.contains("$serde_json") {
+                        assert_eq!(value(&text), value(meta.as_str()));
+                    }
+                }
+                Err(refusal) => assert_eq!((refusal.code, refusal.field.as_deref()), (Code::BadMeta, Some("meta"))),
+            }
+        }
+        assert!(kept > 1_000, "{kept} mutants are valid");
     }
 }

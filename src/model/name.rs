@@ -125,6 +125,7 @@ impl serde::Serialize for Name {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mutants::Mutants;
 
     #[test]
     fn names_of_any_language_and_sign_are_accepted() {
@@ -198,6 +199,20 @@ mod tests {
         for text in [" a ", "\u{200B}a", "e\u{301}", "\u{2801}", "½", "\u{E000}", "🏴\u{E0067}\u{E007F}", "\u{1D15E}"]
         {
             assert!(Name::new("user", text).is_ok(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn mutants_of_names_are_names_or_refused() {
+        let names = ["ann", "Ωμέγα", "山田/%", "👩‍👧", "a\u{301}", " \u{200B}", "\u{202E}x", &"é".repeat(64)];
+        for text in Mutants::of(names, 50_000).texts() {
+            match Name::new("user", &text) {
+                Ok(name) => {
+                    assert!((1..=MAX_BYTES).contains(&name.len()) && *name == *text);
+                    assert!(text.chars().any(|c| !c.is_whitespace()) && !text.contains(char::is_control));
+                }
+                Err(refusal) => assert_eq!((refusal.code, refusal.field.as_deref()), (Code::BadName, Some("user"))),
+            }
         }
     }
 }

@@ -217,6 +217,7 @@ impl Write for Pipe<'_, '_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mutants::Mutants;
 
     const PONG: [u8; 8] = [0x8A, 0x82, 1, 2, 3, 4, 9, 9];
     const PING: [u8; 8] = [0x89, 0x82, 0, 0, 0, 0, b'h', b'i'];
@@ -301,6 +302,37 @@ mod tests {
         for cut in 1..PONG.len() {
             assert!(hear(&mut websocket, &PONG[..cut]).is_empty());
             assert_eq!(hear(&mut websocket, &[&PONG[cut..], &PING].concat()), b"\x8a\x02hi", "cut at {cut}");
+        }
+    }
+
+    /// What comes out of `parts`, until the end: texts, bytes and the state.
+    fn outcome<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> (String, Vec<u8>, State) {
+        let (mut websocket, mut texts, mut output) = (WebSocket::new(1_024), String::new(), Vec::new());
+        for part in parts {
+            let state = websocket.receive(part, &mut output, |text, _| {
+                texts.push_str(text);
+                texts.push('\n');
+            });
+            if state != State::Open {
+                return (texts, output, state);
+            }
+        }
+        (texts, output, State::Open)
+    }
+
+    #[test]
+    fn mutants_of_frames_mean_the_same_however_they_are_cut() {
+        let inputs = [
+            [text("{\"action\":\"x\"}"), PING.to_vec(), PONG.to_vec()].concat(),
+            [PONG.to_vec(), text(&"é".repeat(300)), vec![0x88, 0x82, 0, 0, 0, 0, 3, 232]].concat(),
+            vec![0x01, 0x81, 0, 0, 0, 0, b'a', 0x89, 0x80, 1, 2, 3, 4, 0x80, 0x81, 0, 0, 0, 0, b'b'],
+            vec![0x82, 0xFF, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 1, 2],
+        ];
+        let mut rng = fastrand::Rng::with_seed(1);
+        for mutant in Mutants::of(inputs, 5_000) {
+            let whole = outcome([&*mutant]);
+            assert_eq!(outcome(mutant.chunks(rng.usize(1..=mutant.len().max(1)))), whole);
+            assert_eq!(outcome(mutant.chunks(1)), whole);
         }
     }
 }

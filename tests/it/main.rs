@@ -12,6 +12,7 @@ mod comings;
 mod convergence;
 mod exercise;
 mod frames;
+mod fuzz;
 mod handshake;
 mod holds;
 mod hosts;

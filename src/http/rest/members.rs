@@ -121,3 +121,25 @@ impl Many {
 fn no_body() -> Refusal {
     Refusal::new(Code::BadJson, "a JSON body is missing").of("body")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mutants::Mutants;
+
+    #[test]
+    fn mutants_of_batches_are_read_or_refused_as_documented() {
+        let inputs = [
+            r#"{"add":[{"user":"bob","meta":{"status":"here"}},{"user":"cyd","ttl":30}],"del":["ann"]}"#,
+            r#"{"del":["山","\u0061"],"add":[]}"#,
+            r#"{"add":[{"meta":{},"user":"x","ttl":86400}]}"#,
+        ];
+        for body in Mutants::of(inputs, 20_000) {
+            let Ok(Object(many)) = serde_json::from_slice::<Object<Many>>(&body) else { continue };
+            if let Err(refusal) = many.commands() {
+                let codes = [Code::BadJson, Code::BadName, Code::BadMeta, Code::BadTtl];
+                assert!(codes.contains(&refusal.code) && refusal.field.is_some(), "{refusal}");
+            }
+        }
+    }
+}

@@ -204,3 +204,31 @@ impl Reference {
 fn frame(json: &str) -> Bytes {
     Format::WEBSOCKET.answer(json)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mutants::Mutants;
+
+    #[test]
+    fn mutants_of_messages_are_read_or_refused_as_documented() {
+        let inputs = [
+            r#"{"action":"join","room":"lobby","user":"ann","meta":{"status":"here"},"ref":1}"#,
+            r#"{"action":"join","room":"a","user":"b","client":"0192f0c1-2d3e-7a4b-8c5d-6e7f8091a2b3","ref":"x"}"#,
+            r#"{"action":"update","room":"lobby","user":"ann","meta":{"a":[1E5,"\u0061",{}]},"ref":-1.5e3}"#,
+            r#"{"action":"leave","room":"lobby","user":"ann","ref":18446744073709551616}"#,
+            r#"{"action":"subscribe","room":"lobby","since":"k3f.17"}"#,
+            r#"{"ref":"\ud83d\ude00","action":"unsubscribe","room":"lobby"}"#,
+        ];
+        for text in Mutants::of(inputs, 20_000).texts() {
+            let (reference, message) = read(&text);
+            assert!(reference.0.as_ref().is_none_or(|reference| reference.get().len() <= MAX_REF));
+            if let Err(refusal) = message {
+                let codes = [Code::BadJson, Code::BadName, Code::BadMeta, Code::BadParameter, Code::UnknownAction];
+                assert!(codes.contains(&refusal.code), "{refusal}");
+                let answer: serde_json::Value = serde_json::from_str(&reference.refused_json(&refusal)).unwrap();
+                assert_eq!(answer["code"], refusal.code.row().name);
+            }
+        }
+    }
+}
