@@ -22,6 +22,11 @@ pub fn resumed(room: &Name, cursor: Cursor) -> String {
     to_json(&Resumed { action: "resumed", room, cursor })
 }
 
+/// The JSON of `cursor`: the stream begins behind `cursor`.
+pub fn cursor(room: &Name, cursor: Cursor) -> String {
+    to_json(&Resumed { action: "cursor", room, cursor })
+}
+
 /// The JSON of the number of members of `room`.
 pub fn count(room: &Name, count: usize) -> String {
     to_json(&Count { action: "count", room, count })
