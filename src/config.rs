@@ -113,10 +113,14 @@ pub struct Config {
     #[arg(long, env = "PRESENTLY_MAX_MESSAGE", default_value_t = 64 * 1024, value_name = "BYTES")]
     pub max_message: usize,
 
-    /// Deadline for a request's head, for a request's body, for the rest of a WebSocket message, and for the next request
-    /// on an idle connection
+    /// Deadline for a request's head, for a request's body, and for a WebSocket message, each from its first byte
     #[arg(long, env = "PRESENTLY_REQUEST_WITHIN", default_value = "10s", value_name = "TIME", value_parser = duration)]
     pub request_within: Duration,
+
+    /// Longest time between two requests on an HTTP connection. The default is longer than reverse proxies keep idle
+    /// connections (60 s); otherwise a request could meet the close, and the proxy would answer 502
+    #[arg(long, env = "PRESENTLY_IDLE_WITHIN", default_value = "75s", value_name = "TIME", value_parser = duration)]
+    pub idle_within: Duration,
 
     /// Grace period after a lost connection. A reload or a change of network within the grace period causes no event; a
     /// member who is really gone leaves the room later by as much
@@ -192,6 +196,7 @@ impl Default for Config {
             max_head: 16 * 1024,
             max_message: 64 * 1024,
             request_within: Duration::from_secs(10),
+            idle_within: Duration::from_secs(75),
             grace: Duration::from_secs(5),
             keep_alive: Duration::from_secs(10),
             send_within: Duration::from_secs(15),

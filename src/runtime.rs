@@ -10,4 +10,5 @@ pub mod meter;
 pub mod clock;
 pub mod process;
 pub mod admission;
+pub mod head_timer;
 pub mod handover;

@@ -6,8 +6,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::server::conn::http1::Builder;
-use hyper_util::rt::TokioTimer;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::time::sleep;
@@ -17,7 +15,8 @@ use crate::config::Config;
 use crate::gateway::Gateway;
 use crate::http::{Door, is_trusted};
 use crate::model::refusal::Refusal;
-use crate::runtime::handover;
+use crate::runtime::handover::{self, Limits};
+use crate::runtime::head_timer::HeadLimits;
 use crate::runtime::repeats::Repeats;
 
 /// Connections that may wait to be accepted. With the usual 128, some of a thousand simultaneous clients would wait a
@@ -95,7 +94,7 @@ impl Server {
     }
 
     async fn accept(&self) {
-        let http = Arc::new(http1(self.gateway.config()));
+        let limits = limits(self.gateway.config());
         let door = Arc::new(Door::new(self.gateway.clone()));
         let failures = Repeats::new();
         loop {
@@ -111,13 +110,13 @@ impl Server {
                     // The system ends the connection of a client that acknowledges no bytes for so long.
                     #[cfg(target_os = "linux")]
                     let _ = SockRef::from(&socket).set_tcp_user_timeout(Some(self.gateway.config().send_within));
-                    let (http, door, gateway) = (http.clone(), door.clone(), self.gateway.clone());
+                    let (door, gateway) = (door.clone(), self.gateway.clone());
                     self.gateway.tasks().spawn(async move {
                         let answer = |request, slot| {
                             let door = door.clone();
                             async move { door.answer(request, slot, peer.ip()).await }
                         };
-                        let served = handover::serve(socket, admission, &http, gateway.tasks().stop(), answer).await;
+                        let served = handover::serve(socket, admission, limits, gateway.tasks().stop(), answer).await;
                         if let Err(error) = served {
                             debug!(%error, "connection ended");
                         }
@@ -136,10 +135,9 @@ impl Server {
     }
 }
 
-fn http1(config: &Config) -> Builder {
-    let mut http = Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(config.request_within).max_buf_size(config.max_head as usize);
-    http
+fn limits(config: &Config) -> Limits {
+    let head = HeadLimits { within: config.request_within, idle: config.idle_within };
+    Limits { max_head: config.max_head as usize, head }
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {

@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use warp::reply::Response;
 
 use crate::runtime::admission::Admission;
+use crate::runtime::head_timer::{Arrivals, HeadLimits, HeadTimer};
 
 /// A socket taken back from hyper.
 #[derive(Debug)]
@@ -57,6 +58,15 @@ impl ClaimSlot {
     }
 }
 
+/// The bounds on the requests of one connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The most bytes of a head.
+    pub max_head: usize,
+    /// The deadlines of heads.
+    pub head: HeadLimits,
+}
+
 /// Serves HTTP/1 on `stream` by `answer`, until the connection closes, `stop` is cancelled or a stream claims the socket.
 ///
 /// # Errors
@@ -65,7 +75,7 @@ impl ClaimSlot {
 pub async fn serve<A>(
     stream: TcpStream,
     admission: Admission,
-    http: &Builder,
+    limits: Limits,
     stop: &CancellationToken,
     answer: impl Fn(Request<Incoming>, ClaimSlot) -> A,
 ) -> hyper::Result<()>
@@ -73,13 +83,17 @@ where
     A: Future<Output = Response>,
 {
     let (slot, blocked) = (ClaimSlot::default(), Arc::new(AtomicBool::new(false)));
-    let io = Watched { io: TokioIo::new(stream), blocked: blocked.clone() };
+    let arrivals = Arrivals::default();
+    let io = Watched { io: TokioIo::new(stream), blocked: blocked.clone(), arrivals: arrivals.clone() };
     let claimable = slot.clone();
     let service = service_fn(move |request: Request<Incoming>| {
         let answered = answer(request, claimable.clone());
         async { Ok::<_, Infallible>(answered.await) }
     });
-    let mut http = Some(http.serve_connection(io, service));
+    let mut builder = Builder::new();
+    let timer = HeadTimer::new(limits.head, arrivals);
+    builder.timer(timer).header_read_timeout(limits.head.within).max_buf_size(limits.max_head);
+    let mut http = Some(builder.serve_connection(io, service));
     let mut stopping = std::pin::pin!(stop.cancelled());
     let mut told = false;
     let ended = poll_fn(|cx| {
@@ -107,11 +121,12 @@ where
     ended
 }
 
-/// A socket that records whether hyper has unwritten bytes. hyper flushes at the end of each poll, so it has unwritten
+/// A socket that records whether hyper has read bytes, and whether it has unwritten bytes. hyper flushes at the end of each poll, so it has unwritten
 /// bytes exactly if its last write had to wait.
 struct Watched {
     io: TokioIo<TcpStream>,
     blocked: Arc<AtomicBool>,
+    arrivals: Arrivals,
 }
 
 impl Watched {
@@ -123,7 +138,11 @@ impl Watched {
 
 impl Read for Watched {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buf)
+        let polled = Pin::new(&mut self.io).poll_read(cx, buf);
+        if polled.is_ready() {
+            self.arrivals.note();
+        }
+        polled
     }
 }
 

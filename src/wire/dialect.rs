@@ -105,6 +105,11 @@ impl Format {
         frames.finish()
     }
 
+    /// The message `cursor` of a stream that begins behind `cursor`, for readers that resume by themselves.
+    pub fn cursor(self, room: &Name, cursor: Cursor) -> Bytes {
+        self.object(&object::cursor(room, cursor), Some(cursor), "cursor")
+    }
+
     /// One part of a snapshot, and where the next begins. Only the last part has a cursor to resume from: a stream that
     /// is cut between parts starts over.
     pub fn snapshot_part(self, snapshot: &Snapshot, from: SnapshotMark) -> (Bytes, Option<SnapshotMark>) {

@@ -107,7 +107,7 @@ impl Frames {
     }
 }
 
-/// One event (WHATWG HTML, 9.2.5). JSON never contains a line's end, so one `data:` line is enough.
+/// One event (WHATWG HTML, 9.2.5). The gateway's JSON never contains a line's end, so one `data:` line is enough.
 fn sse_event(out: &mut Vec<u8>, json: &str, id: Option<Cursor>, event: Option<&str>) {
     // Writing to a Vec cannot fail.
     if let Some(id) = id {

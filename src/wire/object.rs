@@ -22,16 +22,34 @@ pub fn resumed(room: &Name, cursor: Cursor) -> String {
     to_json(&Resumed { action: "resumed", room, cursor })
 }
 
+/// The JSON of `cursor`: the stream begins behind `cursor`.
+pub fn cursor(room: &Name, cursor: Cursor) -> String {
+    to_json(&Resumed { action: "cursor", room, cursor })
+}
+
 /// The JSON of the number of members of `room`.
 pub fn count(room: &Name, count: usize) -> String {
     to_json(&Count { action: "count", room, count })
 }
 
-/// The JSON of a value of this program.
+/// The JSON of a value of this program, always one line for every reader.
 pub fn to_json(value: &impl Serialize) -> String {
     // The values have string keys and no failing parts, so encoding cannot fail. An empty text would at worst be an
     // ignored frame; a panic would end a room.
-    serde_json::to_string(value).unwrap_or_default()
+    one_line(serde_json::to_string(value).unwrap_or_default())
+}
+
+/// Escapes the characters that JSON allows within strings, and that some readers take for the end of a line.
+///
+/// An event stream's lines end at CR and LF only (WHATWG HTML, 9.2.5), but Python's `splitlines`, which httpx-sse and
+/// requests use, also splits here.
+fn one_line(json: String) -> String {
+    // Most JSON is ASCII, which is quick to tell.
+    if json.is_ascii() || !json.contains(['\u{85}', '\u{2028}', '\u{2029}']) {
+        return json;
+    }
+    let escaped = json.replace('\u{85}', r"\u0085");
+    escaped.replace('\u{2028}', r"\u2028").replace('\u{2029}', r"\u2029")
 }
 
 /// A point in time as RFC 3339 writes it, in UTC and whole seconds.
@@ -113,6 +131,14 @@ mod tests {
 
     use super::*;
     use crate::model::cursor::{Epoch, Offset};
+
+    #[test]
+    fn json_is_one_line_for_every_reader() {
+        let meta = Meta::read("{\"a\u{2028}\": \"b\u{85}\\\\\u{2029}é\"}").unwrap();
+        let json = to_json(&meta);
+        assert_eq!(json, r#"{"a\u2028":"b\u0085\\\u2029é"}"#);
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap(), serde_json::to_value(&meta).unwrap());
+    }
 
     #[test]
     fn events_have_the_json_of_the_protocol() {

@@ -109,6 +109,36 @@ async fn a_fresh_stream_begins_with_the_next_event() {
     assert_eq!(next(&mut stream).await.data, r#"{"action":"add","user":"after"}"#);
 }
 
+/// A past bug: an EventSource that was cut before the first event missed the events until it was back.
+#[tokio::test]
+async fn an_event_source_can_resume_before_the_first_event() {
+    let server = TestServer::start().await;
+    login(&server, "before").await;
+    for accept in ["text/event-stream", "text/html;q=0.5, Text/Event-Stream;q=0.9, */*;q=0.1"] {
+        let here = server.cursor("lobby").await;
+        let mut source = stream(&server, &[("Accept", accept)]).await;
+        let place = next(&mut source).await;
+        // An event type of its own, which an `onmessage` handler does not see.
+        assert_eq!((place.event.as_deref(), place.id.as_deref()), (Some("cursor"), Some(&*here)));
+        assert_eq!(place.data, format!(r#"{{"action":"cursor","room":"lobby","cursor":"{here}"}}"#));
+        drop(source);
+        login(&server, accept).await;
+        let mut back = stream(&server, &[("Accept", accept), ("Last-Event-ID", &here)]).await;
+        assert_eq!(next(&mut back).await.data, json!({"action": "add", "user": accept}).to_string());
+    }
+}
+
+#[tokio::test]
+async fn readers_of_lines_get_the_exercise_alone() {
+    let server = TestServer::start().await;
+    for headers in [&[][..], &[("Accept", "*/*")], &[("Accept", "text/*, application/json")]] {
+        let mut lines = stream(&server, headers).await;
+        login(&server, "yay").await;
+        assert_eq!(next(&mut lines).await.data, r#"{"action":"add","user":"yay"}"#);
+        logout(&server, "yay").await;
+    }
+}
+
 #[tokio::test]
 async fn only_real_changes_are_events_and_there_is_no_update() {
     let server = TestServer::start().await;

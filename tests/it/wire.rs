@@ -1,4 +1,4 @@
-//! The golden messages in `tests/wire/`, which the tests of the browser code read, too.
+//! The golden messages in `tests/wire/`, which the tests of the browser code read, too; and the form of all JSON.
 
 use std::sync::Arc;
 
@@ -12,10 +12,43 @@ use presently::model::roster::{Member, Roster};
 use presently::model::snapshot::Snapshot;
 use presently::wire::{object, part};
 use serde::Deserialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
-use crate::harness::{Talker, TestServer, offset};
+use crate::harness::{Sse, Talker, TestServer, offset, within};
+
+/// A past bug: readers that split lines as Python does got half an event.
+#[tokio::test]
+async fn no_name_and_no_meta_breaks_a_line() {
+    const SEPARATORS: [char; 3] = ['\u{85}', '\u{2028}', '\u{2029}'];
+    let server = TestServer::start().await;
+    let (name, meta) = ("a\u{2028}b\u{2029}c", json!({"\u{2028}": "\u{85}\u{2029}"}));
+    let mut live = ["/api/rooms/lobby/stream", "/user-stream"].map(|path| (path, None));
+    for (path, stream) in &mut live {
+        let mut opened = Sse::open(server.addr, path, &[]).await;
+        within("retry", opened.until(|stream| stream.retry.is_some())).await;
+        *stream = Some(opened);
+    }
+    server.sign_in_as("lobby", name, &meta).await;
+    for (path, stream) in live {
+        let mut stream = stream.expect("open");
+        let last = loop {
+            let event = within("an event", stream.next()).await.expect("the stream goes on");
+            if event.data.contains("\"add\"") {
+                break event;
+            }
+        };
+        let told: Value = serde_json::from_str(&last.data).expect("a JSON text");
+        assert_eq!(told["user"], name, "{path}");
+        assert!(!stream.text.contains(SEPARATORS), "{path}: {:?}", stream.text);
+    }
+    let mut fresh = Sse::open(server.addr, "/api/rooms/lobby/stream", &[]).await;
+    within("a snapshot", fresh.next()).await.expect("a snapshot");
+    assert!(!fresh.text.contains(SEPARATORS));
+    let page = server.get("/api/rooms/lobby/users").await.expect(200);
+    assert_eq!(page.json()["users"][0]["meta"], meta);
+    assert!(!page.text().contains(SEPARATORS));
+}
 
 #[derive(Deserialize)]
 struct Told {

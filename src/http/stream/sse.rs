@@ -89,10 +89,25 @@ pub async fn answer(
     }
     first.extend_from_slice(&framing.lines(&lines));
     let format = Format { dialect, framing };
+    let follower = reads(granted.following, options.since, granted.at_least);
+    // Without a first message, a stream that is cut before its first event would lose its place.
+    if options.since.is_none()
+        && let Some(cursor) = follower.cursor()
+        && names_event_stream(call)
+    {
+        first.extend_from_slice(&format.cursor(&room, cursor));
+    }
     let connection_options = Options { id, format, alive: options.alive, head: first.into() };
-    let reader = Reader::new(reads(granted.following, options.since, granted.at_least));
+    let reader = Reader::new(follower);
     let peer = SseClient { holds: granted.holds, reader: Some(Box::new(reader)) };
     call.gate.stream(&call.slot, granted.charge, move |_| (connection_options, peer)).await
+}
+
+/// Whether the client is an EventSource or similar, which resumes by itself, and not a reader of lines such as curl.
+fn names_event_stream(call: &Call) -> bool {
+    let accepted = call.headers.get_all(header::ACCEPT).into_iter().filter_map(|value| value.to_str().ok());
+    let types = accepted.flat_map(|value| value.split(',')).filter_map(|range| range.split(';').next());
+    types.map(str::trim).any(|ty| ty.eq_ignore_ascii_case("text/event-stream"))
 }
 
 /// Everything that a stream's URL asks for, granted.

@@ -32,9 +32,9 @@ impl Sse {
         Self::over(Conn::open(addr).await, path, headers).await
     }
 
-    /// Requests the stream on an open connection.
+    /// Requests the stream on an open connection. Without an `Accept`, like curl.
     pub async fn over(mut conn: Conn, path: &str, headers: &[(&str, &str)]) -> Self {
-        let mut request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n");
+        let mut request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n");
         for (name, value) in headers {
             request += &format!("{name}: {value}\r\n");
         }
