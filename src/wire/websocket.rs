@@ -313,10 +313,11 @@ mod tests {
                 texts.push_str(text);
                 texts.push('\n');
             });
-            if state != State::Open {
+            if let State::Closed(_) = state {
                 return (texts, output, state);
             }
         }
+        // How a message is cut decides only when its deadline begins.
         (texts, output, State::Open)
     }
 
