@@ -93,6 +93,8 @@ where
     let mut builder = Builder::new();
     let timer = HeadTimer::new(limits.head, arrivals);
     builder.timer(timer).header_read_timeout(limits.head.within).max_buf_size(limits.max_head);
+    // A client may end its side right after the request, and is answered all the same.
+    builder.half_close(true);
     let mut http = Some(builder.serve_connection(io, service));
     let mut stopping = std::pin::pin!(stop.cancelled());
     let mut told = false;

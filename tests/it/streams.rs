@@ -1,6 +1,7 @@
 //! Streams: a reader's first frame, the frames afterwards, and resuming after a gap.
 
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
 
 use crate::harness::{Client, Conn, Mirror, RawWs, Reader, Sse, TestServer, Transport, offset, raw, upgrade, within};
 
@@ -353,6 +354,21 @@ async fn a_stream_may_follow_other_requests_in_the_same_segment() {
         }
         let mut stream = Sse::answered(conn).await;
         assert!(next(&mut stream).await.contains("ann"));
+    }
+}
+
+/// A past bug: three of four such streams were closed without an answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_ends_its_side_after_the_request_gets_the_beginning_of_the_stream() {
+    let server = TestServer::start().await;
+    for _ in 0..20 {
+        let mut conn = Conn::open(server.addr).await;
+        conn.send(format!("GET {STREAM} HTTP/1.1\r\nHost: localhost\r\n\r\n")).await;
+        conn.stream.shutdown().await.expect("an open connection");
+        let mut stream = Sse::answered(conn).await;
+        let first = within("the first frame", stream.next()).await.expect("a frame");
+        assert!(first.data.contains("snapshot"), "{first:?}");
+        assert_eq!(within("the end", stream.next()).await, None);
     }
 }
 
