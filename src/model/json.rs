@@ -59,6 +59,11 @@ impl<'de: 'a, 'a> Deserialize<'de> for Entries<'a> {
     }
 }
 
+/// Whether a JSON number is beyond 64-bit floating point. Many parsers then refuse the whole text.
+pub fn is_beyond_f64(number: &str) -> bool {
+    number.parse().is_ok_and(f64::is_infinite)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::ser::SerializeMap;
 use serde_json::value::RawValue;
 
-use crate::model::json::Entries;
+use crate::model::json::{Entries, is_beyond_f64};
 use crate::model::refusal::{Code, Refusal, shown};
 
 /// The most bytes of a `meta`, written without spaces. A `meta` travels in every event about the member and in every
@@ -111,7 +111,7 @@ fn write(value: &str, to: &mut String) -> Result<(), Refusal> {
             string(&serde_json::from_str::<String>(value).map_err(half)?, to);
             Ok(())
         }
-        b'-' | b'0'..=b'9' if value.parse().is_ok_and(f64::is_infinite) => {
+        b'-' | b'0'..=b'9' if is_beyond_f64(value) => {
             Err(bad(format!("has the number {}, beyond the range of 64-bit floating point", shown(value))))
         }
         _ => {

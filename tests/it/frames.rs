@@ -265,6 +265,7 @@ async fn unknown_and_malformed_messages_are_refused_and_the_connection_stays() {
         (r#"{"action":"join","room":"lobby","user":"\ud800","ref":2}"#, "bad_json", json!(2)),
         (r#"{"action":"dance","ref":1,"ref":2}"#, "bad_json", json!(null)),
         (r#"{"action":"dance","ref":"\ud800"}"#, "bad_json", json!(null)),
+        (r#"{"action":"dance","ref":1e400}"#, "bad_json", json!(null)),
         (r#"{"$serde_json::private::RawValue":"{\"action\":\"dance\"}"}"#, "bad_json", json!(null)),
         (r#"{"action":"join","room":"lobby","user":"bob","client":"x"}"#, "bad_parameter", json!(null)),
         (r#"{"action":"update","room":"lobby","user":"bob","meta":{}}"#, "not_joined", json!(null)),

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::harness::{Binary, CLOSE, FIN, Mutants, PING, RawWs, Reader, TEXT, Transport, frame, upgrade, within};
+use crate::harness::{Binary, CLOSE, FIN, Mutants, PING, PONG, RawWs, Reader, TEXT, Transport, frame, upgrade, within};
 
 /// Connections at the same time: many, because half of a request takes the gateway's patience.
 const AT_ONCE: usize = 64;
@@ -97,7 +97,12 @@ async fn mutants_of_messages_are_answered_one_by_one() {
         socket.send(frame(FIN | TEXT, format!(r#"{{"action":"x","ref":"{mark}"}}"#))).await;
         let mut answers = Vec::new();
         loop {
-            let message = socket.frame().await.json();
+            let received = socket.frame().await;
+            if received.opcode == PING {
+                socket.send(frame(FIN | PONG, received.payload)).await;
+                continue;
+            }
+            let message = received.json();
             is_known_message(&message);
             if message["ref"] == mark.as_str() {
                 break;
@@ -118,7 +123,7 @@ struct Fuzzed {
 impl Fuzzed {
     async fn start() -> Self {
         let gateway = Binary::start(&["--max-rooms", "1000", "--user", "ann", "--request-within", "200ms"]).await;
-        let witness = Reader::open(gateway.addr, Transport::Ws, "witness").await.begun().await;
+        let witness = Reader::open(gateway.addr, Transport::Sse, "witness").await.begun().await;
         Self { gateway, witness }
     }
 

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::http::body::{Field, given, value};
 use crate::model::cursor::Cursor;
 use crate::model::id::ClientId;
-use crate::model::json::Entries;
+use crate::model::json::{Entries, is_beyond_f64};
 use crate::model::meta::Meta;
 use crate::model::name::Name;
 use crate::model::refusal::{Code, Refusal, shown};
@@ -171,6 +171,9 @@ impl Reference {
             b'"' => {
                 let text = serde_json::from_str::<String>(value.get());
                 to_json(&text.map_err(|error| bad(format!("ref: {error}")).of("ref"))?)
+            }
+            b'-' | b'0'..=b'9' if is_beyond_f64(value.get()) => {
+                return Err(bad("ref: a number beyond 64-bit floating point".into()).of("ref"));
             }
             b'-' | b'0'..=b'9' => value.get().to_owned(),
             _ => return Ok(Reference::default()),
