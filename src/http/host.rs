@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use parking_lot::Mutex;
-use tracing::warn;
+use tracing::{info, warn};
 use warp::http::request::Parts;
 use warp::http::{HeaderValue, Version, header};
 
@@ -37,6 +37,9 @@ impl Hosts {
         let origins = config.allow_origins.iter().chain(&config.public_urls).filter(|origin| origin.is_web());
         let named = config.allow_hosts.iter().cloned();
         let allowed: BTreeSet<_> = origins.map(|origin| origin.host().name.clone()).chain(named).collect();
+        if allowed.is_empty() {
+            info!("own names are IP addresses, localhost and names without a dot; others need --public-url or --allow-host");
+        }
         Hosts { all: allowed.contains("*"), allowed, logged: Mutex::default() }
     }
 
