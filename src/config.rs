@@ -10,6 +10,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use crate::model::name::Name;
 use crate::model::origin::{Host, Origin};
 use crate::model::presence::Bounds;
+use crate::runtime::address::Address;
 use crate::runtime::tasks::Faults;
 
 /// A realtime presence gateway: who is here right now, live over SSE and WebSocket.
@@ -19,16 +20,18 @@ use crate::runtime::tasks::Faults;
 #[derive(Clone, Debug, Parser)]
 #[command(name = "presently", version, next_line_help = false)]
 pub struct Config {
-    /// Address and port to listen on; port 0 picks a free port. The default is this machine only, because anyone who
-    /// reaches the port may change any room
+    /// Address and port to listen on, such as 127.0.0.1:4000, localhost:4000 (all addresses of the name), :4000 (all
+    /// addresses of this machine) or unix:PATH; repeatable. Port 0 picks a free port. The default is this machine only,
+    /// because anyone who reaches the port may change any room
     #[arg(
         long,
         global = true,
         env = "PRESENTLY_LISTEN",
-        default_value = "127.0.0.1:4000",
-        value_name = "ADDRESS:PORT"
+        value_delimiter = ',',
+        default_values = ["127.0.0.1:4000"],
+        value_name = "ADDRESS"
     )]
-    pub listen: SocketAddr,
+    pub listen: Vec<Address>,
 
     /// User to sign in to the lobby at start; repeatable
     #[arg(long = "user", env = "PRESENTLY_USER", value_delimiter = ',', value_name = "NAME")]
@@ -178,7 +181,7 @@ impl Default for Config {
     /// The program's configuration without options or environment variables.
     fn default() -> Self {
         Config {
-            listen: SocketAddr::from(([127, 0, 0, 1], 4000)),
+            listen: vec![SocketAddr::from(([127, 0, 0, 1], 4000)).into()],
             users: Vec::new(),
             allow_origins: Vec::new(),
             public_urls: Vec::new(),

@@ -17,6 +17,8 @@ mod server;
 pub mod bench;
 
 pub use config::{Config, LogFormat};
+pub use runtime::address::Address;
+pub use runtime::listener::ListenError;
 pub use runtime::log::Log;
 pub use runtime::tasks::Faults;
 pub use server::{Server, StartError};

@@ -1,16 +1,15 @@
 //! Presently, the program: options, logs, signals, exit codes.
 
 use std::io::{IsTerminal, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use presently::LogFormat;
-use presently::{Config, Log, Server, bench};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use presently::{Address, Config, Log, Server, bench};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 use tracing::info;
@@ -36,7 +35,7 @@ struct Program {
 // Subcommands besides serving; a doc comment would become the text of --help.
 #[derive(Subcommand)]
 enum Other {
-    /// Check the health of the gateway at --listen; exit code 0 means healthy
+    /// Check the health of the gateway at --listen (the first, if there are several); exit code 0 means healthy
     Health,
     /// Load a running gateway and measure its performance
     Bench(bench::Options),
@@ -51,7 +50,7 @@ async fn main() -> ExitCode {
         Err(error) => return refuse_options(&error),
     };
     match program.other {
-        Some(Other::Health) => health(program.config.listen).await,
+        Some(Other::Health) => health(&program.config).await,
         Some(Other::Bench(options)) => load(options).await,
         None => serve(program.config).await,
     }
@@ -164,32 +163,33 @@ fn failed(code: u8, sentence: &str) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// Checks the health of the gateway at `listen`.
-async fn health(listen: SocketAddr) -> ExitCode {
-    match timeout(HEALTH_WITHIN, ask(reachable(listen))).await {
+/// Checks the health of the gateway of `config`.
+async fn health(config: &Config) -> ExitCode {
+    let Some(address) = config.listen.first() else {
+        return failed(2, "--listen names no address");
+    };
+    let unhealthy = |why: &str| failed(1, &format!("the gateway at {address} is not healthy: {why}"));
+    match timeout(HEALTH_WITHIN, ask(address)).await {
         Ok(Ok(answer)) if answer.starts_with("HTTP/1.1 200 ") => ExitCode::SUCCESS,
-        Ok(Ok(answer)) => unhealthy(listen, answer.lines().next().unwrap_or("an empty answer")),
-        Ok(Err(error)) => unhealthy(listen, &error.to_string()),
-        Err(_) => unhealthy(listen, "no answer in 3 s"),
+        Ok(Ok(answer)) => unhealthy(answer.lines().next().unwrap_or("an empty answer")),
+        Ok(Err(error)) => unhealthy(&error.to_string()),
+        Err(_) => unhealthy("no answer in 3 s"),
     }
 }
 
-fn unhealthy(listen: SocketAddr, why: &str) -> ExitCode {
-    failed(1, &format!("the gateway at {listen} is not healthy: {why}"))
-}
-
-/// The address to connect to: loopback for a gateway that listens on all addresses.
-fn reachable(mut listen: SocketAddr) -> SocketAddr {
-    if listen.ip().is_unspecified() {
-        listen.set_ip(if listen.is_ipv4() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { IpAddr::V6(Ipv6Addr::LOCALHOST) });
+/// Asks the gateway that listens on `address`.
+async fn ask(address: &Address) -> std::io::Result<String> {
+    match address {
+        Address::Unix(path) => talk(UnixStream::connect(path).await?).await,
+        Address::Socket(_) | Address::Name(..) | Address::All(_) => {
+            talk(TcpStream::connect(&address.reachable().await?[..]).await?).await
+        }
     }
-    listen
 }
 
-async fn ask(address: SocketAddr) -> std::io::Result<String> {
-    let mut socket = TcpStream::connect(address).await?;
-    let request = format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    socket.write_all(request.as_bytes()).await?;
+async fn talk(mut socket: impl AsyncRead + AsyncWrite + Unpin) -> std::io::Result<String> {
+    // Health is told under any host.
+    socket.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;
     let mut answer = Vec::new();
     socket.take(16 * 1024).read_to_end(&mut answer).await?;
     Ok(String::from_utf8_lossy(&answer).into_owned())

@@ -1,5 +1,5 @@
-//! The process and its surroundings: the log, tasks, the clock, counters, admission of connections, sockets taken over
-//! from hyper.
+//! The process and its surroundings: the log, tasks, the clock, counters, listening sockets, admission of connections,
+//! sockets taken over from hyper.
 //!
 //! May import: [`crate::model`]. Knows neither rooms nor HTTP routes.
 
@@ -10,5 +10,7 @@ pub mod meter;
 pub mod clock;
 pub mod process;
 pub mod admission;
+pub mod address;
+pub mod listener;
 pub mod head_timer;
 pub mod handover;

@@ -13,6 +13,7 @@ use warp::http::{HeaderValue, Version, header};
 use crate::config::Config;
 use crate::model::origin::Host;
 use crate::model::refusal::{Code, Refusal};
+use crate::runtime::address::Address;
 
 /// Paths that name nobody, so that any monitor may ask under any name.
 const OPEN_TO_ALL: [&str; 2] = ["/healthz", "/metrics"];
@@ -25,7 +26,7 @@ const MAX_LOGGED: usize = 100;
 
 /// Judges the hosts of requests.
 pub struct Hosts {
-    /// The names of `--allow-host`, `--allow-origin` and `--public-url`.
+    /// The names of `--allow-host`, `--allow-origin`, `--public-url` and `--listen`.
     allowed: BTreeSet<String>,
     all: bool,
     logged: Mutex<BTreeSet<String>>,
@@ -35,7 +36,8 @@ impl Hosts {
     /// The hosts that `config` allows.
     pub fn of(config: &Config) -> Self {
         let origins = config.allow_origins.iter().chain(&config.public_urls).filter(|origin| origin.is_web());
-        let named = config.allow_hosts.iter().cloned();
+        let listened = config.listen.iter().filter_map(Address::name).map(str::to_owned);
+        let named = config.allow_hosts.iter().cloned().chain(listened);
         let allowed: BTreeSet<_> = origins.map(|origin| origin.host().name.clone()).chain(named).collect();
         if allowed.is_empty() {
             info!("own names are IP addresses, localhost and names without a dot; others need --public-url or --allow-host");

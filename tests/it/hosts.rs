@@ -53,6 +53,10 @@ async fn own_names_and_monitors_are_served() {
     for path in ["/healthz", "/metrics"] {
         assert_eq!(ask(server.addr, &format!("GET {path} HTTP/1.1"), "Host: monitored.example\r\n").await.0, 200);
     }
+    // A spelling of 127.0.0.1 that only resolvers know.
+    let listening = named(|config| config.listen = vec!["127.1:0".parse().unwrap()]).await;
+    assert_eq!(ask(listening.addr, "GET /api/rooms HTTP/1.1", "Host: 127.1\r\n").await.0, 200);
+    assert_eq!(ask(server.addr, "GET /api/rooms HTTP/1.1", "Host: 127.1\r\n").await.0, 421);
     for change in [
         (|config| config.public_urls = vec!["https://app.example".parse().unwrap()]) as fn(&mut Config),
         |config| config.allow_origins = vec!["https://app.example:8443".parse().unwrap()],

@@ -15,6 +15,7 @@ mod frames;
 mod fuzz;
 mod handshake;
 mod holds;
+mod listening;
 mod hosts;
 mod leaving;
 mod logs;

@@ -26,7 +26,7 @@ impl TestServer {
     pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
         // Batches fill large rooms fast.
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut config = Config { listen, max_batch: 10_000, ..Config::default() };
+        let mut config = Config { listen: vec![listen.into()], max_batch: 10_000, ..Config::default() };
         change(&mut config);
         let server = Server::bind(config).await.expect("a free port");
         let client = Client::of(server.local_addr());
