@@ -1,4 +1,4 @@
-//! The process and its surroundings: the log, tasks, the clock, counters, admission of connections, sockets taken over
+//! The process and its surroundings: the log, tasks, the clock, counters, admission of connections, rates, sockets taken over
 //! from hyper.
 //!
 //! May import: [`crate::model`]. Knows neither rooms nor HTTP routes.
@@ -10,5 +10,6 @@ pub mod meter;
 pub mod clock;
 pub mod process;
 pub mod admission;
+pub mod rates;
 pub mod head_timer;
 pub mod handover;

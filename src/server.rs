@@ -17,6 +17,7 @@ use crate::http::{Door, is_trusted};
 use crate::model::refusal::Refusal;
 use crate::runtime::handover::{self, Limits};
 use crate::runtime::head_timer::HeadLimits;
+use crate::runtime::rates::Source;
 use crate::runtime::repeats::Repeats;
 
 /// Connections that may wait to be accepted. With the usual 128, some of a thousand simultaneous clients would wait a
@@ -104,6 +105,9 @@ impl Server {
                     let trusted = is_trusted(peer.ip(), &self.gateway.config().trusted_proxies);
                     // A proxy's streams are counted by the addresses that it reports.
                     let address = (!trusted).then(|| peer.ip().to_canonical());
+                    if address.is_some_and(|address| !self.gateway.rates().admits(Source::direct(address))) {
+                        continue;
+                    }
                     let Some(admission) = self.gateway.admissions().admit(address) else {
                         continue;
                     };
