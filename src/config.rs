@@ -11,6 +11,7 @@ use crate::model::name::Name;
 use crate::model::origin::{Host, Origin};
 use crate::model::presence::Bounds;
 use crate::runtime::address::Address;
+use crate::runtime::rates::Rate;
 use crate::runtime::tasks::Faults;
 
 /// A realtime presence gateway: who is here right now, live over SSE and WebSocket.
@@ -116,6 +117,33 @@ pub struct Config {
     #[arg(long, env = "PRESENTLY_MAX_MESSAGE", default_value_t = 64 * 1024, value_name = "BYTES")]
     pub max_message: usize,
 
+    /// New connections of one address: as many a second (50/s) or a minute (90/min) in the long run, and a minute's worth at
+    /// once; off means unlimited. The gateway closes further connections at once. Behind a trusted proxy, new streams of an
+    /// address that the proxy reports. All rates are for addresses; loopback and private ones have none, unless a trusted proxy
+    /// reports them. 3,000 people behind one address may come back at once after a restart of the gateway
+    #[arg(long, env = "PRESENTLY_RATE_CONNECTIONS", default_value = "50/s", value_name = "RATE")]
+    pub rate_connections: Rate,
+
+    /// Messages over the WebSockets of one address, and a tenth of it over one connection. The gateway reads the messages of
+    /// a faster client more slowly. The default is one message every two seconds from each of 2,000 people
+    #[arg(long, env = "PRESENTLY_RATE_MESSAGES", default_value = "1000/s", value_name = "RATE")]
+    pub rate_messages: Rate,
+
+    /// Changes by one address, and a tenth of it by one WebSocket; each user of a batch is a change. At once, the default
+    /// suffices for 2,000 people who join six rooms each
+    #[arg(long, env = "PRESENTLY_RATE_CHANGES", default_value = "200/s", value_name = "RATE")]
+    pub rate_changes: Rate,
+
+    /// New rooms made by one address, and a tenth of it by one WebSocket. At once, the default suffices for 2,000 people with
+    /// a room each; in the long run, one address cannot make --max-rooms within --history-for
+    #[arg(long, env = "PRESENTLY_RATE_ROOMS", default_value = "50/s", value_name = "RATE")]
+    pub rate_rooms: Rate,
+
+    /// Snapshots for one address, and a tenth of it for one WebSocket: streams that do not resume, and pages of members or
+    /// rooms, which count once more for each 1,000 entries. At once, the default suffices for 2,000 people in three rooms each
+    #[arg(long, env = "PRESENTLY_RATE_SNAPSHOTS", default_value = "100/s", value_name = "RATE")]
+    pub rate_snapshots: Rate,
+
     /// Deadline for a request's head, for a request's body, and for a WebSocket message, each from its first byte
     #[arg(long, env = "PRESENTLY_REQUEST_WITHIN", default_value = "10s", value_name = "TIME", value_parser = duration)]
     pub request_within: Duration,
@@ -198,6 +226,11 @@ impl Default for Config {
             max_body: 1024 * 1024,
             max_head: 16 * 1024,
             max_message: 64 * 1024,
+            rate_connections: Rate::a_second(50),
+            rate_messages: Rate::a_second(1_000),
+            rate_changes: Rate::a_second(200),
+            rate_rooms: Rate::a_second(50),
+            rate_snapshots: Rate::a_second(100),
             request_within: Duration::from_secs(10),
             idle_within: Duration::from_secs(75),
             grace: Duration::from_secs(5),
@@ -211,6 +244,11 @@ impl Default for Config {
 }
 
 impl Config {
+    /// The rates of connections, messages, changes, rooms and snapshots.
+    pub fn rates(&self) -> [Rate; 5] {
+        [self.rate_connections, self.rate_messages, self.rate_changes, self.rate_rooms, self.rate_snapshots]
+    }
+
     /// Limits of one room.
     pub fn bounds(&self) -> Bounds {
         Bounds { history: self.history as usize, members: self.max_members, grace: self.grace }

@@ -25,6 +25,7 @@ use crate::runtime::admission::Admissions;
 use crate::runtime::clock::{BEAT, Clock};
 use crate::runtime::handover::Socket;
 use crate::runtime::meter::Meter;
+use crate::runtime::rates::Rates;
 use crate::runtime::tasks::Tasks;
 use crate::wire::framing::Framing;
 
@@ -48,6 +49,7 @@ pub struct Gateway {
     tasks: Tasks,
     shared: Arc<Shared>,
     admissions: Arc<Admissions>,
+    rates: Arc<Rates>,
     /// On the wall clock, and for measuring.
     started: (SystemTime, Instant),
 }
@@ -80,8 +82,9 @@ impl Gateway {
         let shared = Shared { tasks: tasks.clone(), clock: clock.clone(), send_within, message_within };
         let shared = Arc::new(shared);
         let admissions = Admissions::new(config.max_connections, config.max_per_address);
+        let rates = Arc::new(Rates::new(config.rates()));
         let (next_hub, started) = (AtomicUsize::new(0), (SystemTime::now(), Instant::now()));
-        Ok(Arc::new(Gateway { config, rooms, clock, meter, hubs, next_hub, tasks, shared, admissions, started }))
+        Ok(Arc::new(Gateway { config, rooms, clock, meter, hubs, next_hub, tasks, shared, admissions, rates, started }))
     }
 
     /// The configuration.
@@ -107,6 +110,11 @@ impl Gateway {
     /// The bounds on connections.
     pub fn admissions(&self) -> &Arc<Admissions> {
         &self.admissions
+    }
+
+    /// The rates of clients.
+    pub fn rates(&self) -> &Arc<Rates> {
+        &self.rates
     }
 
     /// When the gateway was started.

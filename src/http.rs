@@ -11,6 +11,7 @@ mod gate;
 mod host;
 mod origin;
 mod page;
+mod payer;
 mod query;
 mod rest;
 mod stream;

@@ -60,6 +60,11 @@ impl Rooms {
         self.directory.registers().index.len()
     }
 
+    /// Whether `room` exists: whether it has members or remembered events.
+    pub fn exists(&self, room: &Name) -> bool {
+        self.directory.registers().index.contains(room)
+    }
+
     /// The open connections that hold members.
     pub fn hold_registry(&self) -> &HoldRegistry {
         &self.hold_registry

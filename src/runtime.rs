@@ -1,4 +1,4 @@
-//! The process and its surroundings: the log, tasks, the clock, counters, listening sockets, admission of connections,
+//! The process and its surroundings: the log, tasks, the clock, counters, listening sockets, admission of connections, rates,
 //! sockets taken over from hyper.
 //!
 //! May import: [`crate::model`]. Knows neither rooms nor HTTP routes.
@@ -12,5 +12,6 @@ pub mod process;
 pub mod admission;
 pub mod address;
 pub mod listener;
+pub mod rates;
 pub mod head_timer;
 pub mod handover;

@@ -18,6 +18,7 @@ use crate::runtime::address::Address;
 use crate::runtime::handover::{self, Limits};
 use crate::runtime::head_timer::HeadLimits;
 use crate::runtime::listener::{ListenError, Listeners};
+use crate::runtime::rates::Source;
 use crate::runtime::repeats::Repeats;
 
 /// The pause after an error of accepting, such as at the limit of open files. Without a pause, the loop would only burn
@@ -90,6 +91,9 @@ impl Server {
                     let trusted = is_trusted(peer, &self.gateway.config().trusted_proxies);
                     // A proxy's streams are counted by the addresses that it reports.
                     let address = (!trusted).then(|| peer.to_canonical());
+                    if address.is_some_and(|address| !self.gateway.rates().admits(Source::direct(address))) {
+                        continue;
+                    }
                     let Some(admission) = self.gateway.admissions().admit(address) else {
                         continue;
                     };

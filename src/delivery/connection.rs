@@ -38,6 +38,9 @@ const TURN: usize = 256 * 1024;
 /// faster than it reads then waits in its own socket. One read of 4 KiB can add as much as 60 KiB.
 const MAX_ANSWERS: usize = 256 * 1024;
 
+/// Stands for the time of a ping while the gateway itself does not read: a client is not lost for that.
+const UNREAD: u64 = u64::MAX;
+
 /// Time in which the gateway still reads after its last message: after an earlier close, a reset could destroy the
 /// message.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -57,7 +60,8 @@ pub struct Connection {
     format: Format,
     /// Whether keep-alives include a message that scripts can see.
     alive: bool,
-    /// When the first unanswered ping was sent, as a [`Tick`]; 0 when all pings are answered.
+    /// When the first unanswered ping was sent, as a [`Tick`]; 0 when all pings are answered, [`UNREAD`] while no answers are
+    /// read.
     ping_sent: AtomicU64,
     ending: Mutex<Option<Ending>>,
     wake: Notify,
@@ -201,7 +205,7 @@ impl Connection {
     /// Ends the connection when the deadline of a ping is over, or will be over at `next`, the time of the next check.
     pub fn check_ping(&self, next: Tick) {
         let sent = self.ping_sent.load(Relaxed);
-        if sent != 0 && next > Tick(sent) + self.shared.send_within {
+        if ![0, UNREAD].contains(&sent) && next > Tick(sent) + self.shared.send_within {
             self.end(Ending::Lost("no answer to pings"));
         }
     }
@@ -222,6 +226,12 @@ impl Connection {
         // Behind the backlog, which may still have the response's head.
         output.outbox.send(self.format.framing.keep_alive(self.alive));
         self.drive(output);
+    }
+
+    /// Notes whether answers to pings are read from now on. A vanished client is found all the same, by the system: it
+    /// acknowledges no bytes.
+    pub fn reads_pongs(&self, reads: bool) {
+        self.ping_sent.store(if reads { 0 } else { UNREAD }, Relaxed);
     }
 
     /// Changes the outbox, without writing.
@@ -269,7 +279,7 @@ impl Connection {
                         break;
                     }
                     // A client that takes bytes is alive, however late its pongs.
-                    self.ping_sent.store(0, Relaxed);
+                    let _ = self.ping_sent.fetch_update(Relaxed, Relaxed, |sent| (sent != UNREAD).then_some(0));
                 }
             }
         }

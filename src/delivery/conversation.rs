@@ -5,6 +5,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::task::yield_now;
@@ -32,6 +33,11 @@ pub trait Peer: Send {
     fn begin(&mut self, talk: &mut Talk<'_>) -> Flow;
     /// Takes bytes from the client and answers them.
     fn receive(&mut self, input: &[u8], talk: &mut Talk<'_>) -> Flow;
+    /// The time to wait before more is read, if the client sends faster than its rate. Asked after each read, and
+    /// again after the wait.
+    fn pause(&mut self) -> Option<Duration> {
+        None
+    }
     /// The connection is lost, or about to be closed by the gateway.
     fn gone(&mut self);
     /// The last message when the gateway ends the stream.
@@ -139,15 +145,16 @@ async fn listen(
     let mut flow = peer.begin(&mut Talk { connection, subscriptions });
     let mut patience = Patience::default();
     patience.after(flow, connection);
+    patience.rest(peer.pause(), connection);
     loop {
         connection.catch_up();
         if flow == Flow::End {
             return None;
         }
         // While answers wait, further messages wait in the client's socket. A task of the connection's own then writes, and
-        // ends the connection of a client that accepts no bytes.
+        // ends the connection of a client that accepts no bytes. The messages of a client that is too fast wait there, too.
         let reads = !connection.is_congested();
-        if !reads {
+        if !reads || patience.rests() {
             patience.renew(connection);
         }
         tokio::select! {
@@ -157,10 +164,12 @@ async fn listen(
             },
             next = poll_fn(|cx| patience.poll_next(cx, connection, reads)) => match next {
                 Next::Late => return Some(Ending::Ours(Code::TooSlow)),
+                Next::Rested => patience.rest(peer.pause(), connection),
                 Next::Bytes => match receive(connection, peer, subscriptions, |buffer| connection.try_read(buffer)) {
                     Ok(next) => {
                         flow = next;
                         patience.after(flow, connection);
+                        patience.rest(peer.pause(), connection);
                     }
                     Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                     Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Some(Ending::Lost("client closed")),
@@ -201,36 +210,56 @@ fn receive(
     }
 }
 
-/// The time left for a message that the client has begun. Boxed, since few clients are in the middle of a message.
+/// The time left for a message that the client has begun, and the time in which nothing is read from a client that is too
+/// fast. Boxed, since few clients are in the middle of a message, and fewer too fast.
 #[derive(Default)]
-struct Patience(Option<Pin<Box<Sleep>>>);
+struct Patience {
+    message: Option<Pin<Box<Sleep>>>,
+    rest: Option<Pin<Box<Sleep>>>,
+}
 
 impl Patience {
     /// Begins with each new message, and ends with it.
     fn after(&mut self, flow: Flow, connection: &Connection) {
         match flow {
-            Flow::Continue | Flow::End => self.0 = None,
-            Flow::Amid { new: false } if self.0.is_some() => {}
-            Flow::Amid { .. } => self.0 = Some(Box::pin(sleep(connection.message_within()))),
+            Flow::Continue | Flow::End => self.message = None,
+            Flow::Amid { new: false } if self.message.is_some() => {}
+            Flow::Amid { .. } => self.message = Some(Box::pin(sleep(connection.message_within()))),
         }
     }
 
     /// Begins anew, because the gateway itself does not read.
     fn renew(&mut self, connection: &Connection) {
-        if let Some(end) = &mut self.0 {
+        if let Some(end) = &mut self.message {
             end.as_mut().reset(Instant::now() + connection.message_within());
         }
     }
 
-    /// Waits for bytes, if `reads`, or for the end of the time.
+    /// Reads nothing for as long as `pause`, if given.
+    fn rest(&mut self, pause: Option<Duration>, connection: &Connection) {
+        if pause.is_some() || self.rests() {
+            connection.reads_pongs(pause.is_none());
+            self.rest = pause.map(|pause| Box::pin(sleep(pause)));
+        }
+    }
+
+    fn rests(&self) -> bool {
+        self.rest.is_some()
+    }
+
+    /// Waits for bytes, if `reads`, or for the end of a time.
     ///
     /// Not async: idle streams keep the state of each future.
     fn poll_next(&mut self, cx: &mut Context<'_>, connection: &Connection, reads: bool) -> Poll<Next> {
         // First, because a message that has arrived is not late.
-        if reads && connection.poll_readable(cx).is_ready() {
+        if let Some(rest) = &mut self.rest {
+            if rest.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Next::Rested);
+            }
+        } else if reads && connection.poll_readable(cx).is_ready() {
             return Poll::Ready(Next::Bytes);
         }
-        while let Some(end) = &mut self.0 {
+        while let Some(end) = &mut self.message {
             ready!(end.as_mut().poll(cx));
             // Time in which the process was stopped does not count.
             if connection.enforces_deadlines() {
@@ -246,6 +275,8 @@ impl Patience {
 enum Next {
     /// Bytes, or the socket's end.
     Bytes,
+    /// The end of a rest.
+    Rested,
     /// A message that was begun is not complete in time.
     Late,
 }

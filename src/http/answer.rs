@@ -118,6 +118,14 @@ pub fn noting<T>(mut response: Response<T>, refusal: &Refusal) -> Response<T> {
     response
 }
 
+/// The same answer with the refusal's `Retry-After` (RFC 9110, 10.2.3), if any.
+pub fn retrying_after<T>(mut response: Response<T>, refusal: &Refusal) -> Response<T> {
+    if let Some(seconds) = refusal.retry_after {
+        response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+    }
+    response
+}
+
 /// The refusal noted with a response.
 pub fn refusal<T>(response: &mut Response<T>) -> Option<Refusal> {
     response.extensions_mut().remove()
@@ -139,6 +147,7 @@ fn problem(refusal: &Refusal) -> Response<Bytes> {
     if let Some(allow) = refusal.allow {
         response = with(response, header::ALLOW, allow);
     }
+    response = retrying_after(response, refusal);
     // RFC 9110, 15.5.22, and RFC 6455, 4.4.
     if refusal.code == Code::UpgradeRequired {
         response = with(response, header::UPGRADE, "websocket");

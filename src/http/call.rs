@@ -84,7 +84,7 @@ impl Call {
 
     /// A permit to read and follow `room`, as [`Gate::may_watch`].
     pub fn may_watch<'a>(&self, room: &'a Name) -> Result<Watch<'a>, Refusal> {
-        self.gate.may_watch(room)
+        self.gate.may_watch(&self.forwarded(), room)
     }
 
     /// A permit to change `room`, as [`Gate::may_change`].

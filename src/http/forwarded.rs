@@ -7,6 +7,8 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 use warp::http::HeaderMap;
 
+use crate::runtime::rates::Source;
+
 /// A request's headers, with the `X-Forwarded-*` ones as far as they count.
 #[derive(Clone, Copy)]
 pub struct Forwarded<'a> {
@@ -48,6 +50,16 @@ impl<'a> Forwarded<'a> {
             }
         }
         client
+    }
+
+    /// The client, and whether rates count for its address.
+    pub fn source(&self) -> Source {
+        let client = self.client();
+        match (is_trusted(client, self.trusted), self.is_proxied()) {
+            (true, _) => Source::proxy(client),
+            (false, true) => Source::reported(client),
+            (false, false) => Source::direct(client),
+        }
     }
 
     /// The host and port that the client asked for, from `X-Forwarded-Host`.

@@ -4,7 +4,6 @@
 //! without headers, so its handshake is judged once and gives a [`Visitor`], who gets the permits for each message.
 
 use std::future::pending;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -16,7 +15,9 @@ use crate::http::answer::Answer;
 use crate::http::audit;
 use crate::http::forwarded::Forwarded;
 use crate::http::origin;
-use crate::model::command::Command;
+use crate::http::payer::{Payer, page_cost};
+use crate::model::command::{Action, Command};
+use crate::model::cursor::Cursor;
 use crate::model::hold::Transport;
 use crate::model::id::{ClientId, ConnectionId};
 use crate::model::meta::Meta;
@@ -25,6 +26,7 @@ use crate::model::name::Name;
 use crate::model::outcome::Outcome;
 use crate::model::presence::Presence;
 use crate::model::refusal::{Code, Refusal};
+use crate::model::snapshot::Snapshot;
 use crate::rooms::connection_holds::ConnectionHolds;
 use crate::rooms::key::RoomKey;
 use crate::rooms::room::Following;
@@ -32,6 +34,7 @@ use crate::runtime::admission::Charge;
 use crate::runtime::handover::{ClaimSlot, Socket};
 use crate::runtime::log;
 use crate::runtime::meter::Meter;
+use crate::runtime::rates::{Pace, Rates, Source, Work};
 
 /// The gateway, closed to handlers but for what concerns no room.
 #[derive(Clone)]
@@ -78,8 +81,8 @@ impl Gate {
     /// # Errors
     ///
     /// None today.
-    pub fn may_watch<'a>(&self, room: &'a Name) -> Result<Watch<'a>, Refusal> {
-        Ok(Watch { gate: self.clone(), room })
+    pub fn may_watch<'a>(&self, request: &Forwarded<'_>, room: &'a Name) -> Result<Watch<'a>, Refusal> {
+        Ok(Watch { gate: self.clone(), payer: Payer::Address(request.source()), room })
     }
 
     /// A permit to list the rooms. Everyone gets one.
@@ -87,8 +90,8 @@ impl Gate {
     /// # Errors
     ///
     /// None today.
-    pub fn may_list(&self) -> Result<List, Refusal> {
-        Ok(List(self.clone()))
+    pub fn may_list(&self, request: &Forwarded<'_>) -> Result<List, Refusal> {
+        Ok(List { gate: self.clone(), payer: Payer::Address(request.source()) })
     }
 
     /// A permit to change `room`, for the sender of `request`.
@@ -98,7 +101,7 @@ impl Gate {
     /// `cross_site` for another site's page, and for prefetching.
     pub fn may_change<'a>(&self, request: &Forwarded<'_>, room: &'a Name) -> Result<Change<'a>, Refusal> {
         origin::may_change(request, self.config())?;
-        Ok(Change { gate: self.clone(), client: request.client(), room })
+        Ok(Change { gate: self.clone(), client: request.source(), room })
     }
 
     /// A permit to read the gateway's numbers. Everyone gets one.
@@ -118,7 +121,7 @@ impl Gate {
     /// `cross_site` for another site's page, and for prefetching.
     pub fn visitor(&self, request: &Forwarded<'_>) -> Result<Visitor, Refusal> {
         origin::may_change(request, self.config())?;
-        Ok(Visitor { gate: self.clone(), client: request.client() })
+        Ok(Visitor { gate: self.clone(), client: request.source(), pace: None })
     }
 
     /// Counts a stream for the client's address, where the connection is a trusted proxy's. Other connections were
@@ -126,17 +129,37 @@ impl Gate {
     ///
     /// # Errors
     ///
-    /// `too_many_connections` at the bound of `--max-per-address`.
+    /// `too_fast` past `--rate-connections`, `too_many_connections` at the bound of `--max-per-address`.
     pub fn charge(&self, request: &Forwarded<'_>) -> Result<Charge, Refusal> {
         if !request.is_proxied() {
             return Ok(Charge::default());
         }
+        Payer::Address(request.source()).pay(self.rates(), Work::Connections, 1)?;
         let address = request.client();
         self.0.admissions().charge(address).ok_or_else(|| {
             let most = self.config().max_per_address;
             let message = format!("address {address} has {most} open connections, which is the maximum");
             Refusal::new(Code::TooManyConnections, message)
         })
+    }
+
+    fn rates(&self) -> &Rates {
+        self.0.rates()
+    }
+
+    /// Whether `client` would take the place of its own hold, made by another connection than `id`, by holding `user` in
+    /// `room`. The older connection may be lost without the gateway's knowledge, so that its grace is still to come.
+    fn returns(&self, room: &Name, user: &Name, client: ClientId, id: Option<ConnectionId>) -> bool {
+        let maker = |presence: &Presence| Some(presence.roster().holds(user)?.of_client(client)?.connection);
+        self.0.rooms().read(room, maker).is_some_and(|maker| Some(maker) != id)
+    }
+
+    /// Counts a room for `payer`, if a member of `room` would make it exist.
+    fn pay_for_room(&self, room: &Name, payer: Payer<'_>) -> Result<(), Refusal> {
+        match payer.pays() && !self.0.rooms().exists(room) {
+            true => payer.pay(self.rates(), Work::Rooms, 1),
+            false => Ok(()),
+        }
     }
 
     /// Makes the connection of `slot` a stream: `begin` gets the socket once hyper has let go of it. Never resolves,
@@ -162,18 +185,36 @@ impl Gate {
 /// A client whose WebSocket handshake was judged.
 pub struct Visitor {
     gate: Gate,
-    /// The client's address, for the log.
-    client: IpAddr,
+    client: Source,
+    /// The rates of the connection, once the client has sent a message. Boxed, because most clients only listen.
+    pace: Option<Box<Pace>>,
 }
 
 impl Visitor {
+    fn payer(&self) -> Payer<'_> {
+        self.pace.as_deref().map_or(Payer::Address(self.client), Payer::Connection)
+    }
+
+    /// Notes a message, which [`Visitor::pause`] counts.
+    pub fn heard(&mut self) {
+        if self.client.is_counted {
+            let rates = self.gate.0.rates();
+            self.pace.get_or_insert_with(|| Box::new(Pace::new(rates, self.client))).heard();
+        }
+    }
+
+    /// The time to wait before more messages are read, as [`Pace::pause`].
+    pub fn pause(&self) -> Option<Duration> {
+        self.pace.as_ref()?.pause()
+    }
+
     /// A permit to read and follow `room`.
     ///
     /// # Errors
     ///
     /// None today.
-    pub fn may_watch<'a>(&self, room: &'a Name) -> Result<Watch<'a>, Refusal> {
-        Ok(Watch { gate: self.gate.clone(), room })
+    pub fn may_watch<'a>(&'a self, room: &'a Name) -> Result<Watch<'a>, Refusal> {
+        Ok(Watch { gate: self.gate.clone(), payer: self.payer(), room })
     }
 
     /// A permit to hold users in `room` through the visitor's connection.
@@ -181,8 +222,17 @@ impl Visitor {
     /// # Errors
     ///
     /// None today.
-    pub fn may_join<'a>(&self, room: &'a Name) -> Result<Join<'a>, Refusal> {
-        Ok(Join { gate: self.gate.clone(), room })
+    pub fn may_join<'a>(&'a self, room: &'a Name) -> Result<Join<'a>, Refusal> {
+        Ok(Join { gate: self.gate.clone(), payer: self.payer(), room })
+    }
+
+    /// Permits the visitor to change the `meta` of a held user.
+    ///
+    /// # Errors
+    ///
+    /// `too_fast` past the rate of changes.
+    pub fn may_update(&self) -> Result<(), Refusal> {
+        self.payer().pay(self.gate.rates(), Work::Changes, 1)
     }
 
     /// The key of `room`, if there is such a room.
@@ -197,13 +247,14 @@ impl Visitor {
 
     /// Logs a refusal of what the visitor asked for over `connection`.
     pub fn refused(&self, connection: ConnectionId, refusal: &Refusal) {
-        audit::refused(self.client, connection, refusal);
+        audit::refused(self.client.address, connection, refusal);
     }
 }
 
 /// A permit to read and follow one room.
 pub struct Watch<'a> {
     gate: Gate,
+    payer: Payer<'a>,
     room: &'a Name,
 }
 
@@ -213,27 +264,56 @@ impl Watch<'_> {
         self.gate.0.rooms().read(self.room, read)
     }
 
-    /// Adds a reader to the room. Watching makes no room exist.
-    pub fn follow(&self) -> Following {
-        self.gate.0.rooms().follow(self.room)
+    /// The room's present set, of which at most `shown` members are to be shown.
+    ///
+    /// # Errors
+    ///
+    /// `too_fast` past the rate of snapshots.
+    pub fn snapshot(&self, shown: usize) -> Result<Snapshot, Refusal> {
+        let snapshot = self.read(Presence::snapshot);
+        self.payer.pay(self.gate.rates(), Work::Snapshots, page_cost(shown.min(snapshot.roster.len())))?;
+        Ok(snapshot)
+    }
+
+    /// Adds a reader to the room, who resumes after `since`. Watching makes no room exist. `holder` is the user whom the
+    /// reader's stream holds, and the client: a reader who comes back is never too fast.
+    ///
+    /// # Errors
+    ///
+    /// `too_fast` past the rate of snapshots, unless the reader needs none.
+    pub fn follow(&self, since: Option<Cursor>, holder: Option<(&Name, ClientId)>) -> Result<Following, Refusal> {
+        let resumes = || since.is_some_and(|since| self.read(|presence| presence.place(since).is_some()));
+        let returns = || holder.is_some_and(|(user, client)| self.gate.returns(self.room, user, client, None));
+        if self.payer.pays() && !resumes() && !returns() {
+            self.payer.pay(self.gate.rates(), Work::Snapshots, 1)?;
+        }
+        Ok(self.gate.0.rooms().follow(self.room))
     }
 }
 
 /// A permit to list the rooms.
-pub struct List(Gate);
+pub struct List {
+    gate: Gate,
+    payer: Payer<'static>,
+}
 
 impl List {
     /// At most `limit` rooms after the name `after`, in byte order, with their numbers of members.
-    pub fn rooms(&self, after: Option<&str>, limit: usize) -> Vec<(Name, usize)> {
-        self.0.0.rooms().list(after, limit)
+    ///
+    /// # Errors
+    ///
+    /// `too_fast` past the rate of snapshots.
+    pub fn rooms(&self, after: Option<&str>, limit: usize) -> Result<Vec<(Name, usize)>, Refusal> {
+        let rooms = self.gate.0.rooms();
+        self.payer.pay(self.gate.rates(), Work::Snapshots, page_cost(limit.min(rooms.count())))?;
+        Ok(rooms.list(after, limit))
     }
 }
 
 /// A permit to change one room.
 pub struct Change<'a> {
     gate: Gate,
-    /// The sender's address, for the log.
-    client: IpAddr,
+    client: Source,
     room: &'a Name,
 }
 
@@ -242,26 +322,48 @@ impl Change<'_> {
     ///
     /// # Errors
     ///
-    /// The refusal of the commands, or `too_many_rooms` when a new room is needed.
+    /// The refusal of the commands, `too_many_rooms` when a new room is needed, or `too_fast` past the rate of changes or
+    /// rooms.
     pub fn apply(&self, commands: &[Command]) -> Result<Outcome, Refusal> {
+        let payer = Payer::Address(self.client);
+        if payer.pays() {
+            self.pay(payer, commands)?;
+        }
         let outcome = self.gate.0.rooms().change(self.room, commands)?;
-        audit::changed(self.client, self.room, commands, &outcome);
+        audit::changed(self.client.address, self.room, commands, &outcome);
         Ok(outcome)
+    }
+
+    fn pay(&self, payer: Payer<'_>, commands: &[Command]) -> Result<(), Refusal> {
+        // A client that leaves would otherwise stay as a ghost.
+        let leaves = |command: &Command| matches!(command, Command::User(_, Action::LeaveClient(_)));
+        let changes = commands.iter().filter(|command| !leaves(command)).count();
+        // A refused renewal would end a presence.
+        if self.gate.0.rooms().read(self.room, |room| commands.iter().all(|command| room.renews(command))) {
+            return Ok(());
+        }
+        payer.pay(self.gate.rates(), Work::Changes, changes)?;
+        match commands.iter().any(|command| command.adds().is_some()) {
+            true => self.gate.pay_for_room(self.room, payer),
+            false => Ok(()),
+        }
     }
 }
 
 /// A permit to hold users in one room through a connection.
 pub struct Join<'a> {
     gate: Gate,
+    payer: Payer<'a>,
     room: &'a Name,
 }
 
 impl Join<'_> {
-    /// Holds `user` for the connection `id`, and adds the hold to `holds`. Replaces an older hold of `client`.
+    /// Holds `user` for the connection `id`, and adds the hold to `holds`. Replaces an older hold of `client`; a client that
+    /// comes back to its hold is never too fast.
     ///
     /// # Errors
     ///
-    /// `too_many_joined` at the connection's bound, or the room's refusal.
+    /// `too_many_joined` at the connection's bound, `too_fast` past the rate of changes or rooms, or the room's refusal.
     pub fn hold(
         self,
         holds: &mut Holds,
@@ -270,8 +372,18 @@ impl Join<'_> {
         meta: Option<Meta>,
         client: Option<ClientId>,
     ) -> Result<Outcome, Refusal> {
+        let comes_back = |client| self.gate.returns(self.room, &user, client, Some(id));
+        let returns = self.payer.pays() && client.is_some_and(comes_back);
+        if !returns {
+            self.payer.pay(self.gate.rates(), Work::Changes, 1)?;
+            self.gate.pay_for_room(self.room, self.payer)?;
+        }
         let make = || Box::new(self.gate.0.holds(id, transport));
-        holds.0.get_or_insert_with(make).join(self.room.clone(), user, meta, client)
+        let outcome = holds.0.get_or_insert_with(make).join(self.room.clone(), user, meta, client)?;
+        if returns {
+            self.payer.returned();
+        }
+        Ok(outcome)
     }
 }
 
@@ -340,6 +452,11 @@ impl Operate {
     /// The counters.
     pub fn meter(&self) -> &Meter {
         self.0.0.meter()
+    }
+
+    /// How often `work` was too fast.
+    pub fn too_fast(&self, work: Work) -> u64 {
+        self.0.rates().exceeded(work)
     }
 
     /// When the gateway was started.

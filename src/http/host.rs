@@ -40,7 +40,9 @@ impl Hosts {
         let named = config.allow_hosts.iter().cloned().chain(listened);
         let allowed: BTreeSet<_> = origins.map(|origin| origin.host().name.clone()).chain(named).collect();
         if allowed.is_empty() {
-            info!("own names are IP addresses, localhost and names without a dot; others need --public-url or --allow-host");
+            info!(
+                "own names are IP addresses, localhost and names without a dot; others need --public-url or --allow-host"
+            );
         }
         Hosts { all: allowed.contains("*"), allowed, logged: Mutex::default() }
     }

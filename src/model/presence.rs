@@ -283,6 +283,16 @@ impl Presence {
         }
     }
 
+    /// Whether `command` renews a lease, and changes nothing else.
+    pub fn renews(&self, command: &Command) -> bool {
+        let Command::User(user, Action::SignIn { meta, .. }) = command else {
+            return false;
+        };
+        let sign_in = self.roster.holds(user).and_then(|holds| holds.get(HoldId::SignIn));
+        let same = |meta: &Meta| self.roster.get(user).is_some_and(|member| member.meta == *meta);
+        sign_in.is_some_and(|hold| hold.deadline().is_some()) && meta.as_ref().is_none_or(same)
+    }
+
     /// The room's name.
     pub fn room(&self) -> &Name {
         &self.room

@@ -61,6 +61,8 @@ pub enum Code {
     TooManyRooms,
     /// The client's address has as many connections as it may have.
     TooManyConnections,
+    /// The client, or its address, does this more often than the rate allows.
+    TooFast,
     /// The gateway is about to stop.
     Stopping,
     /// Something failed in the gateway.
@@ -152,6 +154,14 @@ pub const TABLE: &[Row] = &[
         1013,
         "The client's address has the maximum number of connections",
     ),
+    Row {
+        code: Code::TooFast,
+        name: "too_fast",
+        status: 429,
+        close: 1013,
+        retry: true,
+        means: "The connection or its address does this more often than its rate; `Retry-After` tells when to try again",
+    },
     later(Code::Stopping, "stopping", 1012, "The gateway is about to stop"),
     Row {
         code: Code::Failed,
@@ -181,12 +191,14 @@ pub struct Refusal {
     pub field: Option<String>,
     /// The methods to name in `Allow`.
     pub allow: Option<&'static str>,
+    /// The time for `Retry-After`, in seconds.
+    pub retry_after: Option<u64>,
 }
 
 impl Refusal {
     /// A refusal without a field at fault.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Refusal { code, message: message.into(), field: None, allow: None }
+        Refusal { code, message: message.into(), field: None, allow: None, retry_after: None }
     }
 
     /// Whether the client may not hold, but still watch.

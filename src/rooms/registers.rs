@@ -96,6 +96,11 @@ impl Index {
         Ok(())
     }
 
+    /// Whether `room` exists.
+    pub fn contains(&self, room: &Name) -> bool {
+        self.names.read().contains(room)
+    }
+
     /// Removes `room`.
     pub fn remove(&self, room: &Name) {
         self.names.write().remove(room);

@@ -139,8 +139,11 @@ fn rooms_are_reached_only_through_the_gate() {
         assert!(!gateway || module == "http", "{module} knows the gateway itself");
     }
     let gate = &modules["http::gate"];
-    for private in ["pub struct Gate(Arc<Gateway>);", "pub struct Visitor {\n    gate: Gate,", "pub struct List(Gate);"]
-    {
+    for private in [
+        "pub struct Gate(Arc<Gateway>);",
+        "pub struct Visitor {\n    gate: Gate,",
+        "pub struct List {\n    gate: Gate,",
+    ] {
         assert!(gate.contains(private), "{private}");
     }
     assert!(!gate.contains("    pub gate: Gate"), "a permit's gate is private");

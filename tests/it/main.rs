@@ -23,6 +23,7 @@ mod model;
 mod modules;
 mod program;
 mod proxies;
+mod rates;
 mod refusals;
 mod rooms;
 mod shutdown;

@@ -14,7 +14,6 @@ use crate::http::rest::exercise::user_of_form;
 use crate::http::rest::members;
 use crate::model::command::Command;
 use crate::model::name::Name;
-use crate::model::presence::Presence;
 use crate::model::refusal::{Code, Refusal};
 use crate::model::roster::{Mark, Member};
 use crate::model::snapshot::Snapshot;
@@ -68,7 +67,7 @@ pub async fn users(call: Call) -> Answer {
 }
 
 fn html(room: &Name, call: &Call) -> Answer {
-    let Snapshot { cursor, roster, .. } = call.may_watch(room)?.read(Presence::snapshot);
+    let Snapshot { cursor, roster, .. } = call.may_watch(room)?.snapshot(SHOWN)?;
     let row = |member: &Arc<Member>| Row {
         user: member.user.to_string(),
         meta: member.meta.as_str().to_owned(),

@@ -15,7 +15,6 @@ use crate::model::cursor::Cursor;
 use crate::model::meta::Meta;
 use crate::model::name::Name;
 use crate::model::outcome::Outcome;
-use crate::model::presence::Presence;
 use crate::model::refusal::{Code, Refusal};
 use crate::model::snapshot::Snapshot;
 use crate::wire::object::to_json;
@@ -45,7 +44,7 @@ struct Members<'a> {
 pub fn list(room: &Name, call: &Call, query: &Query) -> Answer {
     let limit = query.number("limit", 1, MAX_PAGE)?.unwrap_or(PAGE);
     // Members are encoded outside of the room's lock.
-    let Snapshot { cursor, roster, .. } = call.may_watch(room)?.read(Presence::snapshot);
+    let Snapshot { cursor, roster, .. } = call.may_watch(room)?.snapshot(limit)?;
     let from = query.get("after").map(|after| roster.mark_after(after)).unwrap_or_default();
     let Page { users, next } = part::page(&roster, from, limit);
     let head = to_json(&Members { room, cursor, count: roster.len(), next });

@@ -32,7 +32,7 @@ pub async fn rooms(call: Call) -> Answer {
     let query = Query::strict(&call.query, &PAGING)?;
     let limit = query.number("limit", 1, MAX_PAGE)?.unwrap_or(PAGE);
     // One more than asked for shows whether there are more.
-    let mut list = call.gate.may_list()?.rooms(query.get("after"), limit + 1);
+    let mut list = call.gate.may_list(&call.forwarded())?.rooms(query.get("after"), limit + 1)?;
     let mut bytes = 0;
     let fits = |(room, _): &&(Name, usize)| {
         bytes += room.len() + ROOM_BYTES;

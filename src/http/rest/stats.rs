@@ -20,6 +20,7 @@ use crate::model::hold::Transport;
 use crate::model::refusal::{Code, Refusal};
 use crate::runtime::meter::Passes;
 use crate::runtime::process;
+use crate::runtime::rates::Work;
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -32,6 +33,7 @@ struct Stats {
     connections: Connections,
     streams: Streams,
     refused: u64,
+    too_fast: TooFast,
     rooms: usize,
     members: u64,
     events: u64,
@@ -65,6 +67,30 @@ struct Streams {
     websocket: u64,
 }
 
+/// How often something was faster than its rate.
+#[derive(Debug, Serialize)]
+struct TooFast {
+    connections: u64,
+    messages: u64,
+    changes: u64,
+    rooms: u64,
+    snapshots: u64,
+}
+
+impl TooFast {
+    fn of(permit: &Operate) -> Self {
+        let [connections, messages, changes, rooms, snapshots] = Work::ALL.map(|work| permit.too_fast(work));
+        TooFast { connections, messages, changes, rooms, snapshots }
+    }
+
+    /// The numbers by name.
+    fn by_rate(&self) -> [(&'static str, ConstCounter<u64>); 5] {
+        let TooFast { connections, messages, changes, rooms, snapshots } = *self;
+        let counts = [connections, messages, changes, rooms, snapshots];
+        std::array::from_fn(|at| (Work::ALL[at].name(), counter(counts[at])))
+    }
+}
+
 impl Stats {
     fn of(permit: &Operate) -> Self {
         let (gate, meter) = (permit.gate(), permit.meter());
@@ -77,6 +103,7 @@ impl Stats {
             connections: Connections { open, http: (open as u64).saturating_sub(sse + websocket), sse, websocket },
             streams: Streams { sse: meter.opened(Transport::Sse), websocket: meter.opened(Transport::WebSocket) },
             refused: gate.refused_connections(),
+            too_fast: TooFast::of(permit),
             rooms: permit.room_count(),
             members: meter.members(),
             events: meter.events(),
@@ -119,6 +146,7 @@ impl Collector for Stats {
         let opened = [("sse", counter(self.streams.sse)), ("websocket", counter(self.streams.websocket))];
         put_by(to, "presently_streams", "Streams opened", "transport", &opened)?;
         put(to, "presently_refused_connections", "Connections closed at once", None, counter(self.refused))?;
+        put_by(to, "presently_too_fast", "What was faster than a rate", "rate", &self.too_fast.by_rate())?;
         put(to, "presently_rooms", "Rooms", None, gauge(self.rooms as u64))?;
         put(to, "presently_members", "Members of all rooms", None, gauge(self.members))?;
         put(to, "presently_events", "Events of all rooms", None, counter(self.events))?;

@@ -1,5 +1,7 @@
 //! The gateway's side of a conversation: a client's messages, done and answered.
 
+use std::time::Duration;
+
 use crate::delivery::conversation::Talk;
 use crate::delivery::outbox::Unsubscribed;
 use crate::delivery::reader::{Place, Reader};
@@ -37,7 +39,7 @@ impl Speaker {
         let Some(room) = room else {
             return Ok(());
         };
-        let following = self.visitor.may_watch(&room)?.follow();
+        let following = self.visitor.may_watch(&room)?.follow(options.since, options.holder())?;
         let mut at_least = Offset::default();
         if let Some((user, meta)) = options.holds {
             match self.join(&room, user, meta, None, talk) {
@@ -60,11 +62,17 @@ impl Speaker {
 
     /// Does what a message's `text` asks for, and answers.
     pub fn answer(&mut self, text: &str, talk: &mut Talk<'_>) {
+        self.visitor.heard();
         let (reference, message) = message::read(text);
         if let Err(refusal) = message.and_then(|message| self.act(message, &reference, talk)) {
             self.visitor.refused(talk.connection().id(), &refusal);
             talk.send(reference.refused(&refusal));
         }
+    }
+
+    /// The time to wait before more messages are read.
+    pub fn pause(&self) -> Option<Duration> {
+        self.visitor.pause()
     }
 
     /// Logs the refusal that ends the connection.
@@ -79,6 +87,7 @@ impl Speaker {
                 talk.send(reference.ok(Some(cursor)));
             }
             Message::Update { room, user, meta } => {
+                self.visitor.may_update()?;
                 talk.send(reference.ok(Some(self.holds.update(&room, user, meta)?.cursor)));
             }
             Message::Leave { room, user } => {
@@ -113,7 +122,7 @@ impl Speaker {
         reference: &Reference,
         talk: &mut Talk<'_>,
     ) -> Result<(), Refusal> {
-        let following = self.visitor.may_watch(room)?.follow();
+        let following = self.visitor.may_watch(room)?.follow(since, None)?;
         let most = self.visitor.max_watched();
         // Asked for again, the room is read anew.
         if talk.stop(following.room().key()) == Unsubscribed::NotSubscribed && talk.rooms() >= most {

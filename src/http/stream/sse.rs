@@ -82,7 +82,7 @@ pub async fn answer(
     };
     let framing = Framing::Sse { chunked: call.version == Version::HTTP_11 };
     let mut first = head_bytes(&head);
-    let mut lines = retry_line();
+    let mut lines = retry_line(0);
     if let Some(refusal) = granted.refusal {
         // Streams go on here, so this is a message like others, and not the event that ends one.
         let _ = write!(lines, "data: {}\n\n", Reference::default().refused_json(&refusal));
@@ -124,7 +124,7 @@ struct Granted {
 /// Does what the URL asks for. The hold comes first, so that the snapshot includes it.
 fn grant(call: &Call, id: ConnectionId, room: &Name, options: &StreamOptions) -> Result<Granted, Refusal> {
     let charge = call.gate.charge(&call.forwarded())?;
-    let following = call.may_watch(room)?.follow();
+    let following = call.may_watch(room)?.follow(options.since, options.holder())?;
     let mut granted =
         Granted { charge, following, holds: Holds::default(), at_least: Offset::default(), refusal: None };
     if let Some((user, meta)) = options.holds.clone() {
@@ -172,18 +172,20 @@ pub fn head_bytes(head: &Response<Bytes>) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// The delay before an EventSource reconnects: within the grace period, and different for each client.
-fn retry_line() -> String {
-    format!("retry: {}\n\n", fastrand::u16(1_000..=2_000))
+/// The delay before an EventSource reconnects, `more` milliseconds and one to two seconds: within the grace period, and
+/// different for each client.
+fn retry_line(more: u64) -> String {
+    format!("retry: {}\n\n", more.saturating_add(fastrand::u64(1_000..=2_000)))
 }
 
 /// The answer for a refusal with retry. An EventSource gives up after an error status, so this answer is a stream that
 /// ends.
 fn refused_for_now(refusal: &Refusal) -> Response<Bytes> {
-    let body = retry_line() + &refused_event(refusal);
+    let after = refusal.retry_after.unwrap_or_default().saturating_mul(1_000);
+    let body = retry_line(after) + &refused_event(refusal);
     let mut response = answer::content(StatusCode::OK, "text/event-stream", body);
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    answer::noting(response, refusal)
+    answer::noting(answer::retrying_after(response, refusal), refusal)
 }
 
 fn refused_event(refusal: &Refusal) -> String {

@@ -1,5 +1,7 @@
 //! WebSockets (RFC 6455): the handshake, and the client's frames.
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
@@ -192,6 +194,10 @@ impl Peer for WsClient {
         }
         talk.close(output);
         Flow::End
+    }
+
+    fn pause(&mut self) -> Option<Duration> {
+        self.speaker.as_ref()?.pause()
     }
 
     fn gone(&mut self) {

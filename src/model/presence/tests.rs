@@ -163,3 +163,16 @@ fn a_snapshot_and_the_events_after_it_are_the_snapshot_now() {
         }
     }
 }
+
+#[test]
+fn a_renewal_is_of_a_lease_and_changes_nothing_else() {
+    let mut room = presence(10, 0);
+    let lease = |user: &str, meta: Option<Meta>| {
+        Command::User(user.parse().unwrap(), Action::SignIn { meta, ttl: Some(Duration::from_secs(9)) })
+    };
+    room.apply(&[lease("ann", Some(meta(1))), sign_in("bob")], at(0)).unwrap();
+    let renews = [lease("ann", None), lease("ann", Some(meta(1))), sign_in("ann")];
+    assert!(renews.iter().all(|command| room.renews(command)));
+    let others = [lease("ann", Some(meta(2))), lease("bob", None), lease("cyd", None), sign_out("ann")];
+    assert!(others.iter().all(|command| !room.renews(command)));
+}
