@@ -31,6 +31,7 @@ use crate::rooms::room::Following;
 use crate::runtime::admission::Charge;
 use crate::runtime::handover::{ClaimSlot, Socket};
 use crate::runtime::log;
+use crate::runtime::memory::{Level, Memory};
 use crate::runtime::meter::Meter;
 
 /// The gateway, closed to handlers but for what concerns no room.
@@ -66,6 +67,11 @@ impl Gate {
     /// The number of refused connections.
     pub fn refused_connections(&self) -> u64 {
         self.0.admissions().refusals()
+    }
+
+    /// The memory of the process.
+    pub fn memory(&self) -> &Arc<Memory> {
+        self.0.rooms().memory()
     }
 
     /// The number of dropped lines of the log.
@@ -213,9 +219,17 @@ impl Watch<'_> {
         self.gate.0.rooms().read(self.room, read)
     }
 
-    /// Adds a reader to the room. Watching makes no room exist.
-    pub fn follow(&self) -> Following {
-        self.gate.0.rooms().follow(self.room)
+    /// Adds a reader to the room, over a connection with `holds` that is about to hold `user`. Watching makes no room exist.
+    ///
+    /// # Errors
+    ///
+    /// `too_much_memory`, but not to a connection of somebody who is present.
+    pub fn follow(&self, user: Option<&Name>, holds: &Holds) -> Result<Following, Refusal> {
+        let is_present = |user: &Name| self.read(|presence| presence.roster().get(user).is_some());
+        if !holds.hold_somebody() && !user.is_some_and(is_present) {
+            self.gate.memory().refuses_at(Level::Refuse)?;
+        }
+        Ok(self.gate.0.rooms().follow(self.room))
     }
 }
 
@@ -286,6 +300,11 @@ impl Holds {
         self.0.is_some()
     }
 
+    /// Whether the connection has joined and not left since.
+    fn hold_somebody(&self) -> bool {
+        self.0.as_ref().is_some_and(|holds| !holds.is_empty())
+    }
+
     /// Notifies `connection` when others end a hold, also of the holds that were ended before.
     pub fn notify(&self, connection: &Arc<Connection>) {
         if let Some(holds) = &self.0 {
@@ -335,6 +354,11 @@ impl Operate {
     /// The number of rooms.
     pub fn room_count(&self) -> usize {
         self.0.0.rooms().count()
+    }
+
+    /// The memory of the process.
+    pub fn memory(&self) -> &Memory {
+        self.0.memory()
     }
 
     /// The counters.

@@ -61,6 +61,8 @@ pub enum Code {
     TooManyRooms,
     /// The client's address has as many connections as it may have.
     TooManyConnections,
+    /// The gateway takes nearly all of its memory budget.
+    TooMuchMemory,
     /// The gateway is about to stop.
     Stopping,
     /// Something failed in the gateway.
@@ -151,6 +153,12 @@ pub const TABLE: &[Row] = &[
         "too_many_connections",
         1013,
         "The client's address has the maximum number of connections",
+    ),
+    later(
+        Code::TooMuchMemory,
+        "too_much_memory",
+        1013,
+        "The gateway is short of memory, and serves only who is present already",
     ),
     later(Code::Stopping, "stopping", 1012, "The gateway is about to stop"),
     Row {

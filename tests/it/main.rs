@@ -18,6 +18,7 @@ mod holds;
 mod hosts;
 mod leaving;
 mod logs;
+mod memory;
 mod model;
 mod modules;
 mod program;

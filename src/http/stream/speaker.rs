@@ -37,7 +37,8 @@ impl Speaker {
         let Some(room) = room else {
             return Ok(());
         };
-        let following = self.visitor.may_watch(&room)?.follow();
+        let user = options.holds.as_ref().map(|(user, _)| user);
+        let following = self.visitor.may_watch(&room)?.follow(user, &self.holds)?;
         let mut at_least = Offset::default();
         if let Some((user, meta)) = options.holds {
             match self.join(&room, user, meta, None, talk) {
@@ -113,7 +114,7 @@ impl Speaker {
         reference: &Reference,
         talk: &mut Talk<'_>,
     ) -> Result<(), Refusal> {
-        let following = self.visitor.may_watch(room)?.follow();
+        let following = self.visitor.may_watch(room)?.follow(None, &self.holds)?;
         let most = self.visitor.max_watched();
         // Asked for again, the room is read anew.
         if talk.stop(following.room().key()) == Unsubscribed::NotSubscribed && talk.rooms() >= most {
