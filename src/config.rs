@@ -7,10 +7,12 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
+use crate::model::history::Bound;
 use crate::model::name::Name;
 use crate::model::origin::{Host, Origin};
 use crate::model::presence::Bounds;
 use crate::runtime::address::Address;
+use crate::runtime::memory::Amount;
 use crate::runtime::rates::Rate;
 use crate::runtime::tasks::Faults;
 
@@ -76,11 +78,22 @@ pub struct Config {
     #[arg(long, env = "PRESENTLY_HISTORY_FOR", default_value = "5min", value_name = "TIME", value_parser = duration)]
     pub history_for: Duration,
 
+    /// Maximum memory of each room's history. The default fits a busy room with --history events. All histories together
+    /// take at most a quarter of --max-memory
+    #[arg(long, env = "PRESENTLY_HISTORY_BYTES", default_value = "2MiB", value_name = "SIZE", value_parser = bytes)]
+    pub history_bytes: u64,
+
+    /// Budget for the memory of the process, such as 128MiB, 2GiB or 60%, the latter of the container's or machine's
+    /// memory. From 70% of the budget on, history is forgotten; at 90%, new members, rooms and streams are refused. The
+    /// default leaves room for the kernel's buffers of the connections
+    #[arg(long, env = "PRESENTLY_MAX_MEMORY", default_value = "60%", value_name = "SIZE")]
+    pub max_memory: Amount,
+
     /// Maximum number of rooms; a room takes about 1 KiB, members aside
     #[arg(long, env = "PRESENTLY_MAX_ROOMS", default_value_t = 100_000, value_name = "N")]
     pub max_rooms: usize,
 
-    /// Maximum number of members in each room; 0 means unlimited
+    /// Maximum number of members in each room; 0 means as many as fit in half of --max-memory
     #[arg(long, env = "PRESENTLY_MAX_MEMBERS", default_value_t = 0, value_name = "N")]
     pub max_members: usize,
 
@@ -187,6 +200,9 @@ const LOOPBACK: [IpNet; 2] = [
     IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128)),
 ];
 
+/// What a member of a large room takes, with its name and a short `meta`.
+const MEMBER_BYTES: u64 = 256;
+
 /// Format of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -217,6 +233,8 @@ impl Default for Config {
             trusted_proxies: LOOPBACK.into(),
             history: 1_000,
             history_for: Duration::from_secs(300),
+            history_bytes: 2 << 20,
+            max_memory: Amount::Percent(60),
             max_rooms: 100_000,
             max_members: 0,
             max_connections: 0,
@@ -249,9 +267,13 @@ impl Config {
         [self.rate_connections, self.rate_messages, self.rate_changes, self.rate_rooms, self.rate_snapshots]
     }
 
-    /// Limits of one room.
-    pub fn bounds(&self) -> Bounds {
-        Bounds { history: self.history as usize, members: self.max_members, grace: self.grace }
+    /// Limits of one room, where the process may take `budget` bytes.
+    pub fn bounds(&self, budget: u64) -> Bounds {
+        let history =
+            Bound { events: self.history as usize, bytes: usize::try_from(self.history_bytes).unwrap_or(usize::MAX) };
+        let fit = usize::try_from(budget / 2 / MEMBER_BYTES).unwrap_or(usize::MAX);
+        let members = if self.max_members == 0 { fit } else { self.max_members };
+        Bounds { history, members, grace: self.grace }
     }
 }
 
@@ -275,6 +297,14 @@ fn host_name(text: &str) -> Result<String, String> {
             Host { name, port: None } => Ok(name),
             Host { name, .. } => Err(format!("a host name has no port; probably {name}")),
         },
+    }
+}
+
+/// Reads `2MiB`.
+fn bytes(text: &str) -> Result<u64, String> {
+    match text.parse()? {
+        Amount::Bytes(bytes) if bytes >= 64 << 10 => Ok(bytes),
+        Amount::Bytes(_) | Amount::Percent(_) => Err("write a size of at least 64KiB, such as 2MiB".to_owned()),
     }
 }
 

@@ -24,7 +24,9 @@ use crate::rooms::directory::Directory;
 use crate::runtime::admission::Admissions;
 use crate::runtime::clock::{BEAT, Clock};
 use crate::runtime::handover::Socket;
+use crate::runtime::memory::Memory;
 use crate::runtime::meter::Meter;
+use crate::runtime::process::{Statm, memory_limit};
 use crate::runtime::rates::Rates;
 use crate::runtime::tasks::Tasks;
 use crate::wire::framing::Framing;
@@ -63,7 +65,9 @@ impl Gateway {
     pub fn start(config: Config) -> Result<Arc<Self>, Refusal> {
         let tasks = Tasks::new(config.faults.clone());
         let (clock, meter) = (Arc::<Clock>::default(), Arc::<Meter>::default());
-        let directory = Directory::new(config.max_rooms, config.bounds(), random_epoch());
+        let memory = Memory::new(config.max_memory.of(memory_limit()), Box::new(Statm::open()));
+        let bounds = config.bounds(memory.budget());
+        let directory = Directory::new(config.max_rooms, bounds, random_epoch(), Arc::new(memory));
         let rooms = Arc::new(Rooms::new(directory, clock.clone(), meter.clone()));
         let at_start: Vec<_> = config.users.iter().map(|user| Command::sign_in(user.clone(), None)).collect();
         if !at_start.is_empty() {
@@ -78,8 +82,11 @@ impl Gateway {
         tasks.supervise("sweep", move || sweep(swept.clone(), limits, sweeper.clone()));
         let (timed, beaten, timer) = (rooms.clone(), clock.clone(), tasks.clone());
         tasks.supervise("time", move || keep_time(timed.clone(), beaten.clone(), timer.clone()));
+        let (relieved, reliever) = (rooms.clone(), tasks.clone());
+        tasks.supervise("memory", move || keep_memory(relieved.clone(), reliever.clone()));
         let (send_within, message_within) = (config.send_within, config.request_within);
-        let shared = Shared { tasks: tasks.clone(), clock: clock.clone(), send_within, message_within };
+        let memory = rooms.memory().clone();
+        let shared = Shared { memory, tasks: tasks.clone(), clock: clock.clone(), send_within, message_within };
         let shared = Arc::new(shared);
         let admissions = Admissions::new(config.max_connections, config.max_per_address);
         let rates = Arc::new(Rates::new(config.rates()));
@@ -177,6 +184,17 @@ async fn keep_time(rooms: Arc<Rooms>, clock: Arc<Clock>, tasks: Tasks) {
         clock.beat();
         tasks.fault("time");
         while rooms.expire() {
+            yield_now().await;
+        }
+    }
+}
+
+/// Keeps the process within its budget.
+async fn keep_memory(rooms: Arc<Rooms>, tasks: Tasks) {
+    loop {
+        rooms.memory().next_look().await;
+        tasks.fault("memory");
+        while rooms.relieve() {
             yield_now().await;
         }
     }

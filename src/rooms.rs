@@ -4,6 +4,7 @@
 
 pub mod key;
 pub mod upkeep;
+pub mod histories;
 pub mod edition;
 pub mod room;
 pub mod registers;
@@ -26,10 +27,14 @@ use crate::rooms::hold_registry::HoldRegistry;
 use crate::rooms::key::RoomKey;
 use crate::rooms::room::{ChangeError, Following, Room};
 use crate::runtime::clock::Clock;
+use crate::runtime::memory::{Kind, Level, Memory};
 use crate::runtime::meter::Meter;
 
 /// The rooms with news that a hub may fall behind before it looks through all of its rooms instead.
 const MAX_NEWS: usize = 1_024;
+
+/// The most rooms whose history is shortened before other tasks get their turn.
+const MAX_RELIEVED: usize = 64;
 
 /// All rooms. Every change of a room passes here.
 #[derive(Debug)]
@@ -161,6 +166,34 @@ impl Rooms {
         self.directory.registers().trim_denylist(now.tick);
     }
 
+    /// The memory of the process.
+    pub fn memory(&self) -> &Arc<Memory> {
+        &self.directory.registers().memory
+    }
+
+    /// Reads the memory in use, and gives up what it does not allow: snapshots of slow readers, and history, the largest
+    /// first, of a bounded number of rooms at once; true when more has to go.
+    pub fn relieve(&self) -> bool {
+        let registers = self.directory.registers();
+        registers.memory.look();
+        if registers.memory.level() >= Level::Snapshots {
+            registers.upkeep.left_editions().iter().for_each(|edition| edition.withdraw());
+        }
+        let now = self.clock.now();
+        let mut beyond = registers.memory.too_much_history();
+        for _ in 0..MAX_RELIEVED {
+            let before = registers.memory.held(Kind::Histories);
+            let Some(room) = registers.histories.largest().filter(|_| beyond > 0) else {
+                return false;
+            };
+            if room.shorten(now) {
+                self.directory.release(&room);
+            }
+            beyond = beyond.saturating_sub(before.saturating_sub(registers.memory.held(Kind::Histories)));
+        }
+        beyond > 0
+    }
+
     /// Drops the editions stored before the last tick, and the rooms that were only watched and are no longer.
     pub fn tick(&self) {
         self.directory.release_left();
@@ -177,21 +210,35 @@ impl Rooms {
 impl Rooms {
     /// At most `most` rooms within `bounds`, with a clock and a meter of their own.
     pub fn within(most: usize, bounds: crate::model::presence::Bounds) -> Self {
-        Rooms::new(Directory::new(most, bounds, crate::model::cursor::Epoch(0)), Arc::default(), Arc::default())
+        Rooms::with_memory(
+            most,
+            bounds,
+            Memory::new(u64::MAX, Box::new(crate::runtime::memory::tests::MadeUp::default())),
+        )
+    }
+
+    /// The same within `memory`.
+    pub fn with_memory(most: usize, bounds: crate::model::presence::Bounds, memory: Memory) -> Self {
+        let directory = Directory::new(most, bounds, crate::model::cursor::Epoch(0), Arc::new(memory));
+        Rooms::new(directory, Arc::default(), Arc::default())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering::Relaxed;
     use std::time::Instant;
 
     use super::*;
     use crate::model::command::Action;
+    use crate::model::history::Bound;
     use crate::model::moment::Tick;
     use crate::model::presence::Bounds;
     use crate::model::refusal::Code;
+    use crate::runtime::memory::tests::MadeUp;
 
-    const BOUNDS: Bounds = Bounds { history: 10, members: 0, grace: Duration::ZERO };
+    const BOUNDS: Bounds =
+        Bounds { history: Bound { events: 10, bytes: usize::MAX }, members: 0, grace: Duration::ZERO };
     const NOW: Duration = Duration::ZERO;
 
     fn name(text: &str) -> Name {
@@ -316,7 +363,8 @@ mod tests {
     #[test]
     fn no_deadline_is_enforced_just_after_the_process_was_stopped() {
         let clock = Arc::new(Clock::starting(Tick(0), Instant::now() - Duration::from_secs(60)));
-        let directory = Directory::new(10, BOUNDS, crate::model::cursor::Epoch(0));
+        let memory = Memory::new(u64::MAX, Box::new(MadeUp::default()));
+        let directory = Directory::new(10, BOUNDS, crate::model::cursor::Epoch(0), Arc::new(memory));
         let rooms = Rooms::new(directory, clock, Arc::default());
         let lease = Command::User(name("ann"), Action::SignIn { meta: None, ttl: Some(Duration::from_millis(1)) });
         rooms.change(&name("a"), &[lease]).unwrap();
@@ -344,5 +392,51 @@ mod tests {
         assert_eq!(names(None, 3), ["a", "b", "c"]);
         assert_eq!(names(Some("c"), 3), ["d"]);
         assert_eq!(names(Some("bb"), 1), ["c"]);
+    }
+
+    #[test]
+    fn for_want_of_memory_the_largest_histories_go_and_newcomers_are_refused_but_nobody_who_is_present() {
+        let resident = MadeUp::default();
+        let unbounded = Bounds { history: Bound { events: 10_000, bytes: usize::MAX }, ..BOUNDS };
+        let memory = Memory::new(1_000_000_000, Box::new(resident.clone()));
+        let rooms = Rooms::with_memory(10, unbounded, memory);
+        let known = |room: &str| rooms.read(&name(room), |presence| presence.history_bytes());
+        sign_in(&rooms, "small", "ann").unwrap();
+        for n in 0..2_000 {
+            sign_in(&rooms, "large", &n.to_string()).unwrap();
+        }
+        (0..100).for_each(|n| drop(sign_out(&rooms, "large", &n.to_string())));
+        let (small, large) = (known("small"), known("large"));
+        assert_eq!(rooms.memory().held(Kind::Histories), (small + large) as u64);
+        assert!(!rooms.relieve());
+
+        resident.0.store(700_000_000 + large as u64 / 4, Relaxed);
+        while rooms.relieve() {
+            resident.0.store(700_000_000, Relaxed);
+        }
+        assert!(known("large") < large * 3 / 4 && known("large") > 0 && known("small") == small);
+
+        resident.0.store(900_000_000, Relaxed);
+        while rooms.relieve() {}
+        assert_eq!((rooms.memory().held(Kind::Histories), rooms.count()), (0, 2), "the members stay");
+        assert_eq!(sign_in(&rooms, "small", "bob").unwrap_err().code, Code::TooMuchMemory);
+        assert_eq!(sign_in(&rooms, "new", "ann").unwrap_err().code, Code::TooMuchMemory);
+        assert_eq!(rooms.directory.in_memory(), 2, "a refused room leaves nothing behind");
+        sign_in(&rooms, "small", "ann").unwrap();
+        let meta = |text| crate::model::meta::Meta::read(text).unwrap();
+        let says = |text| rooms.change(&name("small"), &[Command::User(name("ann"), Action::SetMeta(meta(text)))]);
+        says(r#"{"status":"away"}"#).unwrap();
+
+        resident.0.store(1_000_000_000, Relaxed);
+        rooms.relieve();
+        assert_eq!(says(r#"{"status":"far away"}"#).unwrap_err().code, Code::TooMuchMemory);
+        says(r#"{"status":"here"}"#).unwrap();
+        sign_out(&rooms, "small", "ann");
+        while rooms.relieve() {}
+        assert_eq!(rooms.count(), 1, "an empty room goes with its history");
+
+        resident.0.store(0, Relaxed);
+        rooms.relieve();
+        sign_in(&rooms, "new", "ann").unwrap();
     }
 }

@@ -8,6 +8,7 @@ pub mod log;
 pub mod tasks;
 pub mod meter;
 pub mod clock;
+pub mod memory;
 pub mod process;
 pub mod admission;
 pub mod address;

@@ -26,6 +26,7 @@ use crate::rooms::key::RoomKey;
 use crate::runtime::admission::Admission;
 use crate::runtime::clock::Clock;
 use crate::runtime::handover::Socket;
+use crate::runtime::memory::{Level, Memory};
 use crate::runtime::meter;
 use crate::runtime::tasks::Tasks;
 use crate::wire::dialect::Format;
@@ -35,7 +36,8 @@ use crate::wire::framing::Framing;
 const TURN: usize = 256 * 1024;
 
 /// The size of waiting answers (pongs, refusals) above which nothing more is read from the client. A client that sends
-/// faster than it reads then waits in its own socket. One read of 4 KiB can add as much as 60 KiB.
+/// faster than it reads then waits in its own socket. One read of 4 KiB can add as much as 60 KiB. When memory is short, a
+/// sixteenth of this.
 const MAX_ANSWERS: usize = 256 * 1024;
 
 /// Stands for the time of a ping while the gateway itself does not read: a client is not lost for that.
@@ -74,6 +76,8 @@ pub struct Connection {
 /// State shared by all connections.
 #[derive(Debug)]
 pub struct Shared {
+    /// For the bound on waiting answers.
+    pub memory: Arc<Memory>,
     /// For the tasks of slow connections.
     pub tasks: Tasks,
     /// For the deadlines of pings.
@@ -243,8 +247,12 @@ impl Connection {
     /// conversation when fewer wait.
     pub fn is_congested(&self) -> bool {
         let mut output = self.output.lock();
-        output.congested = output.outbox.answers() > MAX_ANSWERS;
+        output.congested = output.outbox.answers() > self.max_answers();
         output.congested
+    }
+
+    fn max_answers(&self) -> usize {
+        if self.shared.memory.level() == Level::Normal { MAX_ANSWERS } else { MAX_ANSWERS / 16 }
     }
 
     /// Asks the stream to end. The first request decides how.
@@ -311,7 +319,7 @@ impl Connection {
             Progress::Done
         });
         output.writing = false;
-        if output.congested && output.outbox.answers() <= MAX_ANSWERS {
+        if output.congested && output.outbox.answers() <= self.max_answers() {
             output.congested = false;
             self.wake.notify_one();
         }

@@ -85,13 +85,13 @@ impl Reader {
     /// The next bytes; `None` when the reader is up to date.
     pub fn next(&mut self, format: Format) -> Option<Bytes> {
         if let Some(rest) = self.rest.take() {
-            return Some(self.set_part(*rest, format));
+            return self.set_part(*rest, format);
         }
         Some(match self.follower.next(|at_start| format.dialect.netting(at_start))? {
             Step::Events(events) => format.events(events.iter().map(|event| &**event)),
             Step::Resumed(cursor, events) => format.resumed(&self.name(), cursor, events.iter().map(|event| &**event)),
-            Step::Changes(changes) => self.set_part(Rest::Changes(changes, ChangesMark::default()), format),
-            Step::Snapshot(edition) => self.set_part(Rest::Snapshot(edition, 0), format),
+            Step::Changes(changes) => return self.set_part(Rest::Changes(changes, ChangesMark::default()), format),
+            Step::Snapshot(edition) => return self.set_part(Rest::Snapshot(edition, 0), format),
             Step::Count(count) => format.count(&self.name(), count),
         })
     }
@@ -100,10 +100,14 @@ impl Reader {
         self.room().read(|presence| presence.room().clone())
     }
 
-    fn set_part(&mut self, rest: Rest, format: Format) -> Bytes {
+    fn set_part(&mut self, rest: Rest, format: Format) -> Option<Bytes> {
         let (bytes, rest) = match rest {
             Rest::Snapshot(edition, number) => {
-                let (bytes, is_last) = edition.part(number, format);
+                let Some((bytes, is_last)) = edition.part(number, format) else {
+                    // Withdrawn, because memory is short. Part 0 of the next edition replaces the parts so far.
+                    self.follower.begin_anew(edition.cursor().offset);
+                    return self.next(format);
+                };
                 (bytes, (!is_last).then(|| Rest::Snapshot(edition, number + 1)))
             }
             Rest::Changes(changes, from) => {
@@ -112,25 +116,32 @@ impl Reader {
             }
         };
         self.rest = rest.map(Box::new);
-        bytes
+        Some(bytes)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering::Relaxed;
     use std::time::Duration;
 
     use super::*;
     use crate::model::command::Command;
+    use crate::model::history::Bound;
     use crate::model::presence::Bounds;
     use crate::rooms::Rooms;
+    use crate::runtime::memory::tests::MadeUp;
+    use crate::runtime::memory::{Kind, Memory};
     use crate::wire::dialect::Dialect;
     use crate::wire::framing::Framing;
 
     const SSE: Format = Format { dialect: Dialect::Native, framing: Framing::Sse { chunked: false } };
 
     fn rooms() -> Rooms {
-        Rooms::within(10, Bounds { history: 10, members: 0, grace: Duration::ZERO })
+        Rooms::within(
+            10,
+            Bounds { history: Bound { events: 10, bytes: usize::MAX }, members: 0, grace: Duration::ZERO },
+        )
     }
 
     fn sign_in(rooms: &Rooms, user: impl ToString) -> Cursor {
@@ -163,6 +174,40 @@ mod tests {
         let rest = text(&mut reader);
         let (late, last) = (rest.find("\"late\"").unwrap(), rest.find("\"last\":true").unwrap());
         assert!(last < late && rest.matches("late").count() == 1);
+    }
+
+    #[test]
+    fn a_snapshot_is_begun_anew_and_shared_when_memory_is_short() {
+        let resident = MadeUp::default();
+        let memory = Memory::new(1_000_000_000, Box::new(resident.clone()));
+        let bounds = Bounds { history: Bound { events: 10, bytes: usize::MAX }, members: 0, grace: Duration::ZERO };
+        let rooms = Rooms::with_memory(10, bounds, memory);
+        (0..2_000).for_each(|n| assert!(sign_in(&rooms, n).offset > Offset(0)));
+        let mut slow = [reader(&rooms), reader(&rooms)];
+        for reader in &mut slow {
+            assert!(reader.next(SSE).unwrap().starts_with(b"data: ") && reader.is_amid_set());
+            for n in 0..500 {
+                sign_in(&rooms, format!("late {n}"));
+            }
+        }
+        let held = || rooms.memory().held(Kind::Snapshots);
+        assert!(held() > 64 * 1024, "two editions");
+        rooms.tick();
+        rooms.tick();
+        rooms.relieve();
+        assert!(held() > 64 * 1024, "memory is not short");
+        resident.0.store(800_000_000, Relaxed);
+        rooms.relieve();
+        assert_eq!(held(), 0, "freed before the readers read on");
+        for reader in &mut slow {
+            let text = text(reader);
+            assert_eq!(text.matches(r#""part":0,"#).count(), 1);
+            assert!(
+                text.contains(r#""count":2500"#) && text.contains(r#""last":true"#) && !text.contains(r#""changes""#)
+            );
+        }
+        let one = 2_500 * 24 + 2_500 * 60;
+        assert!(held() < 2 * one, "the new edition is shared");
     }
 
     #[test]

@@ -143,6 +143,11 @@ impl Follower {
         }
     }
 
+    /// Begins anew, from a snapshot that includes the event at `at_least` and all before.
+    pub fn begin_anew(&mut self, at_least: Offset) {
+        self.place = Place::Start(Box::new(Start { since: None, at_least }));
+    }
+
     /// Lets the next step have a number, unless the last is too recent.
     pub fn count(&mut self) -> CountTurn {
         let Place::Count(count) = &mut self.place else {
@@ -167,6 +172,7 @@ impl Follower {
         let step = match decision {
             Decision::Nothing => return None,
             Decision::Step(step) => step,
+            Decision::Bridge(_, Netting::IfShorter) if room.spares_memory() => Step::Snapshot(room.edition(at_least)),
             Decision::Bridge(gap, netting) => {
                 let members = gap.roster.len();
                 let changes = gap.net();
@@ -181,7 +187,7 @@ impl Follower {
             Step::Events(events) => Place::At(end(events).unwrap_or_default()),
             Step::Resumed(cursor, events) => Place::At(end(events).unwrap_or(cursor.offset)),
             Step::Changes(changes) => Place::At(changes.cursor().offset),
-            Step::Snapshot(edition) => Place::At(edition.snapshot().cursor.offset),
+            Step::Snapshot(edition) => Place::At(edition.cursor().offset),
             Step::Count(_) => return Some(step),
         };
         Some(step)
@@ -244,6 +250,7 @@ mod tests {
     use super::*;
     use crate::model::command::Command;
     use crate::model::event::Change;
+    use crate::model::history::Bound;
     use crate::model::name::Name;
     use crate::model::presence::Bounds;
     use crate::model::roster::{Mark, Roster};
@@ -269,7 +276,7 @@ mod tests {
                 changes.gone().iter().for_each(|(user, _)| assert!(set.remove(user)));
                 set.extend(changes.set().iter().map(|put| put.member.user.clone()));
             }
-            Step::Snapshot(edition) => *set = names(&edition.snapshot().roster),
+            Step::Snapshot(edition) => *set = names(&edition.snapshot().expect("not withdrawn").roster),
             Step::Count(_) => panic!("this follower does not count"),
         }
     }
@@ -279,7 +286,10 @@ mod tests {
     fn a_follower_without_a_socket_mirrors_a_room() {
         for seed in 0..50 {
             let mut rng = fastrand::Rng::with_seed(seed);
-            let rooms = Rooms::within(1, Bounds { history: 10, members: 0, grace: Duration::ZERO });
+            let rooms = Rooms::within(
+                1,
+                Bounds { history: Bound { events: 10, bytes: usize::MAX }, members: 0, grace: Duration::ZERO },
+            );
             let room = Name::lobby();
             let mut follower = Follower::resume(rooms.follow(&room), None, Offset::default());
             let mut set = BTreeSet::new();

@@ -1,6 +1,7 @@
 //! Answers and refusals over HTTP.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use flate2::Compression;
@@ -13,6 +14,7 @@ use warp::http::header::{self, HeaderName, HeaderValue};
 use warp::http::{HeaderMap, Response, StatusCode};
 
 use crate::model::refusal::{Code, Refusal};
+use crate::runtime::memory::{Held, Kind, Memory};
 use crate::wire::object::to_json;
 
 /// A handler's result.
@@ -39,6 +41,22 @@ pub fn content(status: StatusCode, ty: &'static str, body: impl Into<Bytes>) -> 
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
+}
+
+/// The same answer, whose body counts as memory until its client has read it.
+pub fn counted(response: Response<Bytes>, memory: &Arc<Memory>) -> Response<Bytes> {
+    struct Counted(Bytes, #[expect(dead_code, reason = "dropped with the body")] Held);
+
+    impl AsRef<[u8]> for Counted {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+
+    response.map(|body| {
+        let held = memory.hold(Kind::Messages, body.len() as u64);
+        Bytes::from_owner(Counted(body, held))
+    })
 }
 
 /// A JSON answer.
@@ -154,7 +172,8 @@ fn problem(refusal: &Refusal) -> Response<Bytes> {
         response = with(response, header::SEC_WEBSOCKET_VERSION, "13");
     }
     // What is left of such a body must not be read as a next request.
-    if matches!(refusal.code, Code::BodyTooLarge | Code::TooSlow) {
+    let unread = refusal.code == Code::TooMuchMemory && refusal.field.as_deref() == Some("body");
+    if unread || matches!(refusal.code, Code::BodyTooLarge | Code::TooSlow) {
         response = with(response, header::CONNECTION, "close");
     }
     noting(response, refusal)

@@ -22,6 +22,7 @@ use crate::http::query::well_encoded;
 use crate::model::name::Name;
 use crate::model::refusal::{Code, Refusal};
 use crate::runtime::handover::ClaimSlot;
+use crate::runtime::memory::Kind;
 
 /// How a request arrived: the part of a call that is no filter of warp's. An extension of the request.
 #[derive(Clone)]
@@ -152,7 +153,11 @@ impl Call {
                 let message = format!("the body did not arrive within {}", humantime::format_duration(within));
                 Err(Refusal::new(Code::TooSlow, message).of("body"))
             }
-            Ok(Err(_)) => Err(Refusal::new(Code::BadRequest, "the body broke off").of("body")),
+            Ok(Err(Some(refusal))) => {
+                self.overrun().await;
+                Err(refusal)
+            }
+            Ok(Err(None)) => Err(Refusal::new(Code::BadRequest, "the body broke off").of("body")),
             Ok(Ok(())) if body.len() > most => {
                 self.overrun().await;
                 Err(too_large(most))
@@ -174,12 +179,18 @@ impl Call {
         .await;
     }
 
-    /// Reads the body, and stops at more than `most` bytes.
-    async fn read(&mut self, into: &mut BytesMut, most: usize) -> Result<(), warp::Error> {
+    /// Reads the body, and stops at more than `most` bytes. The error is a refusal, or none if the body broke off.
+    async fn read(&mut self, into: &mut BytesMut, most: usize) -> Result<(), Option<Refusal>> {
+        let memory = self.gate.memory().clone();
+        let mut held = memory.hold(Kind::Messages, 0);
         while into.len() <= most
-            && let Some(data) = self.body.try_next().await?
+            && let Some(data) = self.body.try_next().await.map_err(|_| None)?
         {
             into.extend_from_slice(&data);
+            held.grow(data.len() as u64);
+            if into.len() > memory.body_bytes() {
+                return Err(Some(memory.refusal().of("body")));
+            }
         }
         Ok(())
     }

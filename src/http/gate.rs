@@ -33,6 +33,7 @@ use crate::rooms::room::Following;
 use crate::runtime::admission::Charge;
 use crate::runtime::handover::{ClaimSlot, Socket};
 use crate::runtime::log;
+use crate::runtime::memory::{Level, Memory};
 use crate::runtime::meter::Meter;
 use crate::runtime::rates::{Pace, Rates, Source, Work};
 
@@ -69,6 +70,11 @@ impl Gate {
     /// The number of refused connections.
     pub fn refused_connections(&self) -> u64 {
         self.0.admissions().refusals()
+    }
+
+    /// The memory of the process.
+    pub fn memory(&self) -> &Arc<Memory> {
+        self.0.rooms().memory()
     }
 
     /// The number of dropped lines of the log.
@@ -275,14 +281,26 @@ impl Watch<'_> {
         Ok(snapshot)
     }
 
-    /// Adds a reader to the room, who resumes after `since`. Watching makes no room exist. `holder` is the user whom the
-    /// reader's stream holds, and the client: a reader who comes back is never too fast.
+    /// Adds a reader to the room, who resumes after `since`. Watching makes no room exist. The connection has `holds`, and
+    /// is about to hold `user` for `client`: a reader who comes back is never too fast.
     ///
     /// # Errors
     ///
-    /// `too_fast` past the rate of snapshots, unless the reader needs none.
-    pub fn follow(&self, since: Option<Cursor>, holder: Option<(&Name, ClientId)>) -> Result<Following, Refusal> {
+    /// `too_much_memory`, but not to a connection of somebody who is present. `too_fast` past the rate of snapshots,
+    /// unless the reader needs none.
+    pub fn follow(
+        &self,
+        since: Option<Cursor>,
+        user: Option<&Name>,
+        client: Option<ClientId>,
+        holds: &Holds,
+    ) -> Result<Following, Refusal> {
+        let is_present = |user: &Name| self.read(|presence| presence.roster().get(user).is_some());
+        if !holds.hold_somebody() && !user.is_some_and(is_present) {
+            self.gate.memory().refuses_at(Level::Refuse)?;
+        }
         let resumes = || since.is_some_and(|since| self.read(|presence| presence.place(since).is_some()));
+        let holder = user.zip(client);
         let returns = || holder.is_some_and(|(user, client)| self.gate.returns(self.room, user, client, None));
         if self.payer.pays() && !resumes() && !returns() {
             self.payer.pay(self.gate.rates(), Work::Snapshots, 1)?;
@@ -398,6 +416,11 @@ impl Holds {
         self.0.is_some()
     }
 
+    /// Whether the connection has joined and not left since.
+    fn hold_somebody(&self) -> bool {
+        self.0.as_ref().is_some_and(|holds| !holds.is_empty())
+    }
+
     /// Notifies `connection` when others end a hold, also of the holds that were ended before.
     pub fn notify(&self, connection: &Arc<Connection>) {
         if let Some(holds) = &self.0 {
@@ -447,6 +470,11 @@ impl Operate {
     /// The number of rooms.
     pub fn room_count(&self) -> usize {
         self.0.0.rooms().count()
+    }
+
+    /// The memory of the process.
+    pub fn memory(&self) -> &Memory {
+        self.0.memory()
     }
 
     /// The counters.

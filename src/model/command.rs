@@ -1,6 +1,6 @@
 //! Commands: everything that changes a room.
 //!
-//! Time changes a room by commands too ([`Command::Expire`], [`Command::Trim`]), so a list of commands with their
+//! Time changes a room by commands too ([`Command::Expire`], [`Command::Trim`]), and a lack of memory ([`Command::Shorten`]), so a list of commands with their
 //! moments determines the room.
 
 use std::time::Duration;
@@ -21,6 +21,8 @@ pub enum Command {
     Expire(usize),
     /// Forgets the events from before this time, and expired denylist entries.
     Trim(Tick),
+    /// Forgets the oldest history until all of it takes at most this many bytes.
+    Shorten(usize),
 }
 
 /// A change to one user. Without `meta`, a member keeps the present one.
@@ -69,7 +71,7 @@ impl Command {
     pub fn adds(&self) -> Option<&Name> {
         match self {
             Command::User(user, Action::SignIn { .. } | Action::Join { .. }) => Some(user),
-            Command::User(..) | Command::Expire(_) | Command::Trim(_) => None,
+            Command::User(..) | Command::Expire(_) | Command::Trim(_) | Command::Shorten(_) => None,
         }
     }
 
@@ -77,7 +79,7 @@ impl Command {
     pub fn removes(&self) -> Option<&Name> {
         match self {
             Command::User(user, Action::SignOut(_)) => Some(user),
-            Command::User(..) | Command::Expire(_) | Command::Trim(_) => None,
+            Command::User(..) | Command::Expire(_) | Command::Trim(_) | Command::Shorten(_) => None,
         }
     }
 }

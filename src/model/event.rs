@@ -36,6 +36,9 @@ pub enum Change {
     Del(Name, DelReason),
 }
 
+/// What an event takes beside its fields: the place in the history, the member, and the fixed text of its JSON.
+const OVERHEAD: usize = 192;
+
 /// One event of a room, shared by all its readers.
 #[derive(Debug)]
 pub struct Event {
@@ -52,6 +55,16 @@ impl Event {
     /// The event of `room` at `cursor`.
     pub fn new(room: Name, cursor: Cursor, change: Change) -> Self {
         Event { room, cursor, change, encoded: OnceLock::new() }
+    }
+
+    /// The memory that the event takes, about: with its JSON, and with the name and the `meta` as if nothing else had them.
+    pub fn bytes(&self) -> usize {
+        let (user, meta) = match &self.change {
+            Change::Add(member) => (&member.user, member.meta.as_str().len()),
+            Change::Update(user, meta) => (user, meta.as_str().len()),
+            Change::Del(user, _) => (user, 0),
+        };
+        OVERHEAD + size_of::<Event>() + self.room.len() + 2 * (user.len() + meta)
     }
 
     /// The event's own JSON, made by `encode` for the first reader and shared with all others.

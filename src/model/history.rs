@@ -26,7 +26,18 @@ pub struct History {
     events_floor: Offset,
     /// The last event before `briefs`.
     briefs_floor: Offset,
-    bound: usize,
+    bound: Bound,
+    /// The memory that all of it takes, about.
+    bytes: usize,
+}
+
+/// Bounds of a history.
+#[derive(Clone, Copy, Debug)]
+pub struct Bound {
+    /// Whole events at most.
+    pub events: usize,
+    /// Memory at most, in bytes, unless the last event alone takes more.
+    pub bytes: usize,
 }
 
 /// An event in brief: the user, and the kind of change.
@@ -58,28 +69,51 @@ impl Brief {
         };
         Brief { user: user.clone(), kind }
     }
+
+    /// The memory that the brief takes, with the name as if nothing else had it.
+    fn bytes(&self) -> usize {
+        size_of::<(Offset, Brief)>() + 2 * size_of::<usize>() + self.user.len()
+    }
 }
 
 impl History {
-    /// An empty history after the event at `floor`, for at most `bound` events.
-    pub fn new(floor: Offset, bound: usize) -> Self {
+    /// An empty history after the event at `floor`, within `bound`.
+    pub fn new(floor: Offset, bound: Bound) -> Self {
         let (events, briefs) = (VecDeque::new(), VecDeque::new());
-        History { events, briefs, events_floor: floor, briefs_floor: floor, bound }
+        History { events, briefs, events_floor: floor, briefs_floor: floor, bound, bytes: 0 }
     }
 
     /// Appends the next event, which happened at `time`. Shortens the oldest to a brief when there are too many.
     pub fn push(&mut self, time: Tick, event: Arc<Event>) {
+        self.bytes += event.bytes();
         self.events.push_back((time, event));
-        if self.events.len() > self.bound
+        if self.events.len() > self.bound.events
             && let Some(event) = self.forget()
         {
-            if self.briefs.len() >= self.bound.saturating_mul(BRIEFS_PER_EVENT)
-                && let Some((offset, _)) = self.briefs.pop_front()
-            {
-                self.briefs_floor = offset;
+            if self.briefs.len() >= self.bound.events.saturating_mul(BRIEFS_PER_EVENT) {
+                self.forget_brief();
             }
-            self.briefs.push_back((event.cursor.offset, Brief::of(&event.change)));
+            let brief = Brief::of(&event.change);
+            self.bytes += brief.bytes();
+            self.briefs.push_back((event.cursor.offset, brief));
         }
+        while self.bytes > self.bound.bytes && self.events.len() + self.briefs.len() > 1 {
+            self.forget_oldest();
+        }
+    }
+
+    /// Forgets the oldest events until all others take at most `bytes`.
+    pub fn shorten(&mut self, bytes: usize) {
+        while self.bytes > bytes && !self.events.is_empty() {
+            self.forget_oldest();
+        }
+        self.briefs.shrink_to_fit();
+        self.events.shrink_to_fit();
+    }
+
+    /// The memory that the history takes, in bytes, about.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Forgets the events from before `time`.
@@ -87,6 +121,7 @@ impl History {
         while self.events.front().is_some_and(|(at, _)| *at < time) {
             self.forget();
             // All briefs are older than that event.
+            self.bytes -= self.briefs.iter().map(|(_, brief)| brief.bytes()).sum::<usize>();
             self.briefs = VecDeque::new();
             self.briefs_floor = self.events_floor;
         }
@@ -127,7 +162,23 @@ impl History {
     fn forget(&mut self) -> Option<Arc<Event>> {
         let (_, event) = self.events.pop_front()?;
         self.events_floor = event.cursor.offset;
+        self.bytes -= event.bytes();
         Some(event)
+    }
+
+    fn forget_brief(&mut self) -> Option<()> {
+        let (offset, brief) = self.briefs.pop_front()?;
+        self.briefs_floor = offset;
+        self.bytes -= brief.bytes();
+        Some(())
+    }
+
+    /// Forgets the oldest brief, or without briefs the oldest event.
+    fn forget_oldest(&mut self) {
+        if self.forget_brief().is_none() {
+            self.forget();
+            self.briefs_floor = self.events_floor;
+        }
     }
 }
 
@@ -137,6 +188,7 @@ mod tests {
     use crate::model::cursor::{Cursor, Epoch};
 
     fn history(bound: usize, offsets: std::ops::RangeInclusive<u64>) -> History {
+        let bound = Bound { events: bound, bytes: usize::MAX };
         let mut history = History::new(Offset(*offsets.start() - 1), bound);
         for offset in offsets {
             let change = Change::Del("ann".parse().unwrap(), DelReason::SignedOut);
@@ -175,7 +227,8 @@ mod tests {
         for seed in 0..200 {
             let mut rng = fastrand::Rng::with_seed(seed);
             let bound = rng.usize(1..30);
-            let (mut history, mut all, mut head) = (History::new(Offset(0), bound), Vec::new(), 0);
+            let unbounded = Bound { events: bound, bytes: usize::MAX };
+            let (mut history, mut all, mut head) = (History::new(Offset(0), unbounded), Vec::new(), 0);
             for _ in 0..rng.usize(1..60) {
                 head += rng.u64(1..5);
                 all.push(head);
@@ -194,6 +247,33 @@ mod tests {
                 assert!(!known || briefs == Some(newer.len()), "seed {seed}, offset {offset}: {briefs:?}");
             }
         }
+    }
+
+    #[test]
+    fn bytes_are_bounded_and_the_oldest_go_first() {
+        let mut all = history(10, 1..=50);
+        let each = (history(10, 1..=2).bytes()) / 2;
+        assert_eq!(history(10, 1..=10).bytes(), 10 * each);
+        let briefs = all.bytes() - 10 * each;
+        assert!(briefs > 0 && all.briefs_after(Offset(0)).is_some(), "all 50 are known");
+        all.shorten(10 * each + briefs / 2);
+        assert_eq!((all.briefs_after(Offset(19)).is_none(), all.briefs_after(Offset(20)).is_some()), (true, true));
+        all.shorten(4 * each);
+        assert_eq!((after(&all, 45), after(&all, 46)), (None, Some(vec![47, 48, 49, 50])));
+        assert!(all.briefs_after(Offset(45)).is_none() && all.briefs_after(Offset(46)).is_some());
+        all.shorten(0);
+        assert_eq!((after(&all, 50), all.is_empty(), all.bytes()), (Some(vec![]), true, 0));
+        let mut bounded = history(10, 1..=1);
+        bounded.bound.bytes = 3 * each;
+        for offset in 2..=20 {
+            let change = Change::Del("ann".parse().unwrap(), DelReason::SignedOut);
+            let cursor = Cursor { epoch: Epoch(1), offset: Offset(offset) };
+            bounded.push(Tick(offset), Arc::new(Event::new(Name::lobby(), cursor, change)));
+            assert!(bounded.bytes() <= 3 * each);
+        }
+        assert_eq!(after(&bounded, 17), Some(vec![18, 19, 20]));
+        bounded.trim(Tick(100));
+        assert_eq!(bounded.bytes(), 0);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::model::command::{Action, Command};
 use crate::model::cursor::{Cursor, Offset};
 use crate::model::deadlines::Deadlines;
 use crate::model::event::{Change, DelReason, Event};
-use crate::model::history::History;
+use crate::model::history::{Bound, History};
 use crate::model::hold::{ConnectionHold, Hold, HoldId, Holds};
 use crate::model::id::{ClientId, ConnectionId};
 use crate::model::meta::Meta;
@@ -23,8 +23,8 @@ use crate::model::snapshot::Snapshot;
 /// Bounds of one room.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// Events in the history.
-    pub history: usize,
+    /// The history.
+    pub history: Bound,
     /// Members at most; 0 is no bound.
     pub members: usize,
     /// The grace period: how long the hold of a lost connection lasts.
@@ -59,7 +59,7 @@ impl Presence {
     ///
     /// # Errors
     ///
-    /// A refusal, without any change. [`Command::Expire`] and [`Command::Trim`] are never refused.
+    /// A refusal, without any change. Only commands about users are ever refused.
     pub fn apply(&mut self, commands: &[Command], now: Moment) -> Result<Outcome, Refusal> {
         self.check(commands)?;
         let mut outcome =
@@ -69,6 +69,7 @@ impl Presence {
                 Command::User(user, action) => self.act(user, action, now, &mut outcome),
                 Command::Expire(most) => self.expire(*most, now, &mut outcome),
                 Command::Trim(before) => self.history.trim(*before),
+                Command::Shorten(bytes) => self.history.shorten(*bytes),
             }
         }
         Ok(outcome)
@@ -117,6 +118,30 @@ impl Presence {
         let added: HashSet<_> = commands.iter().filter_map(Command::adds).filter(|user| !is_member(user)).collect();
         let removed = commands.iter().filter_map(Command::removes).filter(|user| is_member(user)).count();
         added.len().saturating_sub(removed)
+    }
+
+    /// Whether the commands would make a new member.
+    pub fn would_add(&self, commands: &[Command]) -> bool {
+        commands.iter().filter_map(Command::adds).any(|user| self.roster.get(user).is_none())
+    }
+
+    /// Whether the commands would make a member's `meta` longer, other than by a connection that takes the place of its
+    /// client's hold.
+    pub fn would_enlarge(&self, commands: &[Command]) -> bool {
+        let enlarges = |user: &Name, meta: &Meta| {
+            self.roster.get(user).is_some_and(|member| meta.as_str().len() > member.meta.as_str().len())
+        };
+        let replaces = |user: &Name, hold: &ConnectionHold| {
+            hold.client.and_then(|client| self.roster.holds(user)?.of_client(client)).is_some()
+        };
+        commands.iter().any(|command| match command {
+            Command::User(user, Action::SetMeta(meta) | Action::Update(_, meta)) => enlarges(user, meta),
+            Command::User(user, Action::SignIn { meta: Some(meta), .. }) => enlarges(user, meta),
+            Command::User(user, Action::Join { meta: Some(meta), hold }) => {
+                enlarges(user, meta) && !replaces(user, hold)
+            }
+            Command::User(..) | Command::Expire(_) | Command::Trim(_) | Command::Shorten(_) => false,
+        })
     }
 
     fn act(&mut self, user: &Name, action: &Action, now: Moment, outcome: &mut Outcome) {
@@ -329,6 +354,11 @@ impl Presence {
     pub fn gap(&self, offset: Offset) -> Option<Gap> {
         let briefs = self.history.briefs_after(offset)?.collect();
         Some(Gap { room: self.room.clone(), cursor: self.head, briefs, roster: self.roster.clone() })
+    }
+
+    /// The memory that the history takes, in bytes, about.
+    pub fn history_bytes(&self) -> usize {
+        self.history.bytes()
     }
 
     /// Whether nothing would be lost with this room: no members, no history.

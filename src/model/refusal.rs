@@ -63,6 +63,8 @@ pub enum Code {
     TooManyConnections,
     /// The client, or its address, does this more often than the rate allows.
     TooFast,
+    /// The gateway takes nearly all of its memory budget.
+    TooMuchMemory,
     /// The gateway is about to stop.
     Stopping,
     /// Something failed in the gateway.
@@ -162,6 +164,12 @@ pub const TABLE: &[Row] = &[
         retry: true,
         means: "The connection or its address does this more often than its rate; `Retry-After` tells when to try again",
     },
+    later(
+        Code::TooMuchMemory,
+        "too_much_memory",
+        1013,
+        "The gateway is short of memory, and serves only who is present already",
+    ),
     later(Code::Stopping, "stopping", 1012, "The gateway is about to stop"),
     Row {
         code: Code::Failed,

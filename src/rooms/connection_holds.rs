@@ -31,6 +31,11 @@ impl ConnectionHolds {
         ConnectionHolds { rooms, connection, transport, most, held: Vec::new() }
     }
 
+    /// Whether the connection holds nobody.
+    pub fn is_empty(&self) -> bool {
+        self.held.is_empty()
+    }
+
     /// Names the listener to notify when others end a hold.
     pub fn notify(&self, listener: &Arc<impl HoldListener + 'static>) {
         self.rooms.hold_registry().open(self.connection, listener);

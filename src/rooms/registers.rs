@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::Bound;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use parking_lot::{Mutex, RwLock};
@@ -12,9 +13,11 @@ use crate::model::moment::Tick;
 use crate::model::name::Name;
 use crate::model::outcome::Outcome;
 use crate::model::refusal::{Code, Refusal};
+use crate::rooms::histories::Histories;
 use crate::rooms::upkeep::Upkeep;
+use crate::runtime::memory::Memory;
 
-/// What all rooms share: their upkeep, their index and the denylist. The locks here are taken under a room's lock, and never
+/// What all rooms share: their upkeep, their index, the memory and the denylist. The locks here are taken under a room's lock, and never
 /// the other way round.
 #[derive(Debug)]
 pub struct Registers<R> {
@@ -22,17 +25,23 @@ pub struct Registers<R> {
     pub upkeep: Upkeep<R>,
     /// The rooms that exist: those with members or remembered events. A room that is only watched is not among them.
     pub index: Index,
+    /// The rooms by the size of their history.
+    pub histories: Histories<R>,
+    /// The memory of the process.
+    pub memory: Arc<Memory>,
     denylist: Mutex<Denylist>,
     /// Whether the denylist may have entries: most gateways have none, and most joins need no lock of all rooms then.
     denies: AtomicBool,
 }
 
 impl<R> Registers<R> {
-    /// Empty registers for at most `most` rooms.
-    pub fn new(most: usize) -> Self {
+    /// Empty registers for at most `most` rooms within `memory`.
+    pub fn new(most: usize, memory: Arc<Memory>) -> Self {
         Registers {
             upkeep: Upkeep::default(),
             index: Index { names: RwLock::default(), most },
+            histories: Histories::default(),
+            memory,
             denylist: Mutex::default(),
             denies: AtomicBool::new(false),
         }

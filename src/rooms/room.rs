@@ -11,8 +11,10 @@ use crate::model::outcome::Outcome;
 use crate::model::presence::Presence;
 use crate::model::refusal::Refusal;
 use crate::rooms::edition::Edition;
+use crate::rooms::histories;
 use crate::rooms::key::RoomKey;
 use crate::rooms::registers::Registers;
+use crate::runtime::memory::{Kind, Level};
 
 /// The most members of a set whose edition is stored for other readers: some 10 MB. A larger set is framed for each
 /// reader anew, part by part.
@@ -24,6 +26,15 @@ const MEMBERS_PER_EVENT: u64 = 16;
 /// The most holds that one step ends at their deadlines: less than a millisecond under the lock, also when a hundred
 /// thousand leases end together.
 const MAX_EXPIRED: usize = 256;
+
+/// The most history that one step forgets for want of memory: some 4,000 events, a fraction of a millisecond under the lock.
+const MAX_SHORTENED: usize = 256 * 1024;
+
+/// A shorter history is forgotten as a whole.
+const MIN_HISTORY: usize = 1_024;
+
+/// What an event and its member take, about. An overestimate costs only a reading of the memory.
+const MAX_EVENT: u64 = 2_048;
 
 /// One room, shared.
 #[derive(Debug)]
@@ -41,6 +52,8 @@ struct State {
     edition: Option<Arc<Edition>>,
     /// The room's deadline as noted in the upkeep.
     deadline: Option<Tick>,
+    /// The bytes of history as counted, and the class in which the room is listed.
+    history: (usize, usize),
     /// Whether the room is in the index: it has members or remembered events.
     exists: bool,
     /// Set when the room is removed from the directory: a task that still has the room looks it up again.
@@ -59,7 +72,9 @@ pub enum ChangeError {
 impl Room {
     /// A room that may be changed and read.
     pub fn new(presence: Presence, registers: Arc<Registers<Room>>) -> Self {
-        let state = State { presence, readers: 0, edition: None, deadline: None, exists: false, retired: false };
+        let history = (0, histories::NONE);
+        let state =
+            State { presence, readers: 0, edition: None, deadline: None, history, exists: false, retired: false };
         Room { state: Mutex::new(state), registers }
     }
 
@@ -80,16 +95,23 @@ impl Room {
         let few = state.presence.roster().len() as u64 / MEMBERS_PER_EVENT;
         let serves = |at: Offset| at >= at_least && state.presence.head().offset.0 - at.0 <= few;
         if let Some(edition) = &state.edition
-            && state.presence.place(edition.snapshot().cursor).is_some_and(serves)
+            && state.presence.place(edition.cursor()).is_some_and(serves)
         {
             return edition.clone();
         }
-        let edition = Arc::new(Edition::new(state.presence.snapshot()));
-        if state.presence.roster().len() <= MAX_STORED {
+        let shared = state.presence.roster().len() <= MAX_STORED;
+        let edition = Arc::new(Edition::new(state.presence.snapshot(), shared, &self.registers.memory));
+        self.registers.upkeep.begins_edition(&edition);
+        if shared {
             state.edition = Some(edition.clone());
             self.registers.upkeep.stores_edition(self);
         }
         edition
+    }
+
+    /// Whether memory is so short that readers had better share an edition than get changes of their own.
+    pub fn spares_memory(&self) -> bool {
+        self.registers.memory.level() >= Level::Snapshots
     }
 
     /// Drops the stored edition.
@@ -111,12 +133,16 @@ impl Room {
         let outcome = self.apply(&mut state, commands, now).map_err(ChangeError::Refused)?;
         let deadline = state.presence.next_deadline();
         self.move_deadline(&mut state, deadline);
+        self.count_history(&mut state);
+        drop(state);
+        self.registers.memory.grew(outcome.events as u64 * MAX_EVENT);
         Ok(outcome)
     }
 
     fn apply(&self, state: &mut State, commands: &[Command], now: Moment) -> Result<Outcome, Refusal> {
         let name = state.presence.room().clone();
         self.registers.check_denylist(&name, commands, now.tick)?;
+        self.check_memory(&state.presence, commands)?;
         let begins = !state.exists && commands.iter().any(|command| command.adds().is_some());
         if begins {
             self.registers.index.insert(&name)?;
@@ -131,6 +157,15 @@ impl Room {
         let outcome = outcome?;
         self.registers.record_denied(&name, &outcome, now.tick);
         Ok(outcome)
+    }
+
+    /// Refuses new members, and larger `meta`, when memory is short. Members stay, and who takes the place of a hold comes
+    /// back: a lack of memory must not end a presence.
+    fn check_memory(&self, presence: &Presence, commands: &[Command]) -> Result<(), Refusal> {
+        let level = self.registers.memory.level();
+        let grows = (level >= Level::Refuse && presence.would_add(commands))
+            || (level >= Level::Full && presence.would_enlarge(commands));
+        if grows { Err(self.registers.memory.refusal()) } else { Ok(()) }
     }
 
     /// Ends holds whose deadline has passed, a bounded number at once.
@@ -163,16 +198,38 @@ impl Room {
     /// Forgets the events from before `before`. A room without members and events then exists no longer, and retires
     /// unless readers keep it; true when retired.
     pub(super) fn retire_if_idle(self: &Arc<Self>, before: Tick, now: Moment) -> bool {
+        self.forget(&mut self.state.lock(), Command::Trim(before), now);
+        self.retire()
+    }
+
+    /// Forgets the oldest half of the events, a bounded number at once, for want of memory; true when the room then no longer
+    /// exists.
+    pub(super) fn shorten(self: &Arc<Self>, now: Moment) -> bool {
         let mut state = self.state.lock();
-        // A trim is never refused.
-        let _ = state.presence.apply(&[Command::Trim(before)], now);
+        let bytes = state.presence.history_bytes();
+        let most = (bytes / 2).max(bytes.saturating_sub(MAX_SHORTENED));
+        self.forget(&mut state, Command::Shorten(if most < MIN_HISTORY { 0 } else { most }), now);
+        !state.exists
+    }
+
+    /// Forgets events by a command that is never refused. Without members and events, the room exists no longer.
+    fn forget(self: &Arc<Self>, state: &mut State, command: Command, now: Moment) {
+        let _ = state.presence.apply(&[command], now);
+        self.count_history(state);
         if state.exists && state.presence.is_idle() {
             state.exists = false;
             self.registers.index.remove(state.presence.room());
-            self.move_deadline(&mut state, None);
+            self.move_deadline(state, None);
         }
-        drop(state);
-        self.retire()
+    }
+
+    fn count_history(self: &Arc<Self>, state: &mut State) {
+        let (counted, class) = state.history;
+        let bytes = state.presence.history_bytes();
+        if bytes != counted {
+            self.registers.memory.recount(Kind::Histories, counted as u64, bytes as u64);
+            state.history = (bytes, self.registers.histories.move_room(self, class, bytes));
+        }
     }
 
     fn move_deadline(self: &Arc<Self>, state: &mut State, to: Option<Tick>) {

@@ -7,6 +7,7 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 
 use crate::model::moment::Tick;
+use crate::rooms::edition::Edition;
 use crate::rooms::key::RoomKey;
 
 /// The rooms that need attention later. The locks here are taken under a room's lock, and never the other way round.
@@ -14,6 +15,8 @@ use crate::rooms::key::RoomKey;
 pub struct Upkeep<R> {
     /// The rooms that store an edition: since the last tick, and since the tick before.
     editions: Mutex<[Vec<Weak<R>>; 2]>,
+    /// All editions that have readers, with the ticks since they were made.
+    under_way: Mutex<Vec<(u32, Weak<Edition>)>>,
     /// The rooms in which a hold ends by itself, by the earliest deadline.
     deadlines: Mutex<BTreeMap<(Tick, RoomKey), Weak<R>>>,
     /// The rooms that their last reader has left and that do not exist.
@@ -26,6 +29,7 @@ impl<R> Default for Upkeep<R> {
     fn default() -> Self {
         Upkeep {
             editions: Mutex::default(),
+            under_way: Mutex::default(),
             deadlines: Mutex::default(),
             left: Mutex::default(),
             any_left: AtomicBool::new(false),
@@ -39,8 +43,23 @@ impl<R> Upkeep<R> {
         self.editions.lock()[0].push(Arc::downgrade(room));
     }
 
+    /// Notes an edition that a reader begins.
+    pub fn begins_edition(&self, edition: &Arc<Edition>) {
+        self.under_way.lock().push((0, Arc::downgrade(edition)));
+    }
+
+    /// The editions with readers that no further reader gets, because no room stores them any more.
+    pub fn left_editions(&self) -> Vec<Arc<Edition>> {
+        let under_way = self.under_way.lock();
+        under_way.iter().filter(|(ticks, _)| *ticks >= 2).filter_map(|(_, edition)| edition.upgrade()).collect()
+    }
+
     /// The rooms whose edition was stored before the last tick. Called once each tick.
     pub fn old_editions(&self) -> Vec<Arc<R>> {
+        let mut under_way = self.under_way.lock();
+        under_way.retain(|(_, edition)| edition.strong_count() > 0);
+        under_way.iter_mut().for_each(|(ticks, _)| *ticks += 1);
+        drop(under_way);
         let mut rooms = self.editions.lock();
         let old = std::mem::take(&mut rooms[1]);
         rooms[1] = std::mem::take(&mut rooms[0]);

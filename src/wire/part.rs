@@ -100,12 +100,12 @@ pub struct Page {
     pub next: Option<Name>,
 }
 
-/// Encodes at most `limit` members of `roster` from `from` on. The page ends early at [`PAGE_BYTES`].
-pub fn page(roster: &Roster, from: Mark, limit: usize) -> Page {
+/// Encodes at most `limit` members of `roster` from `from` on. The page ends early at `bytes`.
+pub fn page(roster: &Roster, from: Mark, limit: usize, bytes: usize) -> Page {
     let mut page = Page { users: String::new(), next: None };
     let mut rest = roster.iter_from(from).peekable();
     for _ in 0..limit {
-        let Some(member) = rest.next_if(|_| page.users.len() < PAGE_BYTES) else {
+        let Some(member) = rest.next_if(|_| page.users.len() < bytes) else {
             break;
         };
         if !page.users.is_empty() {
@@ -166,7 +166,7 @@ mod tests {
     fn pages_end_at_their_limit_or_their_size_and_name_the_next() {
         let few = roster(["ann", "bob", "cyd"].map(str::to_owned).into_iter());
         let users = |from, limit| {
-            let Page { users, next } = page(&few, from, limit);
+            let Page { users, next } = page(&few, from, limit, PAGE_BYTES);
             let parsed: Vec<serde_json::Value> = serde_json::from_str(&format!("[{users}]")).unwrap();
             let names: Vec<_> = parsed.iter().map(|user| user["user"].as_str().unwrap().to_owned()).collect();
             (names.concat(), next.map(|name| name.to_string()))
@@ -176,7 +176,7 @@ mod tests {
         assert_eq!(users(Mark::default(), 3), ("annbobcyd".into(), None));
         assert_eq!(users(few.mark_after("cyd"), 3), (String::new(), None));
         let many = roster((0..20_000).map(|n| format!("{n:0100}")));
-        let Page { users, next } = page(&many, Mark::default(), 20_000);
+        let Page { users, next } = page(&many, Mark::default(), 20_000, PAGE_BYTES);
         assert!((PAGE_BYTES..PAGE_BYTES + 1_000).contains(&users.len()) && next.is_some());
     }
 

@@ -19,6 +19,7 @@ mod listening;
 mod hosts;
 mod leaving;
 mod logs;
+mod memory;
 mod model;
 mod modules;
 mod program;

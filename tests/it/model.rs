@@ -12,6 +12,7 @@ use presently::model::command::{Action, Command};
 use presently::model::cursor::{Cursor, Epoch, Offset};
 use presently::model::denylist::Denylist;
 use presently::model::event::{Change, DelReason};
+use presently::model::history::Bound;
 use presently::model::hold::{ConnectionHold, HoldId, Transport};
 use presently::model::id::{ClientId, ConnectionId};
 use presently::model::meta::Meta;
@@ -219,7 +220,11 @@ impl Deref for Core {
 
 fn room(history: usize) -> Core {
     let start = Cursor { epoch: Epoch(1), ..Cursor::default() };
-    let room = Presence::new(Name::lobby(), start, Bounds { history, members: 0, grace: GRACE });
+    let room = Presence::new(
+        Name::lobby(),
+        start,
+        Bounds { history: Bound { events: history, bytes: usize::MAX }, members: 0, grace: GRACE },
+    );
     Core { room, denylist: Denylist::default() }
 }
 
@@ -364,7 +369,11 @@ fn the_same_commands_at_the_same_moments_make_the_same_room() {
                 Step::Do(user, action) => Command::User(user, action),
                 Step::Pass(time) => {
                     now = now + time;
-                    if rng.u8(..4) == 0 { Command::Trim(now) } else { Command::Expire(rng.usize(1..3)) }
+                    match rng.u8(..8) {
+                        0 | 1 => Command::Trim(now),
+                        2 => Command::Shorten(rng.usize(..2_000)),
+                        _ => Command::Expire(rng.usize(1..3)),
+                    }
                 }
             };
             let done = first.apply(std::slice::from_ref(&command), at(now)).map(|outcome| outcome.cursor);

@@ -95,6 +95,12 @@ async fn prometheus_reads_the_same_numbers() {
         ("presently_events_total", &numbers["events"]),
         ("presently_deliveries_total", &numbers["deliveries"]),
         ("presently_restarts_total", &numbers["restarts"]),
+        ("presently_memory_budget_bytes", &numbers["budget"]["bytes"]),
+        ("presently_memory_level", &numbers["budget"]["level"]),
+        ("presently_memory_held_bytes{kind=\"histories\"}", &numbers["budget"]["histories"]),
+        ("presently_memory_held_bytes{kind=\"messages\"}", &numbers["budget"]["messages"]),
+        ("presently_memory_held_bytes{kind=\"snapshots\"}", &numbers["budget"]["snapshots"]),
+        ("presently_memory_refusals_total", &numbers["budget"]["refusals"]),
         ("presently_pass_seconds_count", &json!(1)),
     ] {
         assert_eq!(metrics.get(metric).copied(), number.as_f64(), "{metric}");

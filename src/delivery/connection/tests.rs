@@ -10,11 +10,13 @@ use crate::delivery::reader::Reader;
 use crate::delivery::step::Follower;
 use crate::model::command::Command;
 use crate::model::cursor::Offset;
+use crate::model::history::Bound;
 use crate::model::hold::Transport;
 use crate::model::name::Name;
 use crate::model::presence::Bounds;
 use crate::rooms::Rooms;
 use crate::runtime::admission::Admissions;
+use crate::runtime::memory::tests::MadeUp;
 use crate::runtime::meter::Meter;
 
 #[test]
@@ -33,7 +35,8 @@ pub async fn connected() -> (Arc<Connection>, TcpStream) {
     let options = Options { id, format: Format::WEBSOCKET, alive: true, head: Bytes::from_static(b"HEAD") };
     let send_within = Duration::from_secs(15);
     let message_within = Duration::from_secs(10);
-    let shared = Shared { tasks: Tasks::default(), clock: Arc::default(), send_within, message_within };
+    let memory = Arc::new(Memory::new(u64::MAX, Box::new(MadeUp::default())));
+    let shared = Shared { memory, tasks: Tasks::default(), clock: Arc::default(), send_within, message_within };
     let socket = Socket { stream, read: Bytes::new(), admission };
     let counted = Arc::new(Meter::default()).stream(Transport::WebSocket);
     (Arc::new(Connection::new(socket, options, counted, Arc::new(shared))), client)
@@ -51,7 +54,10 @@ async fn a_ping_that_is_due_at_once_follows_the_head() {
 
 #[tokio::test]
 async fn the_send_buffer_is_wide_only_while_a_large_set_is_written() {
-    let rooms = Rooms::within(1, Bounds { history: 10, members: 0, grace: Duration::ZERO });
+    let rooms = Rooms::within(
+        1,
+        Bounds { history: Bound { events: 10, bytes: usize::MAX }, members: 0, grace: Duration::ZERO },
+    );
     let join = |n| Command::sign_in(format!("user {n}").parse().unwrap(), None);
     let room = Name::lobby();
     rooms.change(&room, &(0..100_000).map(join).collect::<Vec<_>>()).unwrap();
@@ -74,7 +80,10 @@ async fn the_send_buffer_is_wide_only_while_a_large_set_is_written() {
 
 #[tokio::test]
 async fn the_backlog_of_a_slow_reader_stays_in_its_room() {
-    let rooms = Rooms::within(1, Bounds { history: 10_000, members: 0, grace: Duration::ZERO });
+    let rooms = Rooms::within(
+        1,
+        Bounds { history: Bound { events: 10_000, bytes: usize::MAX }, members: 0, grace: Duration::ZERO },
+    );
     let room = Name::lobby();
     let (connection, _reads_nothing) = connected().await;
     let buffer = || connection.socket.buffer_size();

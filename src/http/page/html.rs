@@ -18,6 +18,7 @@ use crate::model::refusal::{Code, Refusal};
 use crate::model::roster::{Mark, Member};
 use crate::model::snapshot::Snapshot;
 use crate::wire::object::Time;
+use crate::wire::part::PAGE_BYTES;
 
 /// The number of members in the served HTML, enough for many screens. The script loads the others.
 const SHOWN: usize = 500;
@@ -67,6 +68,7 @@ pub async fn users(call: Call) -> Answer {
 }
 
 fn html(room: &Name, call: &Call) -> Answer {
+    call.gate.memory().list_bytes(PAGE_BYTES)?;
     let Snapshot { cursor, roster, .. } = call.may_watch(room)?.snapshot(SHOWN)?;
     let row = |member: &Arc<Member>| Row {
         user: member.user.to_string(),
@@ -90,7 +92,7 @@ fn html(room: &Name, call: &Call) -> Answer {
     // Not "no-referrer", which would make the `Origin` of the page's own forms null.
     let response = answer::with(response, header::REFERRER_POLICY, "same-origin");
     let response = answer::with(response, header::VARY, "accept, accept-encoding");
-    Ok(answer::compressed(response, &call.headers))
+    Ok(answer::counted(answer::compressed(response, &call.headers), call.gate.memory()))
 }
 
 /// `POST /api/rooms/{room}/login` with `user=` in a form

@@ -43,13 +43,15 @@ struct Members<'a> {
 /// The members of `room`, the page of them that `query` asks for.
 pub fn list(room: &Name, call: &Call, query: &Query) -> Answer {
     let limit = query.number("limit", 1, MAX_PAGE)?.unwrap_or(PAGE);
+    let bytes = call.gate.memory().list_bytes(part::PAGE_BYTES)?;
     // Members are encoded outside of the room's lock.
     let Snapshot { cursor, roster, .. } = call.may_watch(room)?.snapshot(limit)?;
     let from = query.get("after").map(|after| roster.mark_after(after)).unwrap_or_default();
-    let Page { users, next } = part::page(&roster, from, limit);
+    let Page { users, next } = part::page(&roster, from, limit, bytes);
     let head = to_json(&Members { room, cursor, count: roster.len(), next });
     let open = head.strip_suffix('}').unwrap_or(&head);
-    Ok(answer::content(StatusCode::OK, "application/json", format!(r#"{open},"users":[{users}]}}"#)))
+    let page = answer::content(StatusCode::OK, "application/json", format!(r#"{open},"users":[{users}]}}"#));
+    Ok(answer::counted(page, call.gate.memory()))
 }
 
 #[derive(Deserialize)]

@@ -31,19 +31,20 @@ pub async fn rooms(call: Call) -> Answer {
     call.only("GET, HEAD")?;
     let query = Query::strict(&call.query, &PAGING)?;
     let limit = query.number("limit", 1, MAX_PAGE)?.unwrap_or(PAGE);
+    let most = call.gate.memory().list_bytes(PAGE_BYTES)?;
     // One more than asked for shows whether there are more.
     let mut list = call.gate.may_list(&call.forwarded())?.rooms(query.get("after"), limit + 1)?;
     let mut bytes = 0;
     let fits = |(room, _): &&(Name, usize)| {
         bytes += room.len() + ROOM_BYTES;
-        bytes <= PAGE_BYTES
+        bytes <= most
     };
     let shown = list.iter().take(limit).take_while(fits).count();
     let more = list.len() > shown;
     list.truncate(shown);
     let rooms = list.iter().map(|(room, count)| RoomCount { room, count: *count }).collect();
     let next = list.last().filter(|_| more).map(|(room, _)| room);
-    Ok(answer::json(StatusCode::OK, &RoomList { rooms, next }))
+    Ok(answer::counted(answer::json(StatusCode::OK, &RoomList { rooms, next }), call.gate.memory()))
 }
 
 #[derive(Serialize)]

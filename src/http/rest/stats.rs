@@ -18,8 +18,8 @@ use crate::http::gate::Operate;
 use crate::http::query::Query;
 use crate::model::hold::Transport;
 use crate::model::refusal::{Code, Refusal};
+use crate::runtime::memory::Kind;
 use crate::runtime::meter::Passes;
-use crate::runtime::process;
 use crate::runtime::rates::Work;
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -44,10 +44,23 @@ struct Stats {
     log_lines_dropped: u64,
     /// The process's resident memory in bytes, on systems that report it.
     memory: Option<u64>,
+    budget: Budget,
     #[serde(skip)]
     started: SystemTime,
     #[serde(skip)]
     passes: Passes,
+}
+
+/// The memory's budget, and what is counted of its use.
+#[derive(Debug, Serialize)]
+struct Budget {
+    bytes: u64,
+    /// The percentage of the budget from which the present level holds; 0 is the normal one.
+    level: u64,
+    histories: u64,
+    messages: u64,
+    snapshots: u64,
+    refusals: u64,
 }
 
 /// Open connections, by transport.
@@ -95,6 +108,7 @@ impl Stats {
     fn of(permit: &Operate) -> Self {
         let (gate, meter) = (permit.gate(), permit.meter());
         let open = gate.open_connections();
+        let memory = permit.memory();
         let (sse, websocket) = (meter.open(Transport::Sse), meter.open(Transport::WebSocket));
         let passes = meter.passes();
         Stats {
@@ -111,7 +125,15 @@ impl Stats {
             pass_p99: passes.p99(),
             restarts: gate.restarts(),
             log_lines_dropped: gate.dropped_log_lines(),
-            memory: process::resident_memory(),
+            memory: memory.resident(),
+            budget: Budget {
+                bytes: memory.budget(),
+                level: memory.look() as u64,
+                histories: memory.held(Kind::Histories),
+                messages: memory.held(Kind::Messages),
+                snapshots: memory.held(Kind::Snapshots),
+                refusals: memory.refusals(),
+            },
             started: permit.started(),
             passes,
         }
@@ -160,6 +182,7 @@ impl Collector for Stats {
             counter(self.log_lines_dropped),
         )?;
         self.encode_passes(to)?;
+        self.encode_budget(to)?;
         if let Some(memory) = self.memory {
             put(to, "process_resident_memory", "Resident memory", Some(&Unit::Bytes), gauge(memory))?;
         }
@@ -169,6 +192,16 @@ impl Collector for Stats {
 }
 
 impl Stats {
+    fn encode_budget(&self, to: &mut DescriptorEncoder) -> fmt::Result {
+        let Budget { bytes, level, histories, messages, snapshots, refusals } = self.budget;
+        let unit = Some(&Unit::Bytes);
+        put(to, "presently_memory_budget", "Memory that the process may take", unit, gauge(bytes))?;
+        put(to, "presently_memory_level", "Percentage of the budget from which the level holds", None, gauge(level))?;
+        let kinds = [("histories", gauge(histories)), ("messages", gauge(messages)), ("snapshots", gauge(snapshots))];
+        put_by(to, "presently_memory_held_bytes", "Memory counted, by kind", "kind", &kinds)?;
+        put(to, "presently_memory_refusals", "Refusals for want of memory", None, counter(refusals))
+    }
+
     fn encode_passes(&self, to: &mut DescriptorEncoder) -> fmt::Result {
         let help = "A hub's way through all readers of a room";
         let mut metric = to.encode_descriptor("presently_pass", help, Some(&Unit::Seconds), MetricType::Histogram)?;

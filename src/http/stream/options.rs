@@ -45,11 +45,6 @@ impl StreamOptions {
             alive,
         })
     }
-
-    /// The user whom the stream holds, and the client, if it named itself.
-    pub fn holder(&self) -> Option<(&Name, ClientId)> {
-        Some((&self.holds.as_ref()?.0, self.client?))
-    }
 }
 
 fn bad(name: &str, what: &str) -> Refusal {

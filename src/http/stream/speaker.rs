@@ -39,7 +39,9 @@ impl Speaker {
         let Some(room) = room else {
             return Ok(());
         };
-        let following = self.visitor.may_watch(&room)?.follow(options.since, options.holder())?;
+        let user = options.holds.as_ref().map(|(user, _)| user);
+        let watch = self.visitor.may_watch(&room)?;
+        let following = watch.follow(options.since, user, options.client, &self.holds)?;
         let mut at_least = Offset::default();
         if let Some((user, meta)) = options.holds {
             match self.join(&room, user, meta, None, talk) {
@@ -122,7 +124,7 @@ impl Speaker {
         reference: &Reference,
         talk: &mut Talk<'_>,
     ) -> Result<(), Refusal> {
-        let following = self.visitor.may_watch(room)?.follow(since, None)?;
+        let following = self.visitor.may_watch(room)?.follow(since, None, None, &self.holds)?;
         let most = self.visitor.max_watched();
         // Asked for again, the room is read anew.
         if talk.stop(following.room().key()) == Unsubscribed::NotSubscribed && talk.rooms() >= most {

@@ -124,7 +124,8 @@ struct Granted {
 /// Does what the URL asks for. The hold comes first, so that the snapshot includes it.
 fn grant(call: &Call, id: ConnectionId, room: &Name, options: &StreamOptions) -> Result<Granted, Refusal> {
     let charge = call.gate.charge(&call.forwarded())?;
-    let following = call.may_watch(room)?.follow(options.since, options.holder())?;
+    let user = options.holds.as_ref().map(|(user, _)| user);
+    let following = call.may_watch(room)?.follow(options.since, user, options.client, &Holds::default())?;
     let mut granted =
         Granted { charge, following, holds: Holds::default(), at_least: Offset::default(), refusal: None };
     if let Some((user, meta)) = options.holds.clone() {

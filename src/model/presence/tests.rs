@@ -3,12 +3,17 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::model::changes::{Changes, Gap};
 use crate::model::cursor::Epoch;
+use crate::model::history::Bound;
 use crate::model::moment::Timestamp;
 use crate::model::roster::Mark;
 
 fn presence(history: usize, members: usize) -> Presence {
     let start = Cursor { epoch: Epoch(7), ..Cursor::default() };
-    Presence::new(Name::lobby(), start, Bounds { history, members, grace: Duration::from_millis(5) })
+    Presence::new(
+        Name::lobby(),
+        start,
+        Bounds { history: Bound { events: history, bytes: usize::MAX }, members, grace: Duration::from_millis(5) },
+    )
 }
 
 fn at(second: u64) -> Moment {

@@ -115,6 +115,10 @@ impl Mirror {
     }
 
     fn snapshot(&mut self, part: &Value) {
+        if part["part"] == 0 {
+            // A snapshot may be begun anew when the gateway's memory is short.
+            self.parts.clear();
+        }
         assert_eq!(part["part"], self.parts.len(), "parts count from 0");
         if let Some(first) = self.parts.first() {
             assert_eq!((&part["cursor"], &part["count"]), (&first["cursor"], &first["count"]), "one moment");

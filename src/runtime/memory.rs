@@ -1,0 +1,406 @@
+//! Memory: the budget of the process, the part of it in use, and what takes it.
+//!
+//! The resident set decides, because only it counts for the system that would kill the process. The counts by kind tell
+//! what to give up.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::timeout;
+use tracing::warn;
+
+use crate::model::refusal::{Code, Refusal};
+use crate::runtime::repeats::Repeats;
+
+/// The longest time between two readings of the resident set.
+const EVERY: Duration = Duration::from_millis(100);
+
+/// The share of the budget that may be allocated, by the counts of those who allocate, before the next reading comes at
+/// once. Attackers on the same machine allocate 200 MB a second.
+const GROWTH: u64 = 64;
+
+/// The share of the budget for all histories: a quarter.
+const HISTORIES: u64 = 4;
+
+/// The share of the budget for bodies that are being read, and for answers that their clients have not read yet: an eighth.
+const MESSAGES: u64 = 8;
+
+/// A message takes at most this part of what is left of that share: the more messages wait, the shorter the next.
+const WAITING: u64 = 16;
+
+/// A body of this size is read however short memory is.
+const SMALL_BODY: usize = 4 * 1024;
+
+/// A shorter list is refused.
+const SHORTEST_LIST: usize = 16 * 1024;
+
+/// A level of use, with the percentage of the budget from which it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Level {
+    /// Nothing is given up.
+    Normal = 0,
+    /// The oldest history of the largest rooms goes.
+    History = 70,
+    /// Snapshots of slow readers are begun anew.
+    Snapshots = 80,
+    /// New members, rooms and streams are refused.
+    Refuse = 90,
+    /// Larger `meta` is refused too.
+    Full = 100,
+}
+
+const LEVELS: [Level; 5] = [Level::Full, Level::Refuse, Level::Snapshots, Level::History, Level::Normal];
+
+/// What takes memory, as far as it is counted in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The rooms' histories.
+    Histories = 0,
+    /// Requests' bodies that are being read, and answers that are being written.
+    Messages = 1,
+    /// Encoded snapshots.
+    Snapshots = 2,
+}
+
+/// Tells the resident set of a process.
+pub trait Resident: fmt::Debug + Send + Sync {
+    /// The resident set in bytes; `None` where the system does not tell.
+    fn bytes(&self) -> Option<u64>;
+}
+
+/// The memory of the process. Where the system tells no resident set, the level is always normal.
+#[derive(Debug)]
+pub struct Memory {
+    budget: u64,
+    resident: Box<dyn Resident>,
+    level: AtomicU8,
+    /// Bytes allocated since the last reading, about.
+    grown: AtomicU64,
+    held: [AtomicU64; 3],
+    refusals: AtomicU64,
+    risen: Notify,
+    /// The lines about refusals.
+    shortages: Repeats,
+}
+
+/// Counted bytes, given back when dropped.
+#[derive(Debug)]
+pub struct Held {
+    memory: Arc<Memory>,
+    kind: Kind,
+    bytes: u64,
+}
+
+impl Memory {
+    /// A budget of `budget` bytes for the process of `resident`.
+    pub fn new(budget: u64, resident: Box<dyn Resident>) -> Self {
+        let memory = Memory {
+            budget,
+            resident,
+            level: AtomicU8::default(),
+            grown: AtomicU64::default(),
+            held: Default::default(),
+            refusals: AtomicU64::default(),
+            risen: Notify::new(),
+            shortages: Repeats::new(),
+        };
+        memory.look();
+        memory
+    }
+
+    /// The budget in bytes.
+    pub fn budget(&self) -> u64 {
+        self.budget
+    }
+
+    /// The resident set in bytes, read now.
+    pub fn resident(&self) -> Option<u64> {
+        self.resident.bytes()
+    }
+
+    /// The level at the last reading.
+    pub fn level(&self) -> Level {
+        let percent = self.level.load(Relaxed);
+        LEVELS.into_iter().find(|level| *level as u8 <= percent).unwrap_or(Level::Normal)
+    }
+
+    /// Reads the resident set.
+    pub fn look(&self) -> Level {
+        self.grown.store(0, Relaxed);
+        let used = self.resident().unwrap_or_default();
+        let percent = u8::try_from(used.saturating_mul(100) / self.budget.max(1)).unwrap_or(u8::MAX);
+        let before = self.level();
+        self.level.store(percent, Relaxed);
+        let level = self.level();
+        if level > before {
+            self.risen.notify_one();
+        }
+        if level >= Level::Refuse
+            && before < Level::Refuse
+            && let Some(times) = self.shortages.again()
+        {
+            warn!(percent, budget = self.budget, times, "memory is short; newcomers are refused, see --max-memory");
+        }
+        level
+    }
+
+    /// Notes that about `bytes` were allocated. Reads the resident set if that is much since the last reading.
+    pub fn grew(&self, bytes: u64) {
+        if self.grown.fetch_add(bytes, Relaxed) + bytes > self.budget / GROWTH {
+            self.look();
+        }
+    }
+
+    /// Waits until the level has risen, or for the time between two readings.
+    pub async fn next_look(&self) {
+        let _ = timeout(EVERY, self.risen.notified()).await;
+    }
+
+    /// Refuses what would take more memory.
+    ///
+    /// # Errors
+    ///
+    /// `too_much_memory` at `level` and above.
+    pub fn refuses_at(&self, level: Level) -> Result<(), Refusal> {
+        if self.level() < level { Ok(()) } else { Err(self.refusal()) }
+    }
+
+    /// A refusal, counted.
+    pub fn refusal(&self) -> Refusal {
+        self.refusals.fetch_add(1, Relaxed);
+        let message = format!("the gateway takes {} % of its memory budget; try again later", self.level.load(Relaxed));
+        Refusal::new(Code::TooMuchMemory, message)
+    }
+
+    /// The number of refusals so far.
+    pub fn refusals(&self) -> u64 {
+        self.refusals.load(Relaxed)
+    }
+
+    /// Changes a count of bytes from `old` to `new`.
+    pub fn recount(&self, kind: Kind, old: u64, new: u64) {
+        // The sum is never less than what is added later, so it does not wrap for a reader.
+        let held = &self.held[kind as usize];
+        if new > old {
+            held.fetch_add(new - old, Relaxed)
+        } else {
+            held.fetch_sub(old - new, Relaxed)
+        };
+    }
+
+    /// Counts `bytes` until the returned value is dropped.
+    pub fn hold(self: &Arc<Self>, kind: Kind, bytes: u64) -> Held {
+        let mut held = Held { memory: self.clone(), kind, bytes: 0 };
+        held.grow(bytes);
+        held
+    }
+
+    /// The counted bytes of one kind.
+    pub fn held(&self, kind: Kind) -> u64 {
+        self.held[kind as usize].load(Relaxed)
+    }
+
+    /// The bytes of history to be forgotten now: what all histories take beyond their share, or what the process takes
+    /// beyond [`Level::History`].
+    pub fn too_much_history(&self) -> u64 {
+        let all = self.held(Kind::Histories);
+        let most = self.budget / 100 * Level::History as u64;
+        let beyond = self.resident().unwrap_or_default().saturating_sub(most);
+        beyond.max(all.saturating_sub(self.budget / HISTORIES)).min(all)
+    }
+
+    /// The most bytes of a list, at most `most`: less, the more answers wait for their clients.
+    ///
+    /// # Errors
+    ///
+    /// `too_much_memory` when so many answers wait that the list would be very short.
+    pub fn list_bytes(&self, most: usize) -> Result<usize, Refusal> {
+        let bytes = most.min(self.message_bytes());
+        if bytes < SHORTEST_LIST { Err(self.refusal()) } else { Ok(bytes) }
+    }
+
+    /// The most bytes of a request's body, beside its own bound. When memory is short, those who are present still come
+    /// through: their changes are small, and departures of many at once are not much larger.
+    pub fn body_bytes(&self) -> usize {
+        if self.level() < Level::Refuse { usize::MAX } else { self.message_bytes().max(SMALL_BODY) }
+    }
+
+    /// The most bytes of a further large message: less, the more there are.
+    fn message_bytes(&self) -> usize {
+        let left = (self.budget / MESSAGES).saturating_sub(self.held(Kind::Messages));
+        usize::try_from(left / WAITING).unwrap_or(usize::MAX)
+    }
+}
+
+impl Held {
+    /// Counts `bytes` more.
+    pub fn grow(&mut self, bytes: u64) {
+        self.memory.recount(self.kind, self.bytes, self.bytes + bytes);
+        self.bytes += bytes;
+        self.memory.grew(bytes);
+    }
+
+    /// Counts `bytes` less.
+    pub fn shrink(&mut self, bytes: u64) {
+        self.memory.recount(self.kind, self.bytes, self.bytes.saturating_sub(bytes));
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+
+    /// Gives all bytes back.
+    pub fn release(&mut self) {
+        self.shrink(self.bytes);
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+/// An amount of memory: bytes, or a share of what the system has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Amount {
+    /// Bytes.
+    Bytes(u64),
+    /// A percentage of the system's memory.
+    Percent(u8),
+}
+
+impl Amount {
+    /// The bytes on a system with `all` bytes.
+    pub fn of(self, all: u64) -> u64 {
+        match self {
+            Amount::Bytes(bytes) => bytes,
+            Amount::Percent(percent) => all / 100 * u64::from(percent),
+        }
+    }
+}
+
+impl FromStr for Amount {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let (number, unit) = text.split_at(digits);
+        let hint = || "write 128MiB, 2GiB or 60%".to_owned();
+        let number: u64 = number.parse().map_err(|_| hint())?;
+        let shift = match unit.trim_start() {
+            "%" => {
+                let percent = u8::try_from(number).ok().filter(|percent| (1..=100).contains(percent));
+                return percent.map(Amount::Percent).ok_or_else(|| "a percentage is 1% to 100%".to_owned());
+            }
+            "KiB" => 10,
+            "MiB" => 20,
+            "GiB" => 30,
+            "TiB" => 40,
+            _ => return Err(hint()),
+        };
+        number.checked_mul(1 << shift).map(Amount::Bytes).ok_or_else(hint)
+    }
+}
+
+impl fmt::Display for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Amount::Percent(percent) => write!(f, "{percent}%"),
+            Amount::Bytes(bytes) => write!(f, "{}MiB", bytes >> 20),
+        }
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    /// A made-up resident set.
+    #[derive(Clone, Debug, Default)]
+    pub struct MadeUp(pub Arc<AtomicU64>);
+
+    impl Resident for MadeUp {
+        fn bytes(&self) -> Option<u64> {
+            Some(self.0.load(Relaxed))
+        }
+    }
+
+    #[test]
+    fn the_level_follows_the_resident_set_up_and_down() {
+        let resident = MadeUp::default();
+        let memory = Memory::new(1_000, Box::new(resident.clone()));
+        for (used, level) in [
+            (0, Level::Normal),
+            (699, Level::Normal),
+            (700, Level::History),
+            (800, Level::Snapshots),
+            (899, Level::Snapshots),
+            (900, Level::Refuse),
+            (999, Level::Refuse),
+            (1_000, Level::Full),
+            (90_000, Level::Full),
+            (10, Level::Normal),
+        ] {
+            resident.0.store(used, Relaxed);
+            assert_eq!((memory.look(), memory.level()), (level, level), "{used}");
+            assert_eq!(memory.refuses_at(Level::Refuse).is_err(), used >= 900, "{used}");
+        }
+    }
+
+    #[test]
+    fn much_growth_is_noticed_between_two_readings() {
+        let resident = MadeUp::default();
+        let memory = Memory::new(64_000, Box::new(resident.clone()));
+        resident.0.store(60_000, Relaxed);
+        memory.grew(999);
+        assert_eq!(memory.level(), Level::Normal);
+        memory.grew(2);
+        assert_eq!(memory.level(), Level::Refuse);
+    }
+
+    #[test]
+    fn history_is_too_much_beyond_its_share_or_when_the_process_takes_too_much() {
+        let resident = MadeUp::default();
+        let memory = Memory::new(1_000, Box::new(resident.clone()));
+        memory.recount(Kind::Histories, 0, 200);
+        assert_eq!(memory.too_much_history(), 0);
+        memory.recount(Kind::Histories, 200, 300);
+        assert_eq!(memory.too_much_history(), 50);
+        resident.0.store(790, Relaxed);
+        assert_eq!(memory.too_much_history(), 90);
+        resident.0.store(5_000, Relaxed);
+        assert_eq!(memory.too_much_history(), 300, "all there is");
+    }
+
+    #[test]
+    fn held_bytes_are_counted_until_they_are_dropped() {
+        const MIB: u64 = 1 << 20;
+        let memory = Arc::new(Memory::new(128 * MIB, Box::new(MadeUp::default())));
+        let most = MIB as usize;
+        assert_eq!(memory.list_bytes(most), Ok(most));
+        let mut held = memory.hold(Kind::Messages, 3 * MIB);
+        held.grow(5 * MIB);
+        assert_eq!((memory.held(Kind::Messages), memory.list_bytes(most)), (8 * MIB, Ok(most / 2)));
+        held.grow(8 * MIB);
+        assert_eq!(memory.list_bytes(most).unwrap_err().code, Code::TooMuchMemory);
+        held.shrink(16 * MIB);
+        assert_eq!(memory.held(Kind::Messages), 0);
+        held.grow(MIB);
+        drop(held);
+        assert_eq!((memory.held(Kind::Messages), memory.held(Kind::Snapshots)), (0, 0));
+    }
+
+    #[test]
+    fn amounts_are_bytes_or_shares() {
+        let of = |text: &str| text.parse::<Amount>().map(|amount| amount.of(1_000));
+        assert_eq!(of("128MiB"), Ok(128 << 20));
+        assert_eq!(of("2 GiB"), Ok(2 << 30));
+        assert_eq!(of("60%"), Ok(600));
+        for bad in ["", "128", "MiB", "128MB", "0%", "101%", "-1GiB", "99999999999TiB", "1.5GiB"] {
+            assert!(of(bad).is_err(), "{bad:?}");
+        }
+    }
+}
