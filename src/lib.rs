@@ -18,6 +18,7 @@ pub mod bench;
 
 pub use config::{Config, LogFormat};
 pub use runtime::log::Log;
+pub use runtime::rates::Rate;
 pub use runtime::tasks::Faults;
 pub use server::{Server, StartError};
 
