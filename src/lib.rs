@@ -20,6 +20,7 @@ pub use config::{Config, LogFormat};
 pub use runtime::address::Address;
 pub use runtime::listener::ListenError;
 pub use runtime::log::Log;
+pub use runtime::rates::Rate;
 pub use runtime::tasks::Faults;
 pub use server::{Server, StartError};
 

@@ -6,6 +6,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::delivery::connection::tests::connected;
+use crate::model::moment::Tick;
 
 /// Subscriptions of a stream that reads no room.
 struct NoRooms;
@@ -80,4 +81,54 @@ async fn what_the_client_sent_is_heard_although_a_write_has_failed() {
     let talk = converse(connection, &mut echo, NoRooms);
     timeout(Duration::from_secs(30), talk).await.expect("the connection is lost");
     assert_eq!(echo.heard, b"bye");
+}
+
+/// Is too fast after each read, for two pauses.
+struct Hasty {
+    connection: Arc<Connection>,
+    pauses_left: usize,
+    seen: Vec<String>,
+}
+
+impl Peer for &mut Hasty {
+    fn begin(&mut self, _: &mut Talk<'_>) -> Flow {
+        Flow::Continue
+    }
+
+    fn receive(&mut self, input: &[u8], _: &mut Talk<'_>) -> Flow {
+        self.seen.push(format!("{} bytes", input.len()));
+        self.pauses_left = 2;
+        Flow::Continue
+    }
+
+    fn pause(&mut self) -> Option<Duration> {
+        self.pauses_left = self.pauses_left.checked_sub(1)?;
+        self.seen.push("a pause".into());
+        if self.pauses_left == 0 {
+            // During the first pause, a ping is sent, and its time is over.
+            self.connection.keep_alive();
+            self.connection.check_ping(Tick(u64::MAX));
+        }
+        Some(Duration::from_millis(1))
+    }
+
+    fn gone(&mut self) {
+        self.seen.push("the end".into());
+    }
+
+    fn farewell(&mut self, _: Code, _: Framing) -> Bytes {
+        Bytes::new()
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_is_too_fast_is_read_later_and_not_lost_for_a_pong_that_was_not_read() {
+    let (connection, mut client) = connected().await;
+    client.write_all(&[0; 2 * READ]).await.unwrap();
+    client.shutdown().await.unwrap();
+    let mut hasty = Hasty { connection: connection.clone(), pauses_left: 0, seen: Vec::new() };
+    let talk = converse(connection, &mut hasty, NoRooms);
+    timeout(Duration::from_secs(30), talk).await.expect("the client's end");
+    let read = ["4096 bytes", "a pause", "a pause"];
+    assert_eq!(hasty.seen, [&read[..], &read[..], &["the end"]].concat());
 }

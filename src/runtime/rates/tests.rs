@@ -197,3 +197,14 @@ fn rates_are_written_with_a_unit() {
         assert!(bad.parse::<Rate>().unwrap_err().starts_with("write 50/s, 90/min or off"), "{bad:?}");
     }
 }
+
+#[test]
+fn new_connections_of_strangers_have_a_rate_and_those_of_local_peers_none() {
+    let (rates, clock) = rates("2/s");
+    let [stranger, local] = ["192.0.2.1", "10.1.2.3"].map(|address| Source::direct(address.parse().unwrap()));
+    assert_eq!((0..200).filter(|_| rates.admits(stranger)).count(), 120);
+    assert!((0..200).all(|_| rates.admits(local)));
+    clock.advance(Duration::from_secs(1));
+    assert_eq!((0..200).filter(|_| rates.admits(stranger)).count(), 2);
+    assert_eq!(rates.exceeded(Work::Connections), 80 + 198);
+}
