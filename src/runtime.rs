@@ -9,6 +9,7 @@ pub mod tasks;
 pub mod meter;
 pub mod clock;
 pub mod process;
+pub mod idle;
 pub mod admission;
 pub mod address;
 pub mod listener;

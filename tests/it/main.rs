@@ -21,6 +21,7 @@ mod leaving;
 mod logs;
 mod model;
 mod modules;
+mod places;
 mod program;
 mod proxies;
 mod refusals;
