@@ -36,6 +36,11 @@ pub struct Config {
     )]
     pub listen: Vec<Address>,
 
+    /// Address for health checks and monitoring, such as 127.0.0.1:4001 or unix:PATH. Then /healthz, /readyz, /metrics and
+    /// /api/gateway are served there, and only there
+    #[arg(long, global = true, env = "PRESENTLY_ADMIN", value_name = "ADDRESS")]
+    pub admin: Option<Address>,
+
     /// User to sign in to the lobby at start; repeatable
     #[arg(long = "user", env = "PRESENTLY_USER", value_delimiter = ',', value_name = "NAME")]
     pub users: Vec<Name>,
@@ -97,12 +102,13 @@ pub struct Config {
     #[arg(long, env = "PRESENTLY_MAX_MEMBERS", default_value_t = 0, value_name = "N")]
     pub max_members: usize,
 
-    /// Maximum number of open connections; the gateway closes further connections at once. 0 means the limit on open
+    /// Maximum number of open connections. Beyond it, a new connection gets the place of one that waits for a request, and
+    /// is closed if there is none. 0 means the limit on open
     /// files (ulimit -Hn) less 100, a reserve for other files
     #[arg(long, env = "PRESENTLY_MAX_CONNECTIONS", default_value_t = 0, value_name = "N")]
     pub max_connections: usize,
 
-    /// Maximum number of open connections from one IP address; 0 means unlimited, because all clients behind a router
+    /// Maximum number of open connections from one IP address (of IPv6: one /64); 0 means unlimited, because all clients behind a router
     /// share an address. Behind a trusted proxy, the maximum number of open streams of an address that the proxy reports
     #[arg(long, env = "PRESENTLY_MAX_PER_ADDRESS", default_value_t = 0, value_name = "N")]
     pub max_per_address: usize,
@@ -226,6 +232,7 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 4000)).into()],
+            admin: None,
             users: Vec::new(),
             allow_origins: Vec::new(),
             public_urls: Vec::new(),

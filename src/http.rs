@@ -46,9 +46,28 @@ use page::html;
 use rest::{exercise, member, members, rooms, stats};
 use stream::{sse, websocket};
 
+/// Where a connection came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entrance {
+    /// At `--listen`, with a place.
+    Public,
+    /// At `--listen`, while all places are taken.
+    Spare,
+    /// At `--admin`.
+    Operators,
+}
+
+/// Health, for which there are always places.
+const HEALTH: [&str; 2] = ["/healthz", "/readyz"];
+
+/// The paths for operators. With `--admin` they are served there, and only there.
+const FOR_OPERATORS: [&str; 4] = ["/healthz", "/readyz", "/metrics", "/api/gateway"];
+
 /// Answers the requests of all connections.
 pub struct Door {
     hosts: Hosts,
+    /// Whether operators have an address of their own.
+    has_admin: bool,
     trusted_proxies: Vec<IpNet>,
     routes: BoxedFilter<(Response,)>,
 }
@@ -57,22 +76,46 @@ impl Door {
     /// The door to `gateway`.
     pub fn new(gateway: Arc<Gateway>) -> Self {
         let (hosts, trusted_proxies) = (Hosts::of(gateway.config()), gateway.config().trusted_proxies.clone());
-        Door { hosts, trusted_proxies, routes: routes(Gate::new(gateway)) }
+        let has_admin = gateway.config().admin.is_some();
+        Door { hosts, has_admin, trusted_proxies, routes: routes(Gate::new(gateway)) }
     }
 
-    /// Answers a request from `peer`, over the connection of `slot`.
-    pub async fn answer(&self, request: Request<Incoming>, slot: ClaimSlot, peer: IpAddr) -> Response {
+    /// Answers a request from `peer`, over the connection of `slot`. `None` closes the connection without an answer: after an
+    /// error status, an EventSource gives up.
+    pub async fn answer(
+        &self,
+        request: Request<Incoming>,
+        slot: ClaimSlot,
+        peer: IpAddr,
+        entrance: Entrance,
+    ) -> Option<Response> {
         let (mut parts, body) = request.into_parts();
+        if entrance == Entrance::Spare && !HEALTH.contains(&parts.uri.path()) {
+            return None;
+        }
         let client = || Forwarded::of(&parts.headers, peer, &self.trusted_proxies).client();
         let asked = Asked::of(parts.method.as_str(), parts.uri.path(), parts.uri.query().unwrap_or_default(), client);
-        let mut response = match self.hosts.judge(&mut parts) {
+        let judged = self.hosts.judge(&mut parts).and_then(|()| self.is_served(parts.uri.path(), entrance));
+        let mut response = match judged {
             Ok(()) => self.route(parts, body, slot, peer).await,
             Err(refusal) => answer::respond(Err(refusal)),
         };
         if let (Some(asked), Some(refusal)) = (asked, answer::refusal(&mut response)) {
             asked.refused(&refusal);
         }
-        response
+        Some(response)
+    }
+
+    fn is_served(&self, path: &str, entrance: Entrance) -> Result<(), Refusal> {
+        let is_for_operators = FOR_OPERATORS.contains(&path);
+        match entrance {
+            Entrance::Public if self.has_admin && is_for_operators => Err(nothing_lives_here()),
+            Entrance::Operators if !is_for_operators => {
+                let message = format!("only {} are served at this address", FOR_OPERATORS.join(", "));
+                Err(Refusal::new(Code::NotFound, message))
+            }
+            Entrance::Public | Entrance::Spare | Entrance::Operators => Ok(()),
+        }
     }
 
     async fn route(&self, mut parts: Parts, body: Incoming, slot: ClaimSlot, peer: IpAddr) -> Response {
@@ -104,6 +147,7 @@ fn routes(gate: Gate) -> BoxedFilter<(Response,)> {
         path!("api" / "gateway").and(call()).then(stats::gateway).boxed(),
         path!("metrics").and(call()).then(stats::metrics).boxed(),
         path!("healthz").and(call()).then(stats::health).boxed(),
+        path!("readyz").and(call()).then(stats::readiness).boxed(),
         path!("users").and(call()).then(html::users).boxed(),
         path!(Module).and(call()).then(asset::module).boxed(),
         path!("assets" / ..).and(path::tail()).and(call()).then(asset::asset).boxed(),
@@ -133,6 +177,10 @@ async fn nothing_here(path: path::FullPath, _: Call) -> Answer {
     Err(if nameless {
         Refusal::new(Code::BadName, "a name in the path is empty; a name has 1 to 128 bytes").of("path")
     } else {
-        Refusal::new(Code::NotFound, "nothing lives at this path; the README lists all paths")
+        nothing_lives_here()
     })
+}
+
+fn nothing_lives_here() -> Refusal {
+    Refusal::new(Code::NotFound, "nothing lives at this path; the README lists all paths")
 }

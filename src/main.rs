@@ -35,7 +35,7 @@ struct Program {
 // Subcommands besides serving; a doc comment would become the text of --help.
 #[derive(Subcommand)]
 enum Other {
-    /// Check the health of the gateway at --listen (the first, if there are several); exit code 0 means healthy
+    /// Check the health of the gateway at --admin, or otherwise at --listen (the first of several); exit code 0 means healthy
     Health,
     /// Load a running gateway and measure its performance
     Bench(bench::Options),
@@ -165,16 +165,32 @@ fn failed(code: u8, sentence: &str) -> ExitCode {
 
 /// Checks the health of the gateway of `config`.
 async fn health(config: &Config) -> ExitCode {
-    let Some(address) = config.listen.first() else {
+    let Some(address) = config.admin.as_ref().or(config.listen.first()) else {
         return failed(2, "--listen names no address");
     };
     let unhealthy = |why: &str| failed(1, &format!("the gateway at {address} is not healthy: {why}"));
     match timeout(HEALTH_WITHIN, ask(address)).await {
-        Ok(Ok(answer)) if answer.starts_with("HTTP/1.1 200 ") => ExitCode::SUCCESS,
-        Ok(Ok(answer)) => unhealthy(answer.lines().next().unwrap_or("an empty answer")),
+        Ok(Ok(answer)) if answer.starts_with("HTTP/1.1 200 ") => {
+            if let Some(most) = full(&answer) {
+                let sentence =
+                    format!("healthy, but all {most} places for connections are taken; see --max-connections\n");
+                // Fails only when the reader has closed the pipe.
+                let _ = std::io::stdout().write_all(sentence.as_bytes());
+            }
+            ExitCode::SUCCESS
+        }
+        Ok(Ok(answer)) => unhealthy(answer.lines().next().unwrap_or("closed without an answer")),
         Ok(Err(error)) => unhealthy(&error.to_string()),
         Err(_) => unhealthy("no answer in 3 s"),
     }
+}
+
+/// The bound on connections, if that many are open.
+fn full(answer: &str) -> Option<u64> {
+    let (_, body) = answer.split_once("\r\n\r\n")?;
+    let health: serde_json::Value = serde_json::from_str(body).ok()?;
+    let most = health["max_connections"].as_u64()?;
+    (health["connections"].as_u64()? >= most).then_some(most)
 }
 
 /// Asks the gateway that listens on `address`.

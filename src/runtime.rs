@@ -10,6 +10,7 @@ pub mod meter;
 pub mod clock;
 pub mod memory;
 pub mod process;
+pub mod idle;
 pub mod admission;
 pub mod address;
 pub mod listener;

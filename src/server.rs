@@ -2,28 +2,37 @@
 
 use std::future::Future;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::SockRef;
-use tokio::time::sleep;
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
 use crate::config::Config;
 use crate::gateway::Gateway;
-use crate::http::{Door, is_trusted};
+use crate::http::{Door, Entrance, is_trusted};
 use crate::model::refusal::Refusal;
 use crate::runtime::address::Address;
+use crate::runtime::admission::Visit;
 use crate::runtime::handover::{self, Limits};
 use crate::runtime::head_timer::HeadLimits;
 use crate::runtime::listener::{ListenError, Listeners};
 use crate::runtime::rates::Source;
 use crate::runtime::repeats::Repeats;
+use crate::runtime::tasks::Tasks;
 
 /// The pause after an error of accepting, such as at the limit of open files. Without a pause, the loop would only burn
 /// the processor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// The time of a connection that came while all places were taken, for a health check.
+const SPARE_WITHIN: Duration = Duration::from_secs(2);
+
+/// How long the connections of operators may take to end, which are cut.
+const CUT_WITHIN: Duration = Duration::from_millis(200);
 
 /// The reason why the gateway could not start.
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +53,8 @@ pub enum StartError {
 /// A listening gateway.
 #[derive(Debug)]
 pub struct Server {
-    listeners: Listeners,
+    public: Listeners,
+    operators: Listeners,
     gateway: Arc<Gateway>,
 }
 
@@ -55,62 +65,77 @@ impl Server {
     ///
     /// An address cannot be listened on, or the users of `--user` are refused.
     pub async fn bind(config: Config) -> Result<Self, StartError> {
-        let listeners = listen("--listen", &config.listen).await?;
+        let public = listen("--listen", &config.listen).await?;
+        let operators = listen("--admin", config.admin.as_slice()).await?;
         let gateway = Gateway::start(config).map_err(StartError::Users)?;
-        Ok(Server { listeners, gateway })
+        Ok(Server { public, operators, gateway })
     }
 
     /// The first IP address that the gateway listens on; port 0 if there is none.
     pub fn local_addr(&self) -> SocketAddr {
-        self.listeners.addresses().next().unwrap_or((Ipv4Addr::LOCALHOST, 0).into())
+        self.public.addresses().next().unwrap_or((Ipv4Addr::LOCALHOST, 0).into())
     }
 
-    /// Serves until `stop` resolves, then ends all streams and requests within 5 s.
+    /// The first IP address for operators, where they have one of their own.
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.operators.addresses().next()
+    }
+
+    /// Serves until `stop` resolves, then ends all streams and requests within 5 s. Operators are served until the end.
     pub async fn run(self, stop: impl Future<Output = ()>) {
-        for place in self.listeners.places() {
+        let Server { public, operators, gateway } = self;
+        for place in public.places() {
             info!(version = env!("CARGO_PKG_VERSION"), "listening on {place}");
         }
-        tokio::select! {
-            () = self.accept() => {}
-            () = stop => {}
+        for place in operators.places() {
+            info!("listening for operators on {place}");
         }
-        drop(self.listeners);
-        info!("stopping");
-        self.gateway.stop().await;
+        let door = Arc::new(Door::new(gateway.clone()));
+        let (admin, own) = (Desk::new(Entrance::Operators, &door, &gateway), Tasks::default());
+        let serving = async {
+            let desk = Desk::new(Entrance::Public, &door, &gateway);
+            tokio::select! {
+                () = desk.accept(&public, gateway.tasks()) => {}
+                () = stop => {}
+            }
+            drop(public);
+            info!("stopping");
+            gateway.stop().await;
+        };
+        tokio::select! {
+            () = admin.accept(&operators, &own) => {}
+            () = serving => {}
+        }
+        own.stop().cancel();
+        own.ended(CUT_WITHIN).await;
         info!("stopped");
     }
+}
 
-    async fn accept(&self) {
-        let limits = limits(self.gateway.config());
-        let door = Arc::new(Door::new(self.gateway.clone()));
+/// Takes the connections of one entrance.
+struct Desk {
+    entrance: Entrance,
+    door: Arc<Door>,
+    gateway: Arc<Gateway>,
+    limits: Limits,
+}
+
+impl Desk {
+    fn new(entrance: Entrance, door: &Arc<Door>, gateway: &Arc<Gateway>) -> Self {
+        Desk { entrance, door: door.clone(), gateway: gateway.clone(), limits: limits(gateway.config()) }
+    }
+
+    /// Accepts connections for ever, each with a task among `tasks`.
+    async fn accept(&self, listeners: &Listeners, tasks: &Tasks) {
         let failures = Repeats::new();
         loop {
-            match self.listeners.accept().await {
+            match listeners.accept().await {
+                // Without a place closed without an answer: an EventSource gives up after an error status, but reconnects
+                // after a close.
                 Ok((socket, peer)) => {
-                    // Closed without an answer: an EventSource gives up after an error status, but reconnects after a close.
-                    let trusted = is_trusted(peer, &self.gateway.config().trusted_proxies);
-                    // A proxy's streams are counted by the addresses that it reports.
-                    let address = (!trusted).then(|| peer.to_canonical());
-                    if address.is_some_and(|address| !self.gateway.rates().admits(Source::direct(address))) {
-                        continue;
+                    if let Some(visit) = self.admit(peer) {
+                        self.receive(socket, peer, visit, tasks);
                     }
-                    let Some(admission) = self.gateway.admissions().admit(address) else {
-                        continue;
-                    };
-                    // The system ends the connection of a client that acknowledges no bytes for so long.
-                    #[cfg(target_os = "linux")]
-                    let _ = SockRef::from(&socket).set_tcp_user_timeout(Some(self.gateway.config().send_within));
-                    let (door, gateway) = (door.clone(), self.gateway.clone());
-                    self.gateway.tasks().spawn(async move {
-                        let answer = |request, slot| {
-                            let door = door.clone();
-                            async move { door.answer(request, slot, peer).await }
-                        };
-                        let served = handover::serve(socket, admission, limits, gateway.tasks().stop(), answer).await;
-                        if let Err(error) = served {
-                            debug!(%error, "connection ended");
-                        }
-                    });
                 }
                 // The client was gone before it was accepted.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -122,6 +147,47 @@ impl Server {
                 }
             }
         }
+    }
+
+    fn admit(&self, peer: IpAddr) -> Option<Visit> {
+        let (config, admissions) = (self.gateway.config(), self.gateway.admissions());
+        if self.entrance == Entrance::Operators {
+            return admissions.enter_reserved();
+        }
+        // A proxy's streams are counted by the addresses that it reports.
+        let address = (!is_trusted(peer, &config.trusted_proxies)).then_some(peer);
+        if address.is_some_and(|address| !self.gateway.rates().admits(Source::direct(address.to_canonical()))) {
+            return None;
+        }
+        admissions.enter(address, config.admin.is_none())
+    }
+
+    fn receive(&self, socket: TcpStream, peer: IpAddr, visit: Visit, tasks: &Tasks) {
+        // The system ends the connection of a client that acknowledges no bytes for so long.
+        #[cfg(target_os = "linux")]
+        let _ = SockRef::from(&socket).set_tcp_user_timeout(Some(self.gateway.config().send_within));
+        let is_spare = self.entrance == Entrance::Public && visit.is_reserved();
+        let entrance = if is_spare { Entrance::Spare } else { self.entrance };
+        let (door, gateway, limits, own) = (self.door.clone(), self.gateway.clone(), self.limits, tasks.clone());
+        tasks.spawn(async move {
+            let answer = |request, slot| {
+                let door = door.clone();
+                async move { door.answer(request, slot, peer, entrance).await }
+            };
+            let served = handover::serve(socket, visit, limits, own.stop(), answer);
+            let served = match entrance {
+                Entrance::Public => served.await,
+                Entrance::Spare => timeout(SPARE_WITHIN, served).await.unwrap_or(Ok(())),
+                // Operators keep nobody from stopping.
+                Entrance::Operators => own.stop().run_until_cancelled(served).await.unwrap_or(Ok(())),
+            };
+            if let Err(error) = served {
+                debug!(%error, "connection ended");
+                if entrance == Entrance::Spare {
+                    gateway.admissions().turn_away();
+                }
+            }
+        });
     }
 }
 

@@ -67,6 +67,16 @@ impl Gate {
         self.0.admissions().open()
     }
 
+    /// The maximum number of open connections.
+    pub fn max_connections(&self) -> usize {
+        self.0.admissions().most()
+    }
+
+    /// Whether the gateway is about to stop.
+    pub fn is_stopping(&self) -> bool {
+        self.0.tasks().stop().is_cancelled()
+    }
+
     /// The number of refused connections.
     pub fn refused_connections(&self) -> u64 {
         self.0.admissions().refusals()

@@ -16,7 +16,7 @@ use crate::model::refusal::{Code, Refusal};
 use crate::runtime::address::Address;
 
 /// Paths that name nobody, so that any monitor may ask under any name.
-const OPEN_TO_ALL: [&str; 2] = ["/healthz", "/metrics"];
+const OPEN_TO_ALL: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
 /// The most bytes of a host in the log: the longest name in DNS (RFC 1035, 2.3.4).
 const MAX_NAME: usize = 253;
@@ -26,7 +26,7 @@ const MAX_LOGGED: usize = 100;
 
 /// Judges the hosts of requests.
 pub struct Hosts {
-    /// The names of `--allow-host`, `--allow-origin`, `--public-url` and `--listen`.
+    /// The names of `--allow-host`, `--allow-origin`, `--public-url`, `--listen` and `--admin`.
     allowed: BTreeSet<String>,
     all: bool,
     logged: Mutex<BTreeSet<String>>,
@@ -36,7 +36,7 @@ impl Hosts {
     /// The hosts that `config` allows.
     pub fn of(config: &Config) -> Self {
         let origins = config.allow_origins.iter().chain(&config.public_urls).filter(|origin| origin.is_web());
-        let listened = config.listen.iter().filter_map(Address::name).map(str::to_owned);
+        let listened = config.listen.iter().chain(&config.admin).filter_map(Address::name).map(str::to_owned);
         let named = config.allow_hosts.iter().cloned().chain(listened);
         let allowed: BTreeSet<_> = origins.map(|origin| origin.host().name.clone()).chain(named).collect();
         if allowed.is_empty() {

@@ -1,18 +1,25 @@
-//! Admission: bounds on connections, in all and from one address.
+//! Admission: bounds on connections, in all and from one address, and the reserve for health checks and operators.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use dashmap::DashMap;
 use tracing::warn;
 
+use crate::runtime::idle::{Activity, Entry, IdleQueue};
 use crate::runtime::process;
 use crate::runtime::repeats::Repeats;
 
 /// Open files that are not connections: the listener, the executor's own, logs, and a few for the moments between
 /// accepting and refusing a connection.
 const RESERVE: u64 = 100;
+
+/// Connections beyond the bound: for operators, or otherwise for health checks while all places are taken.
+const RESERVED: usize = 16;
+
+/// Connections that have to give way and are not closed yet: each still has its file.
+const LEAVING: usize = 32;
 
 /// Counts and bounds the open connections.
 #[derive(Debug)]
@@ -21,7 +28,13 @@ pub struct Admissions {
     most_each: usize,
     open: AtomicUsize,
     refused: AtomicU64,
-    /// The lines about refusals, for either bound.
+    /// The HTTP connections among the open ones.
+    idle: Arc<IdleQueue>,
+    /// The open connections beyond the bound.
+    reserved: AtomicUsize,
+    reserved_idle: Arc<IdleQueue>,
+    /// The lines about idle connections that gave way, and about refusals, for either bound.
+    gave_way: Repeats,
     refused_in_all: Repeats,
     refused_by_address: Repeats,
     each: DashMap<IpAddr, usize>,
@@ -34,6 +47,23 @@ pub struct Admission {
     /// The client's address, as far as it is counted.
     pub charge: Charge,
 }
+
+/// A connection that speaks HTTP: a request may make it a stream.
+#[derive(Debug)]
+pub struct Visit {
+    entry: Entry,
+    place: Place,
+}
+
+#[derive(Debug)]
+enum Place {
+    Counted(Admission),
+    Reserved { _place: Reserved },
+}
+
+/// A place beyond the bound, given back when dropped.
+#[derive(Debug)]
+struct Reserved(Arc<Admissions>);
 
 /// One connection of an address, given back when dropped. Empty where the address is not counted.
 #[derive(Debug, Default)]
@@ -53,34 +83,67 @@ impl Admissions {
             most_each,
             open: AtomicUsize::new(0),
             refused: AtomicU64::new(0),
+            idle: Arc::default(),
+            reserved: AtomicUsize::new(0),
+            reserved_idle: Arc::default(),
+            gave_way: Repeats::new(),
             refused_in_all: Repeats::new(),
             refused_by_address: Repeats::new(),
             each: DashMap::new(),
         })
     }
 
-    /// Admits a connection, of `address` unless that is a proxy's; `None`, counted, when a bound is reached.
-    pub fn admit(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Admission> {
-        if self.open.fetch_add(1, Relaxed) >= self.most {
-            self.open.fetch_sub(1, Relaxed);
-            self.refused(&self.refused_in_all, |refused| {
-                warn!(refused, open = self.open(), max_connections = self.most, "connections refused");
-            });
-            return None;
+    /// Admits a connection, of `address` unless that is a proxy's. While all places are taken, the connection gets the place
+    /// of one that is idle in HTTP, and otherwise one beyond the bound if `spares`. `None`, counted, when a bound is reached.
+    pub fn enter(self: &Arc<Self>, address: Option<IpAddr>, spares: bool) -> Option<Visit> {
+        let charge = address.map_or_else(|| Some(Charge::default()), |address| self.charge(address))?;
+        if let Some(admission) = self.place(charge) {
+            return Some(Visit { entry: self.idle.enter(), place: Place::Counted(admission) });
         }
-        // From here on, dropping the admission takes back what was counted.
-        let mut admission = Admission { admissions: self.clone(), charge: Charge::default() };
-        if let Some(address) = address {
-            admission.charge = self.charge(address)?;
+        let spare = if spares { self.enter_reserved() } else { None };
+        if spare.is_none() {
+            self.turn_away();
         }
-        Some(admission)
+        spare
     }
 
-    /// Counts a connection of `address`; `None`, counted, when the address has as many as it may have.
+    /// Admits a connection beyond the bound, if need be instead of an idle one there.
+    pub fn enter_reserved(self: &Arc<Self>) -> Option<Visit> {
+        let open = self.reserved.fetch_add(1, Relaxed);
+        // From here on, dropping the place takes back what was counted.
+        let place = Place::Reserved { _place: Reserved(self.clone()) };
+        let has_place = open < RESERVED || open < RESERVED + LEAVING && self.reserved_idle.give_way();
+        has_place.then(|| Visit { entry: self.reserved_idle.enter(), place })
+    }
+
+    fn place(self: &Arc<Self>, charge: Charge) -> Option<Admission> {
+        let open = self.open.fetch_add(1, Relaxed);
+        // From here on, dropping the admission takes back what was counted.
+        let admission = Admission { admissions: self.clone(), charge };
+        if open < self.most {
+            return Some(admission);
+        }
+        let gave_way = open < self.most.saturating_add(LEAVING) && self.idle.give_way();
+        if gave_way && let Some(times) = self.gave_way.again() {
+            warn!(times, max_connections = self.most, "idle connections closed for new ones");
+        }
+        gave_way.then_some(admission)
+    }
+
+    /// Counts a connection that found all places taken.
+    pub fn turn_away(&self) {
+        self.refused(&self.refused_in_all, |refused| {
+            warn!(refused, open = self.open(), max_connections = self.most, "connections refused");
+        });
+    }
+
+    /// Counts a connection of `address`; `None`, counted, when the address has as many as it may have. Addresses of one
+    /// [`network`] count as one.
     pub fn charge(self: &Arc<Self>, address: IpAddr) -> Option<Charge> {
         if self.most_each == 0 {
             return Some(Charge::default());
         }
+        let address = network(address);
         let mut here = self.each.entry(address).or_insert(0);
         if *here >= self.most_each {
             drop(here);
@@ -101,7 +164,12 @@ impl Admissions {
         }
     }
 
-    /// The number of open connections.
+    /// The maximum number of open connections.
+    pub fn most(&self) -> usize {
+        self.most
+    }
+
+    /// The number of open connections, without those beyond the bound.
     pub fn open(&self) -> usize {
         self.open.load(Relaxed)
     }
@@ -109,6 +177,32 @@ impl Admissions {
     /// The number of refused connections.
     pub fn refusals(&self) -> u64 {
         self.refused.load(Relaxed)
+    }
+}
+
+impl Visit {
+    /// What the connection does.
+    pub fn activity(&self) -> &Arc<Activity> {
+        self.entry.activity()
+    }
+
+    /// Whether the connection has a place beyond the bound.
+    pub fn is_reserved(&self) -> bool {
+        matches!(self.place, Place::Reserved { .. })
+    }
+
+    /// The admission of a stream, which never gives way; `None` for a place beyond the bound.
+    pub fn into_admission(self) -> Option<Admission> {
+        match self.place {
+            Place::Counted(admission) => Some(admission),
+            Place::Reserved { .. } => None,
+        }
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        self.0.reserved.fetch_sub(1, Relaxed);
     }
 }
 
@@ -136,6 +230,14 @@ impl Drop for Charge {
     }
 }
 
+/// The addresses that count as one: of IPv6 the /64, because one customer has at least that many (RFC 6177).
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
+    }
+}
+
 /// The part of `files` for connections: where there are few files, at least half.
 fn beyond_reserve(files: u64) -> u64 {
     files - RESERVE.min(files / 2)
@@ -157,21 +259,65 @@ mod tests {
     #[test]
     fn places_are_counted_in_all_and_for_each_address_and_given_back() {
         let admissions = Admissions::new(3, 2);
-        let first = admissions.admit(Some(HERE)).unwrap();
-        let _second = admissions.admit(Some(HERE)).unwrap();
-        assert!(admissions.admit(Some(HERE)).is_none(), "a third from one address");
-        let _third = admissions.admit(Some(THERE)).unwrap();
-        assert!(admissions.admit(Some(THERE)).is_none(), "a fourth in all");
+        let stream = |address| admissions.enter(Some(address), false).and_then(Visit::into_admission);
+        let first = stream(HERE).unwrap();
+        let _second = stream(HERE).unwrap();
+        assert!(stream(HERE).is_none(), "a third from one address");
+        let _third = stream(THERE).unwrap();
+        assert!(stream(THERE).is_none(), "a fourth in all");
         assert_eq!((admissions.open(), admissions.refusals()), (3, 2));
         drop(first);
-        let _again = admissions.admit(Some(HERE)).unwrap();
+        let _again = stream(HERE).unwrap();
         assert_eq!((admissions.open(), admissions.refusals()), (3, 2));
+    }
+
+    #[test]
+    fn addresses_of_one_64_count_as_one() {
+        let admissions = Admissions::new(10, 1);
+        let charge = |address: &str| admissions.charge(address.parse().unwrap());
+        let _held = [charge("2001:db8:1::1").unwrap(), charge("192.0.2.1").unwrap()];
+        for same in ["2001:db8:1::abcd", "2001:db8:1:0:ffff::1", "::ffff:192.0.2.1"] {
+            assert!(charge(same).is_none(), "{same}");
+        }
+        for other in ["2001:db8:1:1::1", "192.0.2.2", "::ffff:192.0.2.2"] {
+            assert!(charge(other).is_some(), "{other}");
+        }
+    }
+
+    #[test]
+    fn idle_connections_give_way_and_streams_and_requests_do_not() {
+        let admissions = Admissions::new(2, 0);
+        let (asking, idle) = (admissions.enter(None, true).unwrap(), admissions.enter(None, true).unwrap());
+        assert!(asking.activity().begin());
+        let new = admissions.enter(None, true).unwrap();
+        assert!(!new.is_reserved() && !idle.activity().begin(), "the idle one gives way");
+        drop(idle);
+        let _streams = [asking, new].map(|visit| visit.into_admission().unwrap());
+        assert!(admissions.enter(None, false).is_none());
+        assert_eq!((admissions.open(), admissions.refusals()), (2, 1));
+    }
+
+    #[test]
+    fn beyond_the_bound_there_are_places_that_are_no_streams() {
+        let admissions = Admissions::new(1, 0);
+        let _stream = admissions.enter(None, true).and_then(Visit::into_admission).unwrap();
+        let mut spares: Vec<_> = (0..RESERVED).map(|_| admissions.enter(None, true).unwrap()).collect();
+        assert!(spares.iter().all(|spare| spare.activity().begin() && spare.is_reserved()));
+        assert!(admissions.enter(None, true).is_none(), "all are amid a request");
+        assert_eq!((admissions.open(), admissions.refusals()), (1, 1));
+        spares[3].activity().rest();
+        let new = admissions.enter(None, true).unwrap();
+        assert!(!spares[3].activity().begin(), "idle, so it gives way");
+        assert!(spares.remove(0).into_admission().is_none());
+        drop((spares, new));
+        assert_eq!(admissions.reserved.load(Relaxed), 0);
     }
 
     #[test]
     fn connections_of_a_proxy_count_for_the_addresses_that_they_are_charged_to() {
         let admissions = Admissions::new(10, 1);
-        let (mut first, second) = (admissions.admit(None).unwrap(), admissions.admit(None).unwrap());
+        let proxied = || admissions.enter(None, false).and_then(Visit::into_admission).unwrap();
+        let (mut first, second) = (proxied(), proxied());
         first.charge = admissions.charge(HERE).unwrap();
         assert!(admissions.charge(HERE).is_none());
         let _there = admissions.charge(THERE).unwrap();

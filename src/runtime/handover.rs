@@ -6,7 +6,6 @@
 //! the bare socket and writes the response's head itself. HTTP/1.1 answers in order, so earlier requests on the connection
 //! have been answered by then. Only bytes of these answers may still be in hyper's buffer, and the handover waits for them.
 
-use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
@@ -26,7 +25,7 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use warp::reply::Response;
 
-use crate::runtime::admission::Admission;
+use crate::runtime::admission::{Admission, Visit};
 use crate::runtime::head_timer::{Arrivals, HeadLimits, HeadTimer};
 
 /// A socket taken back from hyper.
@@ -67,36 +66,51 @@ pub struct Limits {
     pub head: HeadLimits,
 }
 
-/// Serves HTTP/1 on `stream` by `answer`, until the connection closes, `stop` is cancelled or a stream claims the socket.
+/// The connection is closed instead of an answer.
+#[derive(Debug, thiserror::Error)]
+#[error("closed without an answer")]
+struct Closed;
+
+/// Serves HTTP/1 on `stream` by `answer`, until the connection closes or has to give way, `stop` is cancelled or a stream
+/// claims the socket. `answer` may also close the connection: `None`.
 ///
 /// # Errors
 ///
 /// hyper's error for the connection.
 pub async fn serve<A>(
     stream: TcpStream,
-    admission: Admission,
+    visit: Visit,
     limits: Limits,
     stop: &CancellationToken,
     answer: impl Fn(Request<Incoming>, ClaimSlot) -> A,
 ) -> hyper::Result<()>
 where
-    A: Future<Output = Response>,
+    A: Future<Output = Option<Response>>,
 {
     let (slot, blocked) = (ClaimSlot::default(), Arc::new(AtomicBool::new(false)));
     let arrivals = Arrivals::default();
     let io = Watched { io: TokioIo::new(stream), blocked: blocked.clone(), arrivals: arrivals.clone() };
-    let claimable = slot.clone();
+    let (claimable, activity, heads) = (slot.clone(), visit.activity().clone(), arrivals.clone());
     let service = service_fn(move |request: Request<Incoming>| {
-        let answered = answer(request, claimable.clone());
-        async { Ok::<_, Infallible>(answered.await) }
+        heads.complete();
+        // A request that meets the end of its connection is not begun.
+        let answered = activity.begin().then(|| answer(request, claimable.clone()));
+        async {
+            match answered {
+                Some(answered) => answered.await.ok_or(Closed),
+                None => Err(Closed),
+            }
+        }
     });
     let mut builder = Builder::new();
-    let timer = HeadTimer::new(limits.head, arrivals);
+    let timer = HeadTimer::new(limits.head, arrivals.clone());
     builder.timer(timer).header_read_timeout(limits.head.within).max_buf_size(limits.max_head);
     // A client may end its side right after the request, and is answered all the same.
     builder.half_close(true);
     let mut http = Some(builder.serve_connection(io, service));
     let mut stopping = std::pin::pin!(stop.cancelled());
+    let activity = visit.activity().clone();
+    let mut gives_way = std::pin::pin!(activity.chosen());
     let mut told = false;
     let ended = poll_fn(|cx| {
         let Some(connection) = &mut http else {
@@ -106,14 +120,21 @@ where
             told = true;
             Pin::new(&mut *connection).graceful_shutdown();
         }
+        if gives_way.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
         let polled = Pin::new(connection).poll(cx);
+        if arrivals.is_awaited() && !blocked.load(Relaxed) {
+            activity.rest();
+        }
         if polled.is_pending() && slot.is_claimed() && !blocked.load(Relaxed) {
             return Poll::Ready(Ok(()));
         }
         polled
     })
     .await;
-    if let (Some(connection), Some(claim)) = (http.take(), slot.0.lock().take()) {
+    let claim = slot.0.lock().take();
+    if let (Some(connection), Some(claim), Some(admission)) = (http.take(), claim, visit.into_admission()) {
         let parts = connection.into_parts();
         let stream = parts.io.io.into_inner();
         // The socket still holds this task's waker for reading, and with it the task's memory, until bytes arrive.

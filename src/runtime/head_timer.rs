@@ -21,14 +21,32 @@ pub struct HeadLimits {
     pub idle: Duration,
 }
 
-/// Whether bytes were read from the socket since hyper began to wait for a head.
+/// What is known of the head that hyper waits for.
 #[derive(Clone, Debug, Default)]
-pub struct Arrivals(Arc<AtomicBool>);
+pub struct Arrivals(Arc<Head>);
+
+#[derive(Debug, Default)]
+struct Head {
+    /// Whether bytes were read from the socket since hyper began to wait.
+    is_begun: AtomicBool,
+    /// Whether hyper waits.
+    is_awaited: AtomicBool,
+}
 
 impl Arrivals {
     /// Notes that bytes were read.
     pub fn note(&self) {
-        self.0.store(true, Relaxed);
+        self.0.is_begun.store(true, Relaxed);
+    }
+
+    /// Notes that the head has arrived.
+    pub fn complete(&self) {
+        self.0.is_awaited.store(false, Relaxed);
+    }
+
+    /// Whether hyper waits for a head, and so has done with the request before.
+    pub fn is_awaited(&self) -> bool {
+        self.0.is_awaited.load(Relaxed)
     }
 }
 
@@ -51,7 +69,8 @@ impl HeadTimer {
 impl Timer for HeadTimer {
     fn sleep(&self, _: Duration) -> Pin<Box<dyn Sleep>> {
         // Bytes of this head that hyper read together with the last request begin nothing: the next byte does.
-        self.arrivals.0.store(false, Relaxed);
+        self.arrivals.0.is_begun.store(false, Relaxed);
+        self.arrivals.0.is_awaited.store(true, Relaxed);
         let is_begun = !self.is_used.swap(true, Relaxed);
         let first = if is_begun { self.limits.within } else { self.limits.idle };
         let sleep = Box::pin(tokio::time::sleep(first));
@@ -78,7 +97,7 @@ impl Future for HeadSleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.is_begun && self.arrivals.0.load(Relaxed) {
+        if !self.is_begun && self.arrivals.0.is_begun.load(Relaxed) {
             self.is_begun = true;
             let deadline = tokio::time::Instant::now() + self.within;
             self.sleep.as_mut().reset(deadline);

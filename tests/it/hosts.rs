@@ -50,7 +50,7 @@ async fn own_names_and_monitors_are_served() {
     {
         assert_eq!(ask(server.addr, "GET /api/rooms HTTP/1.1", &format!("Host: {host}\r\n")).await.0, 200, "{host}");
     }
-    for path in ["/healthz", "/metrics"] {
+    for path in ["/healthz", "/readyz", "/metrics"] {
         assert_eq!(ask(server.addr, &format!("GET {path} HTTP/1.1"), "Host: monitored.example\r\n").await.0, 200);
     }
     // A spelling of 127.0.0.1 that only resolvers know.

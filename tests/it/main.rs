@@ -22,6 +22,7 @@ mod logs;
 mod memory;
 mod model;
 mod modules;
+mod places;
 mod program;
 mod proxies;
 mod rates;

@@ -170,21 +170,6 @@ async fn a_reader_that_answers_no_ping_is_ended() {
 }
 
 #[tokio::test]
-async fn connections_over_the_bound_are_closed_and_counted_until_another_ends() {
-    let server = TestServer::with(|config| config.max_connections = 3).await;
-    let mut asks = Conn::open(server.addr).await;
-    let first = Reader::open(server.addr, Transport::Sse, "lobby").await.begun().await;
-    let second = Reader::open(server.addr, Transport::Ws, "lobby").await.begun().await;
-    assert_eq!(connections(&mut asks).await, 3);
-    Conn::open(server.addr).await.lost().await;
-    assert_eq!(health(&mut asks).await["refused"], 1);
-    drop(first);
-    within("a place", async { while connections(&mut asks).await > 2 {} }).await;
-    let third = Reader::open(server.addr, Transport::Sse, "lobby").await.begun().await;
-    drop((second, third));
-}
-
-#[tokio::test]
 async fn connections_from_one_address_have_a_bound_of_their_own() {
     let server = TestServer::with(|config| {
         config.max_per_address = 2;

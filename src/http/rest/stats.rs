@@ -248,6 +248,7 @@ struct Health {
     version: &'static str,
     restarts: u64,
     connections: usize,
+    max_connections: usize,
     refused: u64,
 }
 
@@ -259,7 +260,22 @@ pub async fn health(call: Call) -> Answer {
         version: env!("CARGO_PKG_VERSION"),
         restarts: call.gate.restarts(),
         connections: call.gate.open_connections(),
+        max_connections: call.gate.max_connections(),
         refused: call.gate.refused_connections(),
     };
     Ok(answer::json(StatusCode::OK, &health))
+}
+
+#[derive(Serialize)]
+struct Readiness {
+    status: &'static str,
+}
+
+/// `GET /readyz`
+pub async fn readiness(call: Call) -> Answer {
+    call.only("GET, HEAD")?;
+    if call.gate.is_stopping() {
+        return Err(Refusal::new(Code::Stopping, "the gateway is about to stop"));
+    }
+    Ok(answer::json(StatusCode::OK, &Readiness { status: "ready" }))
 }

@@ -13,6 +13,8 @@ use super::Client;
 
 /// A gateway on a free port, stopped when dropped; [`TestServer::stop`] also waits for the end.
 pub struct TestServer {
+    /// The address of `--admin`.
+    pub admin: Option<SocketAddr>,
     client: Client,
     stop: Option<oneshot::Sender<()>>,
     running: JoinHandle<()>,
@@ -29,12 +31,12 @@ impl TestServer {
         let mut config = Config { listen: vec![listen.into()], max_batch: 10_000, ..Config::default() };
         change(&mut config);
         let server = Server::bind(config).await.expect("a free port");
-        let client = Client::of(server.local_addr());
+        let (client, admin) = (Client::of(server.local_addr()), server.admin_addr());
         let (stop, stopped) = oneshot::channel::<()>();
         let running = tokio::spawn(server.run(async {
             let _ = stopped.await;
         }));
-        Self { client, stop: Some(stop), running }
+        Self { admin, client, stop: Some(stop), running }
     }
 
     pub async fn stop(mut self) {
