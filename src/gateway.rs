@@ -1,5 +1,6 @@
 //! The gateway: the rooms, the hubs, the background tasks, and what they share.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant, SystemTime};
@@ -21,7 +22,7 @@ use crate::model::refusal::{Code, Refusal};
 use crate::rooms::Rooms;
 use crate::rooms::connection_holds::ConnectionHolds;
 use crate::rooms::directory::Directory;
-use crate::runtime::admission::Admissions;
+use crate::runtime::admission::{Admission, Admissions};
 use crate::runtime::clock::{BEAT, Clock};
 use crate::runtime::handover::Socket;
 use crate::runtime::memory::Memory;
@@ -111,6 +112,16 @@ impl Gateway {
         &self.meter
     }
 
+    /// Admits a connection, of `address` unless that is a proxy's; `None`, counted, when a bound is reached.
+    pub fn admit(&self, address: Option<IpAddr>) -> Option<Admission> {
+        let streams = self.meter.open(Transport::Sse) + self.meter.open(Transport::WebSocket);
+        let others = (self.admissions.open() as u64).saturating_sub(streams);
+        match self.rooms.memory().admits(others) {
+            true => self.admissions.admit(address),
+            false => self.admissions.refuse(),
+        }
+    }
+
     /// The bounds on connections.
     pub fn admissions(&self) -> &Arc<Admissions> {
         &self.admissions
@@ -189,6 +200,7 @@ async fn keep_memory(rooms: Arc<Rooms>, tasks: Tasks) {
         while rooms.relieve() {
             yield_now().await;
         }
+        rooms.memory().give_back(&tasks);
     }
 }
 

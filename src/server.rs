@@ -104,7 +104,7 @@ impl Server {
                     let trusted = is_trusted(peer.ip(), &self.gateway.config().trusted_proxies);
                     // A proxy's streams are counted by the addresses that it reports.
                     let address = (!trusted).then(|| peer.ip().to_canonical());
-                    let Some(admission) = self.gateway.admissions().admit(address) else {
+                    let Some(admission) = self.gateway.admit(address) else {
                         continue;
                     };
                     // The system ends the connection of a client that acknowledges no bytes for so long.

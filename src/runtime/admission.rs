@@ -76,6 +76,14 @@ impl Admissions {
         Some(admission)
     }
 
+    /// Refuses a connection for want of memory.
+    pub fn refuse(&self) -> Option<Admission> {
+        self.refused(&self.refused_in_all, |refused| {
+            warn!(refused, open = self.open(), "connections refused for want of memory")
+        });
+        None
+    }
+
     /// Counts a connection of `address`; `None`, counted, when the address has as many as it may have.
     pub fn charge(self: &Arc<Self>, address: IpAddr) -> Option<Charge> {
         if self.most_each == 0 {
