@@ -114,6 +114,13 @@ impl Gateway {
         &self.meter
     }
 
+    /// Whether the memory budget has room for one more connection without a stream.
+    pub fn has_memory_for_connections(&self) -> bool {
+        let streams = self.meter.open(Transport::Sse) + self.meter.open(Transport::WebSocket);
+        let others = (self.admissions.open() as u64).saturating_sub(streams);
+        self.rooms.memory().admits(others)
+    }
+
     /// The bounds on connections.
     pub fn admissions(&self) -> &Arc<Admissions> {
         &self.admissions
@@ -197,6 +204,7 @@ async fn keep_memory(rooms: Arc<Rooms>, tasks: Tasks) {
         while rooms.relieve() {
             yield_now().await;
         }
+        rooms.memory().give_back(&tasks);
     }
 }
 

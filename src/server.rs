@@ -159,6 +159,10 @@ impl Desk {
         if address.is_some_and(|address| !self.gateway.rates().admits(Source::direct(address.to_canonical()))) {
             return None;
         }
+        if !self.gateway.has_memory_for_connections() {
+            admissions.turn_away_for_memory();
+            return config.admin.is_none().then(|| admissions.enter_reserved())?;
+        }
         admissions.enter(address, config.admin.is_none())
     }
 

@@ -22,7 +22,7 @@ use crate::http::query::well_encoded;
 use crate::model::name::Name;
 use crate::model::refusal::{Code, Refusal};
 use crate::runtime::handover::ClaimSlot;
-use crate::runtime::memory::Kind;
+use crate::runtime::memory::{Held, Kind, Level};
 
 /// How a request arrived: the part of a call that is no filter of warp's. An extension of the request.
 #[derive(Clone)]
@@ -146,8 +146,15 @@ impl Call {
             }
             return Err(too_large(most));
         }
-        let mut body = BytesMut::new();
-        let read = timeout(within, self.read(&mut body, most)).await;
+        let (mut body, memory) = (BytesMut::new(), self.gate.memory().clone());
+        let mut held = memory.hold(Kind::Messages, 0);
+        let read = timeout(within, self.read(&mut body, &mut held, most)).await;
+        let fits = body.len() <= most;
+        if !matches!(read, Ok(Ok(()))) || !fits {
+            // The refused body goes before its rest is read.
+            body = BytesMut::new();
+            held.release();
+        }
         match read {
             Err(Elapsed { .. }) => {
                 let message = format!("the body did not arrive within {}", humantime::format_duration(within));
@@ -158,7 +165,7 @@ impl Call {
                 Err(refusal)
             }
             Ok(Err(None)) => Err(Refusal::new(Code::BadRequest, "the body broke off").of("body")),
-            Ok(Ok(())) if body.len() > most => {
+            Ok(Ok(())) if !fits => {
                 self.overrun().await;
                 Err(too_large(most))
             }
@@ -166,8 +173,12 @@ impl Call {
         }
     }
 
-    /// Reads the rest of a refused body, within bounds.
+    /// Reads the rest of a refused body, within bounds. When the memory's budget is used up, the connection had better close
+    /// at once.
     async fn overrun(&mut self) {
+        if self.gate.memory().level() >= Level::Full {
+            return;
+        }
         let _ = timeout(OVERRUN_WITHIN, async {
             let mut taken = 0;
             while taken < OVERRUN
@@ -180,14 +191,13 @@ impl Call {
     }
 
     /// Reads the body, and stops at more than `most` bytes. The error is a refusal, or none if the body broke off.
-    async fn read(&mut self, into: &mut BytesMut, most: usize) -> Result<(), Option<Refusal>> {
-        let memory = self.gate.memory().clone();
-        let mut held = memory.hold(Kind::Messages, 0);
+    async fn read(&mut self, into: &mut BytesMut, held: &mut Held, most: usize) -> Result<(), Option<Refusal>> {
         while into.len() <= most
             && let Some(data) = self.body.try_next().await.map_err(|_| None)?
         {
             into.extend_from_slice(&data);
             held.grow(data.len() as u64);
+            let memory = self.gate.memory();
             if into.len() > memory.body_bytes() {
                 return Err(Some(memory.refusal().of("body")));
             }

@@ -3,12 +3,14 @@
 //! A permit is for one kind of access to one room. [`Gate`] judges a request and grants it. The messages of a WebSocket come
 //! without headers, so its handshake is judged once and gives a [`Visitor`], who gets the permits for each message.
 
+mod holds;
+
 use std::future::pending;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::config::Config;
-use crate::delivery::connection::{Connection, Options};
+use crate::delivery::connection::Options;
 use crate::delivery::conversation::Peer;
 use crate::gateway::Gateway;
 use crate::http::answer::Answer;
@@ -27,7 +29,6 @@ use crate::model::outcome::Outcome;
 use crate::model::presence::Presence;
 use crate::model::refusal::{Code, Refusal};
 use crate::model::snapshot::Snapshot;
-use crate::rooms::connection_holds::ConnectionHolds;
 use crate::rooms::key::RoomKey;
 use crate::rooms::room::Following;
 use crate::runtime::admission::Charge;
@@ -36,6 +37,8 @@ use crate::runtime::log;
 use crate::runtime::memory::{Level, Memory};
 use crate::runtime::meter::Meter;
 use crate::runtime::rates::{Pace, Rates, Source, Work};
+
+pub use holds::Holds;
 
 /// The gateway, closed to handlers but for what concerns no room.
 #[derive(Clone)]
@@ -413,59 +416,6 @@ impl Join<'_> {
         }
         Ok(outcome)
     }
-}
-
-/// The users that one connection holds. Made by [`Join::hold`]; a client may always change and end its own holds. Boxed,
-/// because most connections hold nobody.
-#[derive(Default)]
-pub struct Holds(Option<Box<ConnectionHolds>>);
-
-impl Holds {
-    /// Whether the connection has held somebody yet.
-    pub fn is_used(&self) -> bool {
-        self.0.is_some()
-    }
-
-    /// Whether the connection has joined and not left since.
-    fn hold_somebody(&self) -> bool {
-        self.0.as_ref().is_some_and(|holds| !holds.is_empty())
-    }
-
-    /// Notifies `connection` when others end a hold, also of the holds that were ended before.
-    pub fn notify(&self, connection: &Arc<Connection>) {
-        if let Some(holds) = &self.0 {
-            holds.notify(connection);
-        }
-    }
-
-    /// Changes the `meta` of a held user.
-    ///
-    /// # Errors
-    ///
-    /// `not_joined` if this connection does not hold `user` in `room`.
-    pub fn update(&self, room: &Name, user: Name, meta: Meta) -> Result<Outcome, Refusal> {
-        self.0.as_ref().ok_or_else(|| not_joined(room, &user))?.update(room, user, meta)
-    }
-
-    /// Ends one hold at once.
-    ///
-    /// # Errors
-    ///
-    /// `not_joined` if this connection does not hold `user` in `room`.
-    pub fn leave(&mut self, room: &Name, user: Name) -> Result<Outcome, Refusal> {
-        self.0.as_mut().ok_or_else(|| not_joined(room, &user))?.leave(room, user)
-    }
-
-    /// Ends all holds at once, because the client closed the connection cleanly.
-    pub fn leave_all(&mut self) {
-        if let Some(holds) = &mut self.0 {
-            holds.leave_all();
-        }
-    }
-}
-
-fn not_joined(room: &Name, user: &Name) -> Refusal {
-    Refusal::new(Code::NotJoined, format!("this connection does not hold {user} in {room}"))
 }
 
 /// A permit to read the gateway's numbers.

@@ -137,6 +137,13 @@ impl Admissions {
         });
     }
 
+    /// Counts a connection that found no memory.
+    pub fn turn_away_for_memory(&self) {
+        self.refused(&self.refused_in_all, |refused| {
+            warn!(refused, open = self.open(), "connections refused for want of memory");
+        });
+    }
+
     /// Counts a connection of `address`; `None`, counted, when the address has as many as it may have. Addresses of one
     /// [`network`] count as one.
     pub fn charge(self: &Arc<Self>, address: IpAddr) -> Option<Charge> {

@@ -4,17 +4,21 @@
 //! what to give up.
 
 use std::fmt;
+use std::hint::black_box;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use tracing::warn;
 
 use crate::model::refusal::{Code, Refusal};
 use crate::runtime::repeats::Repeats;
+use crate::runtime::tasks::Tasks;
 
 /// The longest time between two readings of the resident set.
 const EVERY: Duration = Duration::from_millis(100);
@@ -37,6 +41,24 @@ const SMALL_BODY: usize = 4 * 1024;
 
 /// A shorter list is refused.
 const SHORTEST_LIST: usize = 16 * 1024;
+
+/// The time between two collections, see [`Memory::give_back`].
+const COLLECTED_EVERY: Duration = Duration::from_secs(1);
+
+/// Allocations after which mimalloc collects the memory of a thread (its option `generic_collect`, and some more).
+const COLLECTED_AFTER: usize = 12_000;
+
+/// The size of these allocations: larger than those for which mimalloc takes a shorter way.
+const COLLECTED_BY: usize = 4_096;
+
+/// How long the threads wait for each other, so that each gets its turn.
+const TURN: Duration = Duration::from_millis(2);
+
+/// The memory of a connection without a stream, about: hyper's buffers.
+const CONNECTION: u64 = 16 * 1024;
+
+/// The share of the budget for such connections when the budget is used up: an eighth.
+const CONNECTIONS: u64 = 8;
 
 /// A level of use, with the percentage of the budget from which it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -84,6 +106,8 @@ pub struct Memory {
     held: [AtomicU64; 3],
     refusals: AtomicU64,
     risen: Notify,
+    /// The time of the last collection.
+    collected: Mutex<Option<Instant>>,
     /// The lines about refusals.
     shortages: Repeats,
 }
@@ -107,6 +131,7 @@ impl Memory {
             held: Default::default(),
             refusals: AtomicU64::default(),
             risen: Notify::new(),
+            collected: Mutex::default(),
             shortages: Repeats::new(),
         };
         memory.look();
@@ -159,6 +184,38 @@ impl Memory {
     /// Waits until the level has risen, or for the time between two readings.
     pub async fn next_look(&self) {
         let _ = timeout(EVERY, self.risen.notified()).await;
+    }
+
+    /// Lets each thread of the executor return its free memory to the system, at most once a second and only from
+    /// [`Level::History`] on. mimalloc does this by itself, but only on the thread that owns the memory and while that
+    /// thread allocates: a gateway that became idle after an attack would keep all of it.
+    pub fn give_back(&self, tasks: &Tasks) {
+        let mut collected = self.collected.lock();
+        if self.level() < Level::History || collected.is_some_and(|at| at.elapsed() < COLLECTED_EVERY) {
+            return;
+        }
+        *collected = Some(Instant::now());
+        let threads = Handle::current().metrics().num_workers();
+        let begun = Arc::new(AtomicUsize::new(0));
+        for _ in 0..threads {
+            let begun = begun.clone();
+            tasks.spawn(async move {
+                for _ in 0..COLLECTED_AFTER {
+                    drop(black_box(Vec::<u8>::with_capacity(COLLECTED_BY)));
+                }
+                begun.fetch_add(1, Relaxed);
+                // A thread that was ready at once would take the other threads' turns.
+                let since = Instant::now();
+                while begun.load(Relaxed) < threads && since.elapsed() < TURN {
+                    std::thread::yield_now();
+                }
+            });
+        }
+    }
+
+    /// Whether there is memory for one more connection beside `connections` without a stream.
+    pub fn admits(&self, connections: u64) -> bool {
+        self.level() < Level::Full || connections < self.budget / CONNECTIONS / CONNECTION
     }
 
     /// Refuses what would take more memory.

@@ -47,6 +47,16 @@ async fn honest(gateway: &Binary, readers: &mut [Reader], turn: usize) {
     }
 }
 
+/// Waits until nothing is given up any more.
+async fn relieved(gateway: &Binary) {
+    let relieved = async {
+        while metric(gateway, "presently_memory_level").await > 0 {
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    within("freed memory", relieved).await;
+}
+
 /// Waits until a newcomer is accepted.
 async fn accepted(gateway: &Binary, user: &str) {
     let accepted = async {
@@ -126,6 +136,25 @@ async fn an_attack_on_memory_is_refused_hurts_nobody_who_is_present_and_leaves_n
         within("the departures", async { while post(&gateway, &room(turn), &dels(0)).await != 200 {} }).await;
     }
     accepted(&gateway, "dee").await;
+    relieved(&gateway).await;
     honest(&gateway, &mut readers, 1_001).await;
     check_resident(&gateway).await;
+}
+
+/// A past bug: an idle gateway kept the memory of bodies that were refused, and then refused everybody.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn half_bodies_of_many_clients_are_refused_and_their_memory_is_given_back() {
+    let gateway = Binary::start(&["--max-memory", "64MiB", "--user", "ann"]).await;
+    let mut clients = Vec::new();
+    for _ in 0..300 {
+        let mut client = Conn::open(gateway.addr).await;
+        let head = "POST /api/rooms/lobby/users HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
+        client.send(format!("{head}Content-Length: 1000000\r\n\r\n{}", " ".repeat(200_000))).await;
+        clients.push(client);
+        check_resident(&gateway).await;
+    }
+    assert!(metric(&gateway, "presently_memory_refusals_total").await > 0);
+    drop(clients);
+    relieved(&gateway).await;
+    gateway.sign_in("lobby", "bob").await;
 }
