@@ -142,6 +142,9 @@ async fn operators_have_an_address_of_their_own() {
     }
     let foreign = "GET /api/gateway HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n";
     assert_eq!(raw(admin, foreign).await.status, 421);
+    let page = raw(server.addr, get("/users")).await.expect(200);
+    assert!(!page.text().contains("id=\"gateway\""), "the page has no panel for numbers that it may not read");
+
     let _stream = stream(server.addr).await;
     Conn::open(server.addr).await.lost().await;
     let mut connected = Vec::new();

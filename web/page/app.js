@@ -43,7 +43,7 @@ const rooms = new Rooms({
   count: Number(page.dataset.count),
   go,
 });
-new Glance(find('gateway'));
+if (find('gateway')) new Glance(find('gateway'));
 
 let room = null;
 let details = null;

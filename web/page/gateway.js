@@ -5,10 +5,13 @@ import { number } from './words.js';
 
 const POLL_MS = 5_000;
 
+const WITHHELD = [401, 403, 404];
+
 /** The gateway at a glance: what `GET /api/gateway` says, and how fast it delivers between two looks. */
 export class Glance {
   #list;
   #last = null;
+  #withheld = false;
 
   constructor(list) {
     this.#list = list;
@@ -16,7 +19,11 @@ export class Glance {
   }
 
   async #fetch() {
-    const { ok, body } = await ask('GET', 'api/gateway');
+    if (this.#withheld) return;
+    const { ok, status, body } = await ask('GET', 'api/gateway');
+    // A proxy may keep the numbers inside: then there is nothing to show, now or later.
+    this.#withheld = WITHHELD.includes(status);
+    this.#list.closest('section').hidden = this.#withheld;
     this.#list.classList.toggle('stale', !ok);
     if (!ok) return;
     const now = { at: performance.now(), deliveries: body.deliveries };

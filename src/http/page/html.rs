@@ -42,6 +42,8 @@ struct Page<'a> {
     assets: &'static str,
     modules: &'static [String],
     version: &'static str,
+    /// Whether the page may read the gateway's numbers, which `--admin` takes to another address.
+    has_numbers: bool,
 }
 
 struct Row {
@@ -85,6 +87,7 @@ fn html(room: &Name, call: &Call) -> Answer {
         assets: asset::folder(),
         modules: asset::modules(),
         version: env!("CARGO_PKG_VERSION"),
+        has_numbers: call.gate.config().admin.is_none(),
     };
     let html = page.render().map_err(|error| Refusal::new(Code::Failed, format!("the page failed: {error}")))?;
     let response = answer::content(StatusCode::OK, "text/html; charset=utf-8", html);
