@@ -161,7 +161,7 @@ impl Desk {
         }
         if !self.gateway.has_memory_for_connections() {
             admissions.turn_away_for_memory();
-            return config.admin.is_none().then(|| admissions.enter_reserved())?;
+            return config.admin.is_none().then(|| admissions.enter_reserved()).flatten();
         }
         admissions.enter(address, config.admin.is_none())
     }

@@ -99,3 +99,21 @@ impl Hosts {
 fn bad(message: &str, field: &str) -> Refusal {
     Refusal::new(Code::BadRequest, message).of(field)
 }
+
+#[cfg(test)]
+mod tests {
+    use warp::http::Request;
+
+    use super::*;
+
+    #[test]
+    fn a_stranger_who_makes_up_hosts_fills_neither_the_log_nor_memory() {
+        let hosts = Hosts::of(&Config::default());
+        for n in 0..2 * MAX_LOGGED {
+            let request = Request::get("/").header(header::HOST, format!("{n}.example")).body(()).unwrap();
+            let refusal = hosts.judge(&mut request.into_parts().0).unwrap_err();
+            assert_eq!(refusal.code, Code::WrongHost, "{n}");
+        }
+        assert_eq!(hosts.logged.lock().len(), MAX_LOGGED);
+    }
+}

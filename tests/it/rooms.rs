@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Answer, FIN, RawWs, Reader, Sse, TEXT, TestServer, Transport, frame, member_path, offset, quoted, upgrade, within,
+    Answer, Conn, FIN, RawWs, Reader, Sse, TEXT, TestServer, Transport, frame, member_path, offset, quoted, upgrade,
+    within,
 };
 
 const ANN: &str = "/api/rooms/lobby/users/ann";
@@ -442,4 +443,26 @@ async fn watching_makes_no_room() {
     assert_eq!(listed["rooms"], json!([{"room": "lobby", "count": 1}]));
     let refused = server.send_json("PUT", "/api/rooms/den/users/bob", &json!({})).await.expect(503).json();
     assert_eq!(refused["code"], "too_many_rooms");
+}
+
+#[tokio::test]
+async fn a_list_of_rooms_with_long_names_ends_at_a_mebibyte() {
+    let server = TestServer::start().await;
+    let mut conn = Conn::open(server.addr).await;
+    for first in (0..8_000).step_by(500) {
+        let put = |n: usize| {
+            format!("PUT /api/rooms/{n:0128}/users/ann HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
+        };
+        conn.send((first..first + 500).map(put).collect::<String>()).await;
+        for _ in 0..500 {
+            conn.answer().await.expect(201);
+        }
+    }
+    let first = server.get("/api/rooms?limit=10000").await.expect(200);
+    assert!(first.body.len() <= 1024 * 1024 + 1_024, "{}", first.body.len());
+    let listed = |page: &Value| page["rooms"].as_array().expect("rooms").len();
+    let page = first.json();
+    let next = page["next"].as_str().expect("more rooms follow");
+    let rest = server.get(&format!("/api/rooms?limit=10000&after={next}")).await.expect(200).json();
+    assert_eq!((listed(&page) + listed(&rest), &rest["next"]), (8_000, &Value::Null));
 }
