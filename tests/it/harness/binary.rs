@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
+use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use super::{Client, within};
@@ -20,6 +21,8 @@ pub struct Binary {
     child: Child,
     client: Client,
     log: Arc<Mutex<Vec<String>>>,
+    /// Ends with the log, unless the test reads the log itself.
+    collecting: Option<JoinHandle<()>>,
 }
 
 /// The log of a running gateway.
@@ -41,8 +44,8 @@ impl Binary {
 
     /// Starts the gateway with only these arguments and variables.
     pub async fn start_with(args: &[&str], vars: &[(&str, &str)]) -> Self {
-        let (binary, lines) = Self::start_unread(args, vars).await;
-        tokio::spawn(collect(lines, Arc::clone(&binary.log)));
+        let (mut binary, lines) = Self::start_unread(args, vars).await;
+        binary.collecting = Some(tokio::spawn(collect(lines, Arc::clone(&binary.log))));
         binary
     }
 
@@ -60,7 +63,7 @@ impl Binary {
                 break addr;
             }
         };
-        (Self { child, client: Client::of(addr), log }, lines)
+        (Self { child, client: Client::of(addr), log, collecting: None }, lines)
     }
 
     /// Starts the gateway on a free port of loopback, with its log into `stderr`. The port is found among the process's
@@ -78,7 +81,7 @@ impl Binary {
             }
         };
         let addr = SocketAddr::from(([127, 0, 0, 1], within("a listening socket", looks).await));
-        Self { child, client: Client::of(addr), log: Arc::default() }
+        Self { child, client: Client::of(addr), log: Arc::default(), collecting: None }
     }
 
     /// Runs the program to its end.
@@ -114,8 +117,13 @@ impl Binary {
         assert!(limited.expect("prlimit").success(), "{files} files for {pid}");
     }
 
+    /// Waits for the end of the program and of its log.
     pub async fn exit(&mut self) -> ExitStatus {
-        within("the program's end", self.child.wait()).await.expect("its status")
+        let status = within("the program's end", self.child.wait()).await.expect("its status");
+        if let Some(collecting) = self.collecting.take() {
+            within("the end of the log", collecting).await.expect("a log that was read");
+        }
+        status
     }
 
     /// The lines logged so far.
