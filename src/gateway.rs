@@ -82,13 +82,13 @@ impl Gateway {
         tasks.supervise("sweep", move || sweep(swept.clone(), limits, sweeper.clone()));
         let (timed, beaten, timer) = (rooms.clone(), clock.clone(), tasks.clone());
         tasks.supervise("time", move || keep_time(timed.clone(), beaten.clone(), timer.clone()));
-        let (relieved, reliever) = (rooms.clone(), tasks.clone());
-        tasks.supervise("memory", move || keep_memory(relieved.clone(), reliever.clone()));
         let (send_within, message_within) = (config.send_within, config.request_within);
         let memory = rooms.memory().clone();
         let shared = Shared { memory, tasks: tasks.clone(), clock: clock.clone(), send_within, message_within };
         let shared = Arc::new(shared);
         let admissions = Admissions::new(config.max_connections, config.max_per_address);
+        let (relieved, shed, reliever) = (rooms.clone(), admissions.clone(), tasks.clone());
+        tasks.supervise("memory", move || keep_memory(relieved.clone(), shed.clone(), reliever.clone()));
         let rates = Arc::new(Rates::new(config.rates()));
         let (next_hub, started) = (AtomicUsize::new(0), (SystemTime::now(), Instant::now()));
         Ok(Arc::new(Gateway { config, rooms, clock, meter, hubs, next_hub, tasks, shared, admissions, rates, started }))
@@ -114,11 +114,9 @@ impl Gateway {
         &self.meter
     }
 
-    /// Whether the memory budget has room for one more connection without a stream.
-    pub fn has_memory_for_connections(&self) -> bool {
-        let streams = self.meter.open(Transport::Sse) + self.meter.open(Transport::WebSocket);
-        let others = (self.admissions.open() as u64).saturating_sub(streams);
-        self.rooms.memory().admits(others)
+    /// The memory of the process.
+    pub fn memory(&self) -> &Arc<Memory> {
+        self.rooms.memory()
     }
 
     /// The bounds on connections.
@@ -197,12 +195,19 @@ async fn keep_time(rooms: Arc<Rooms>, clock: Arc<Clock>, tasks: Tasks) {
 }
 
 /// Keeps the process within its budget.
-async fn keep_memory(rooms: Arc<Rooms>, tasks: Tasks) {
+async fn keep_memory(rooms: Arc<Rooms>, admissions: Arc<Admissions>, tasks: Tasks) {
     loop {
         rooms.memory().next_look().await;
         tasks.fault("memory");
-        while rooms.relieve() {
-            yield_now().await;
+        loop {
+            while rooms.relieve() {
+                yield_now().await;
+            }
+            let most = rooms.memory().connections();
+            if !admissions.shed(most) {
+                break;
+            }
+            admissions.settled(most).await;
         }
         rooms.memory().give_back(&tasks);
     }

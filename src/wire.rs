@@ -4,6 +4,7 @@
 
 pub mod object;
 pub mod part;
+pub mod page;
 pub mod framing;
 pub mod dialect;
 pub mod websocket;

@@ -36,6 +36,16 @@ pub enum Change {
     Del(Name, DelReason),
 }
 
+impl Change {
+    /// The user.
+    pub fn user(&self) -> &Name {
+        match self {
+            Change::Add(member) => &member.user,
+            Change::Update(user, _) | Change::Del(user, _) => user,
+        }
+    }
+}
+
 /// What an event takes beside its fields: the place in the history, the member, and the fixed text of its JSON.
 const OVERHEAD: usize = 192;
 

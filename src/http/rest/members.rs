@@ -18,7 +18,8 @@ use crate::model::outcome::Outcome;
 use crate::model::refusal::{Code, Refusal};
 use crate::model::snapshot::Snapshot;
 use crate::wire::object::to_json;
-use crate::wire::part::{self, Page};
+use crate::wire::page::{PAGE_BYTES, Page};
+use crate::wire::part::PART_BYTES;
 
 /// `GET` and `POST /api/rooms/{room}/users`
 pub async fn members(room: Segment, call: Call) -> Answer {
@@ -37,21 +38,20 @@ struct Members<'a> {
     cursor: Cursor,
     count: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
-    next: Option<Name>,
+    next: Option<&'a Name>,
 }
 
 /// The members of `room`, the page of them that `query` asks for.
 pub fn list(room: &Name, call: &Call, query: &Query) -> Answer {
     let limit = query.number("limit", 1, MAX_PAGE)?.unwrap_or(PAGE);
-    let bytes = call.gate.memory().list_bytes(part::PAGE_BYTES)?;
+    let bytes = call.gate.memory().list_bytes(PAGE_BYTES, PART_BYTES)?;
     // Members are encoded outside of the room's lock.
     let Snapshot { cursor, roster, .. } = call.may_watch(room)?.snapshot(limit)?;
     let from = query.get("after").map(|after| roster.mark_after(after)).unwrap_or_default();
-    let Page { users, next } = part::page(&roster, from, limit, bytes);
-    let head = to_json(&Members { room, cursor, count: roster.len(), next });
+    let page = Page::of(roster.iter_from(from).cloned(), limit, bytes);
+    let head = to_json(&Members { room, cursor, count: roster.len(), next: page.next() });
     let open = head.strip_suffix('}').unwrap_or(&head);
-    let page = answer::content(StatusCode::OK, "application/json", format!(r#"{open},"users":[{users}]}}"#));
-    Ok(answer::counted(page, call.gate.memory()))
+    Ok(answer::list(page, &format!(r#"{open},"users":["#), "]}".to_owned(), call.gate.memory()))
 }
 
 #[derive(Deserialize)]

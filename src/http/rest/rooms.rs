@@ -8,43 +8,21 @@ use crate::http::call::{Call, Segment};
 use crate::http::query::{MAX_PAGE, PAGE, PAGING, Query};
 use crate::model::cursor::Cursor;
 use crate::model::name::Name;
-use crate::wire::part::PAGE_BYTES;
-
-/// The size in bytes of a room in the list, without its name.
-const ROOM_BYTES: usize = 32;
-
-#[derive(Serialize)]
-struct RoomList<'a> {
-    rooms: Vec<RoomCount<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next: Option<&'a Name>,
-}
-
-#[derive(Serialize)]
-struct RoomCount<'a> {
-    room: &'a Name,
-    count: usize,
-}
+use crate::wire::object::to_json;
+use crate::wire::page::{PAGE_BYTES, Page};
+use crate::wire::part::PART_BYTES;
 
 /// `GET /api/rooms`
 pub async fn rooms(call: Call) -> Answer {
     call.only("GET, HEAD")?;
     let query = Query::strict(&call.query, &PAGING)?;
     let limit = query.number("limit", 1, MAX_PAGE)?.unwrap_or(PAGE);
-    let most = call.gate.memory().list_bytes(PAGE_BYTES)?;
+    let most = call.gate.memory().list_bytes(PAGE_BYTES, PART_BYTES)?;
     // One more than asked for shows whether there are more.
-    let mut list = call.gate.may_list(&call.forwarded())?.rooms(query.get("after"), limit + 1)?;
-    let mut bytes = 0;
-    let fits = |(room, _): &&(Name, usize)| {
-        bytes += room.len() + ROOM_BYTES;
-        bytes <= most
-    };
-    let shown = list.iter().take(limit).take_while(fits).count();
-    let more = list.len() > shown;
-    list.truncate(shown);
-    let rooms = list.iter().map(|(room, count)| RoomCount { room, count: *count }).collect();
-    let next = list.last().filter(|_| more).map(|(room, _)| room);
-    Ok(answer::counted(answer::json(StatusCode::OK, &RoomList { rooms, next }), call.gate.memory()))
+    let list = call.gate.may_list(&call.forwarded())?.rooms(query.get("after"), limit + 1)?;
+    let page = Page::of(list.into_iter(), limit, most);
+    let close = page.next().map_or_else(|| "]}".to_owned(), |next| format!(r#"],"next":{}}}"#, to_json(next)));
+    Ok(answer::list(page, r#"{"rooms":["#, close, call.gate.memory()))
 }
 
 #[derive(Serialize)]
