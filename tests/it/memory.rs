@@ -168,7 +168,7 @@ async fn full(args: &[&str]) -> Binary {
     };
     let (small, large) = (json!({}), json!({ "a": "x".repeat(1_015) }));
     let mut turns = 0..1_000;
-    for turn in turns.by_ref().take(10) {
+    for turn in turns.by_ref().take(20) {
         assert_eq!(post(&gateway, &room(turn), &some(0, &small)).await, 200);
     }
     // New members fill the most of the budget, and longer `meta` of the first members all of it.
@@ -176,7 +176,7 @@ async fn full(args: &[&str]) -> Binary {
     while status == 200 {
         status = post(&gateway, &room(turns.next().expect("more members than fit")), &some(0, &large)).await;
     }
-    for turn in 0..10 {
+    for turn in 0..20 {
         post(&gateway, &room(turn), &some(0, &large)).await;
     }
     assert!(metric(&gateway, "presently_memory_level").await >= 90);
@@ -261,7 +261,8 @@ async fn large_answers_are_encoded_while_their_clients_read() {
     within("the beginning of all answers", begun).await;
     let whole = raw(gateway.addr, get).await.expect(200);
     assert!(whole.body.len() > 1 << 20 && whole.json()["users"].as_array().expect("users").len() > 3_000);
-    assert!(metric(&gateway, MESSAGES).await < UNREAD * 100 * 1024);
+    let waiting = metric(&gateway, MESSAGES).await;
+    assert!((UNREAD * 32 * 1024..UNREAD * 100 * 1024).contains(&waiting), "{waiting} for {UNREAD}");
     for client in &mut unread {
         assert_eq!(client.answer().await.expect(200).body, whole.body);
     }
