@@ -12,7 +12,7 @@ use crate::model::name::Name;
 use crate::model::origin::{Host, Origin};
 use crate::model::presence::Bounds;
 use crate::runtime::address::Address;
-use crate::runtime::memory::Amount;
+use crate::runtime::amount::Amount;
 use crate::runtime::rates::Rate;
 use crate::runtime::tasks::Faults;
 

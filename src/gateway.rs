@@ -203,11 +203,11 @@ async fn keep_memory(rooms: Arc<Rooms>, admissions: Arc<Admissions>, tasks: Task
             while rooms.relieve() {
                 yield_now().await;
             }
-            let most = rooms.memory().connections();
-            if !admissions.shed(most) {
+            let connections = rooms.memory().connections();
+            if !admissions.shed(connections) {
                 break;
             }
-            admissions.settled(most).await;
+            admissions.settled(connections).await;
         }
         rooms.memory().give_back(&tasks);
     }

@@ -9,7 +9,7 @@ use dashmap::DashMap;
 use tokio::time::timeout;
 use tracing::warn;
 
-use crate::runtime::idle::{Activity, Entry, IdleQueue};
+use crate::runtime::idle::{Activity, Entry, IdleQueue, Quota};
 use crate::runtime::process;
 use crate::runtime::repeats::Repeats;
 
@@ -24,7 +24,7 @@ const RESERVED: usize = 16;
 const LEAVING: usize = 32;
 
 /// The longest time for which a newcomer waits for others to leave: longer than these may stay.
-const SETTLED_WITHIN: Duration = Duration::from_millis(500);
+const SETTLED_WITHIN: Duration = Duration::from_millis(1_500);
 
 /// Counts and bounds the open connections.
 #[derive(Debug)]
@@ -101,11 +101,11 @@ impl Admissions {
     /// Admits a connection, of `address` unless that is a proxy's. While all places are taken, the connection gets the place
     /// of one that is idle in HTTP, and otherwise one beyond the bound if `spares`. `None`, counted, when a bound is reached.
     ///
-    /// There is memory for `most_in_http` connections that are no streams. Any of them gives way for a newcomer: whose presence
-    /// a newcomer keeps is not known before its request is read.
-    pub fn enter(self: &Arc<Self>, address: Option<IpAddr>, spares: bool, most_in_http: usize) -> Option<Visit> {
+    /// There is memory for `in_http` connections that are no streams. Any of them gives way for a newcomer: whose presence a
+    /// newcomer keeps is not known before its request is read.
+    pub fn enter(self: &Arc<Self>, address: Option<IpAddr>, spares: bool, in_http: Quota) -> Option<Visit> {
         let charge = address.map_or_else(|| Some(Charge::default()), |address| self.charge(address))?;
-        if let Some(admission) = self.place(charge, most_in_http) {
+        if let Some(admission) = self.place(charge, in_http) {
             return Some(Visit { entry: self.idle.enter(), place: Place::Counted(admission) });
         }
         let spare = if spares { self.enter_reserved() } else { None };
@@ -115,21 +115,21 @@ impl Admissions {
         spare
     }
 
-    /// Ends those of more than `most` connections that are no streams whose last step was earliest, a bounded number at once;
+    /// Ends those connections beyond `in_http`, which are no streams, whose last step was earliest, a bounded number at once;
     /// true when more have to go.
-    pub fn shed(&self, most: usize) -> bool {
-        (0..LEAVING).all(|_| self.idle.len() > most && self.idle.any_gives_way())
+    pub fn shed(&self, in_http: Quota) -> bool {
+        (0..LEAVING).all(|_| self.idle.len() > in_http.most && self.idle.any_gives_way(in_http.patience))
     }
 
-    /// Waits, for a short time, until there are fewer than `most` connections that are no streams or one of them may give way. A
-    /// flood of newcomers waits in the kernel, where a connection takes less memory.
-    pub async fn settled(&self, most: usize) {
+    /// Waits, for a short time, until there is a place within `in_http`, or one of the connections there may give way. A flood
+    /// of newcomers waits in the kernel, where a connection takes less memory.
+    pub async fn settled(&self, in_http: Quota) {
         let settled = async {
             loop {
                 let left = self.idle.left();
                 let wait = match self.idle.leaving() < LEAVING {
-                    true if self.idle.len() < most => return,
-                    true => self.idle.patience(),
+                    true if self.idle.len() < in_http.most => return,
+                    true => self.idle.wait(in_http.patience),
                     false => Some(SETTLED_WITHIN),
                 };
                 let Some(wait) = wait else {
@@ -150,17 +150,17 @@ impl Admissions {
         has_place.then(|| Visit { entry: self.reserved_idle.enter(), place })
     }
 
-    fn place(self: &Arc<Self>, charge: Charge, most_in_http: usize) -> Option<Admission> {
+    fn place(self: &Arc<Self>, charge: Charge, in_http: Quota) -> Option<Admission> {
         let open = self.open.fetch_add(1, Relaxed);
         // From here on, dropping the admission takes back what was counted.
         let admission = Admission { admissions: self.clone(), charge };
-        let is_short = self.idle.len() >= most_in_http;
+        let is_short = self.idle.len() >= in_http.most;
         if open < self.most && !is_short {
             return Some(admission);
         }
         let gave_way = open < self.most.saturating_add(LEAVING)
             && match is_short {
-                true => self.idle.leaving() < 2 * LEAVING && self.idle.any_gives_way(),
+                true => self.idle.leaving() < 2 * LEAVING && self.idle.any_gives_way(in_http.patience),
                 false => self.idle.idle_gives_way(),
             };
         if gave_way && let Some(times) = self.gave_way.again() {
@@ -303,7 +303,7 @@ mod tests {
     #[test]
     fn places_are_counted_in_all_and_for_each_address_and_given_back() {
         let admissions = Admissions::new(3, 2);
-        let stream = |address| admissions.enter(Some(address), false, usize::MAX).and_then(Visit::into_admission);
+        let stream = |address| admissions.enter(Some(address), false, Quota::NONE).and_then(Visit::into_admission);
         let first = stream(HERE).unwrap();
         let _second = stream(HERE).unwrap();
         assert!(stream(HERE).is_none(), "a third from one address");
@@ -332,34 +332,39 @@ mod tests {
     fn idle_connections_give_way_and_streams_and_requests_do_not() {
         let admissions = Admissions::new(2, 0);
         let (asking, idle) =
-            (admissions.enter(None, true, usize::MAX).unwrap(), admissions.enter(None, true, usize::MAX).unwrap());
+            (admissions.enter(None, true, Quota::NONE).unwrap(), admissions.enter(None, true, Quota::NONE).unwrap());
         assert!(asking.activity().begin());
-        let new = admissions.enter(None, true, usize::MAX).unwrap();
+        let new = admissions.enter(None, true, Quota::NONE).unwrap();
         assert!(!new.is_reserved() && !idle.activity().begin(), "the idle one gives way");
         drop(idle);
         let _streams = [asking, new].map(|visit| visit.into_admission().unwrap());
-        assert!(admissions.enter(None, false, usize::MAX).is_none());
+        assert!(admissions.enter(None, false, Quota::NONE).is_none());
         assert_eq!((admissions.open(), admissions.refusals()), (2, 1));
     }
 
     #[tokio::test]
     async fn any_connection_that_is_no_stream_gives_way_when_memory_for_them_is_short() {
         let admissions = Admissions::new(10, 0);
-        let enter = |most| admissions.enter(None, true, most).unwrap();
+        let within = |most| Quota { most, patience: Duration::from_millis(50) };
+        let enter = |most| admissions.enter(None, true, within(most)).unwrap();
         let stream = enter(2).into_admission().unwrap();
         let (asking, idle) = (enter(2), enter(2));
+        idle.activity().rest();
         assert!(asking.activity().begin());
-        admissions.settled(2).await;
+        admissions.settled(within(2)).await;
         let new = enter(2);
         assert!(!new.is_reserved() && !idle.activity().begin(), "the one whose last step was earliest");
-        admissions.settled(2).await;
+        admissions.settled(within(2)).await;
         let newer = enter(2);
+        new.activity().rest();
+        newer.activity().rest();
         assert!(!newer.is_reserved() && !asking.activity().begin(), "one amid its request");
         let more: Vec<_> = (0..4).map(|_| enter(usize::MAX)).collect();
-        assert!(!admissions.shed(1) && admissions.idle.len() == 6, "too young");
-        admissions.settled(1).await;
+        more.iter().for_each(|visit| visit.activity().rest());
+        assert!(!admissions.shed(within(1)) && admissions.idle.len() == 6, "too young");
+        admissions.settled(within(1)).await;
         while admissions.idle.len() > 1 {
-            admissions.shed(1);
+            admissions.shed(within(1));
             std::thread::yield_now();
         }
         assert!(more[3].activity().begin(), "the one whose step was last");
@@ -370,13 +375,13 @@ mod tests {
     #[test]
     fn beyond_the_bound_there_are_places_that_are_no_streams() {
         let admissions = Admissions::new(1, 0);
-        let _stream = admissions.enter(None, true, usize::MAX).and_then(Visit::into_admission).unwrap();
-        let mut spares: Vec<_> = (0..RESERVED).map(|_| admissions.enter(None, true, usize::MAX).unwrap()).collect();
+        let _stream = admissions.enter(None, true, Quota::NONE).and_then(Visit::into_admission).unwrap();
+        let mut spares: Vec<_> = (0..RESERVED).map(|_| admissions.enter(None, true, Quota::NONE).unwrap()).collect();
         assert!(spares.iter().all(|spare| spare.activity().begin() && spare.is_reserved()));
-        assert!(admissions.enter(None, true, usize::MAX).is_none(), "all are amid a request");
+        assert!(admissions.enter(None, true, Quota::NONE).is_none(), "all are amid a request");
         assert_eq!((admissions.open(), admissions.refusals()), (1, 1));
         spares[3].activity().rest();
-        let new = admissions.enter(None, true, usize::MAX).unwrap();
+        let new = admissions.enter(None, true, Quota::NONE).unwrap();
         assert!(!spares[3].activity().begin(), "idle, so it gives way");
         assert!(spares.remove(0).into_admission().is_none());
         drop((spares, new));
@@ -386,7 +391,7 @@ mod tests {
     #[test]
     fn connections_of_a_proxy_count_for_the_addresses_that_they_are_charged_to() {
         let admissions = Admissions::new(10, 1);
-        let proxied = || admissions.enter(None, false, usize::MAX).and_then(Visit::into_admission).unwrap();
+        let proxied = || admissions.enter(None, false, Quota::NONE).and_then(Visit::into_admission).unwrap();
         let (mut first, second) = (proxied(), proxied());
         first.charge = admissions.charge(HERE).unwrap();
         assert!(admissions.charge(HERE).is_none());

@@ -15,15 +15,17 @@ use tokio::sync::futures::Notified;
 /// look goes on with others.
 const LOOKS: usize = 256;
 
-/// The time that a connection has for its next step, even where others need its memory: newcomers send their request within
-/// one round trip.
-const PATIENCE: Duration = Duration::from_millis(250);
-
 /// The connection was chosen to give way.
 const CHOSEN: u64 = u64::MAX;
 
-/// The part of a step that says whether a request is under way since then. All others are the moment.
+/// The part of a step that says whether a request is under way since then.
 const BUSY: u64 = 1;
+
+/// The part of a step that says whether the gateway has looked for the first request since then.
+const UNSEEN: u64 = 2;
+
+/// The bits of a step beside the moment.
+const FLAGS: u32 = 2;
 
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
@@ -39,6 +41,16 @@ pub struct IdleQueue {
     open: AtomicUsize,
     /// Told when a connection has ended or become a stream.
     left: Notify,
+}
+
+/// The quota of connections of one kind of places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// The most connections. Any gives way for a newcomer, unless its last step is too recent.
+    pub most: usize,
+    /// The time that a connection has for its next step, in any case: a newcomer's request may take a round trip, and a storm
+    /// of clients who come back takes a while.
+    pub patience: Duration,
 }
 
 /// A step's moment, and a number to tell the connections of one moment apart.
@@ -66,7 +78,7 @@ impl IdleQueue {
     /// Adds a connection, which waits for its first request.
     pub fn enter(self: &Arc<Self>) -> Entry {
         let (number, now) = (self.entered.fetch_add(1, Relaxed), now());
-        let (step, queued) = (AtomicU64::new(now), AtomicU64::new(now));
+        let (step, queued) = (AtomicU64::new(now | UNSEEN), AtomicU64::new(now));
         let activity = Arc::new(Activity { number, step, queued, chosen: Notify::new() });
         self.open.fetch_add(1, Relaxed);
         self.queue.lock().insert((now, number), activity.clone());
@@ -85,10 +97,13 @@ impl IdleQueue {
     }
 
     /// The time until the connection whose last step was earliest may give way for another; `None` when it may now.
-    pub fn patience(&self) -> Option<Duration> {
+    pub fn wait(&self, patience: Duration) -> Option<Duration> {
         let mut queue = self.queue.lock();
-        let (queued, _) = *earliest(&mut queue)?.key();
-        PATIENCE.checked_sub(since(queued)).filter(|left| !left.is_zero())
+        let first = earliest(&mut queue)?;
+        match first.get().step.load(Relaxed) & UNSEEN {
+            0 => patience.checked_sub(since(first.key().0)).filter(|left| !left.is_zero()),
+            _ => Some(patience),
+        }
     }
 
     /// Resolves when a connection has ended or become a stream since the call.
@@ -104,7 +119,7 @@ impl IdleQueue {
                 return false;
             };
             let step = activity.step.load(Relaxed);
-            let (moment, is_busy) = (step & !BUSY, step & BUSY != 0);
+            let (moment, is_busy) = (moment(step), step & BUSY != 0);
             if !is_busy && moment == queued && activity.choose(step) {
                 return true;
             }
@@ -116,15 +131,19 @@ impl IdleQueue {
     }
 
     /// Ends the connection whose last step was earliest, whether it waits for a request or has not ended one: a client that
-    /// never does would otherwise keep its place. False if no last step was [`PATIENCE`] ago.
-    pub fn any_gives_way(&self) -> bool {
+    /// never does would otherwise keep its place. False if no last step was `patience` ago. A connection at which the gateway
+    /// has not looked yet stays: its request may have arrived.
+    pub fn any_gives_way(&self, patience: Duration) -> bool {
         let mut queue = self.queue.lock();
         while let Some(first) = earliest(&mut queue)
-            && since(first.key().0) >= PATIENCE
+            && since(first.key().0) >= patience
         {
+            let step = first.get().step.load(Relaxed);
+            if step & UNSEEN != 0 {
+                return false;
+            }
             let ((queued, number), activity) = first.remove_entry();
-            let step = activity.step.load(Relaxed);
-            if step & !BUSY <= queued && activity.choose(step) {
+            if moment(step) <= queued && activity.choose(step) {
                 return true;
             }
             // It has just made a step.
@@ -139,7 +158,7 @@ impl IdleQueue {
 fn earliest(queue: &mut BTreeMap<Key, Arc<Activity>>) -> Option<OccupiedEntry<'_, Key, Arc<Activity>>> {
     loop {
         let first = queue.first_entry()?;
-        let moment = first.get().step.load(Relaxed) & !BUSY;
+        let moment = moment(first.get().step.load(Relaxed));
         if moment <= first.key().0 {
             break;
         }
@@ -156,10 +175,10 @@ impl Activity {
         self.step.swap(now() | BUSY, Relaxed) != CHOSEN
     }
 
-    /// The answer is written, and the connection waits for another request.
+    /// The connection waits for its first request, or for another, and the answer before is written.
     pub fn rest(&self) {
         let step = self.step.load(Relaxed);
-        if step != CHOSEN && step & BUSY != 0 {
+        if step != CHOSEN && step & (BUSY | UNSEEN) != 0 {
             // Fails if the connection was chosen meanwhile.
             let _ = self.step.compare_exchange(step, now(), Relaxed, Relaxed);
         }
@@ -197,14 +216,25 @@ impl Drop for Entry {
     }
 }
 
+/// The moment of a step.
+fn moment(step: u64) -> u64 {
+    step >> FLAGS << FLAGS
+}
+
 /// The time since a step.
 fn since(step: u64) -> Duration {
-    Duration::from_nanos(now().saturating_sub(step) >> 1)
+    Duration::from_nanos(now().saturating_sub(step) >> FLAGS)
 }
 
 /// The present moment, in nanoseconds since the start, as a step of an idle connection.
 fn now() -> u64 {
-    u64::try_from(START.elapsed().as_nanos()).unwrap_or(u64::MAX / 2) << 1
+    u64::try_from(START.elapsed().as_nanos()).unwrap_or(u64::MAX) << FLAGS
+}
+
+#[cfg(test)]
+impl Quota {
+    /// Any number of connections.
+    pub const NONE: Quota = Quota { most: usize::MAX, patience: Duration::MAX };
 }
 
 #[cfg(test)]
@@ -212,6 +242,8 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
+
+    const PATIENCE: Duration = Duration::from_millis(50);
 
     fn is_chosen(entry: &Entry) -> bool {
         entry.activity.chosen().now_or_never().is_some()
@@ -238,15 +270,16 @@ mod tests {
     fn of_all_connections_the_one_whose_last_step_was_earliest_gives_way() {
         let queue = Arc::<IdleQueue>::default();
         let entries: Vec<_> = (0..4).map(|_| queue.enter()).collect();
+        entries.iter().for_each(|entry| entry.activity.rest());
         // Amid requests for longest are the third and then the first; the fourth has just had one.
         assert!([2, 0, 3].iter().all(|at| entries[*at].activity.begin()));
         entries[3].activity.rest();
-        assert!(queue.patience().is_some() && !queue.any_gives_way());
-        while queue.patience().is_some() || since(entries[3].activity.step.load(Relaxed)) < PATIENCE {
+        assert!(queue.wait(PATIENCE).is_some() && !queue.any_gives_way(PATIENCE));
+        while queue.wait(PATIENCE).is_some() || since(entries[3].activity.step.load(Relaxed)) < PATIENCE {
             std::thread::yield_now();
         }
         let order: Vec<_> =
-            std::iter::from_fn(|| queue.any_gives_way().then(|| entries.iter().position(is_chosen))).collect();
+            std::iter::from_fn(|| queue.any_gives_way(PATIENCE).then(|| entries.iter().position(is_chosen))).collect();
         assert_eq!((order, queue.len(), queue.leaving()), (vec![Some(1), Some(2), Some(0), Some(3)], 0, 4));
         entries[0].activity.rest();
         assert!(!entries[3].activity.begin(), "a request that comes too late");
@@ -259,10 +292,23 @@ mod tests {
         let queue = Arc::<IdleQueue>::default();
         let entries: Vec<_> = (0..4 * LOOKS).map(|_| queue.enter()).collect();
         assert!(entries.iter().all(|entry| entry.activity.begin()));
-        while queue.patience().is_some() {
+        while queue.wait(PATIENCE).is_some() {
             std::thread::yield_now();
         }
-        assert!(queue.any_gives_way() && is_chosen(&entries[0]));
+        assert!(queue.any_gives_way(PATIENCE) && is_chosen(&entries[0]));
+    }
+
+    #[test]
+    fn a_connection_at_which_nobody_has_looked_does_not_give_way() {
+        let queue = Arc::<IdleQueue>::default();
+        let (unseen, seen) = (queue.enter(), queue.enter());
+        seen.activity.rest();
+        while since(seen.activity.step.load(Relaxed)) < PATIENCE {
+            std::thread::yield_now();
+        }
+        assert!(queue.wait(PATIENCE) == Some(PATIENCE) && !queue.any_gives_way(PATIENCE));
+        unseen.activity.rest();
+        assert!(queue.any_gives_way(PATIENCE) && is_chosen(&seen) && !queue.any_gives_way(PATIENCE));
     }
 
     #[test]

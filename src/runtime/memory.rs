@@ -5,7 +5,6 @@
 
 use std::fmt;
 use std::hint::black_box;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -17,6 +16,7 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use crate::model::refusal::{Code, Refusal};
+use crate::runtime::idle::Quota;
 use crate::runtime::repeats::Repeats;
 use crate::runtime::tasks::Tasks;
 
@@ -61,8 +61,11 @@ const TURN: Duration = Duration::from_millis(2);
 /// The memory of a connection without a stream, at most, about: hyper's buffers, a head and a small body.
 const CONNECTION: u64 = 32 * 1024;
 
-/// The share of the budget for such connections: a half, or a quarter when newcomers are refused.
-const CONNECTIONS: [u64; 2] = [2, 4];
+/// The share of the budget for such connections, a half, and the least time that each has for its next step.
+const CONNECTIONS: (u64, Duration) = (2, Duration::from_secs(1));
+
+/// The same when newcomers are refused.
+const FEWER_CONNECTIONS: (u64, Duration) = (4, Duration::from_millis(250));
 
 /// A level of use, with the percentage of the budget from which it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -217,10 +220,10 @@ impl Memory {
         }
     }
 
-    /// The number of connections without a stream for which there is memory.
-    pub fn connections(&self) -> usize {
-        let most = self.budget / CONNECTIONS[usize::from(self.level() >= Level::Refuse)] / CONNECTION;
-        usize::try_from(most).unwrap_or(usize::MAX).max(1)
+    /// The connections without a stream for which there is memory.
+    pub fn connections(&self) -> Quota {
+        let (share, patience) = if self.level() < Level::Refuse { CONNECTIONS } else { FEWER_CONNECTIONS };
+        Quota { most: usize::try_from(self.budget / share / CONNECTION).unwrap_or(usize::MAX).max(1), patience }
     }
 
     /// Notes that a connection was accepted.
@@ -334,57 +337,6 @@ impl Drop for Held {
     }
 }
 
-/// An amount of memory: bytes, or a share of what the system has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Amount {
-    /// Bytes.
-    Bytes(u64),
-    /// A percentage of the system's memory.
-    Percent(u8),
-}
-
-impl Amount {
-    /// The bytes on a system with `all` bytes.
-    pub fn of(self, all: u64) -> u64 {
-        match self {
-            Amount::Bytes(bytes) => bytes,
-            Amount::Percent(percent) => all / 100 * u64::from(percent),
-        }
-    }
-}
-
-impl FromStr for Amount {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-        let (number, unit) = text.split_at(digits);
-        let hint = || "write 128MiB, 2GiB or 60%".to_owned();
-        let number: u64 = number.parse().map_err(|_| hint())?;
-        let shift = match unit.trim_start() {
-            "%" => {
-                let percent = u8::try_from(number).ok().filter(|percent| (1..=100).contains(percent));
-                return percent.map(Amount::Percent).ok_or_else(|| "a percentage is 1% to 100%".to_owned());
-            }
-            "KiB" => 10,
-            "MiB" => 20,
-            "GiB" => 30,
-            "TiB" => 40,
-            _ => return Err(hint()),
-        };
-        number.checked_mul(1 << shift).map(Amount::Bytes).ok_or_else(hint)
-    }
-}
-
-impl fmt::Display for Amount {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Amount::Percent(percent) => write!(f, "{percent}%"),
-            Amount::Bytes(bytes) => write!(f, "{}MiB", bytes >> 20),
-        }
-    }
-}
-
 #[cfg(test)]
 pub mod tests {
     use super::*;
@@ -470,7 +422,7 @@ pub mod tests {
         let resident = MadeUp::default();
         let memory = Arc::new(Memory::new(64 << 20, Box::new(resident.clone())));
         assert_eq!((memory.body_bytes(), memory.list_bytes(MIB, MIB / 32)), (2 * MIB, Ok(MIB / 2)));
-        assert_eq!(memory.connections(), 1_024);
+        assert_eq!(memory.connections().most, 1_024);
         let half = memory.hold(Kind::Messages, 4 << 20);
         assert_eq!((memory.body_bytes(), memory.list_bytes(MIB, MIB / 32)), (MIB, Ok(MIB / 4)));
         let all = memory.hold(Kind::Messages, 8 << 20);
@@ -479,17 +431,6 @@ pub mod tests {
         resident.0.store(58 << 20, Relaxed);
         memory.look();
         assert_eq!((memory.body_bytes(), memory.list_bytes(MIB, MIB / 32)), (MIB / 2, Ok(MIB / 32)));
-        assert_eq!(memory.connections(), 512);
-    }
-
-    #[test]
-    fn amounts_are_bytes_or_shares() {
-        let of = |text: &str| text.parse::<Amount>().map(|amount| amount.of(1_000));
-        assert_eq!(of("128MiB"), Ok(128 << 20));
-        assert_eq!(of("2 GiB"), Ok(2 << 30));
-        assert_eq!(of("60%"), Ok(600));
-        for bad in ["", "128", "MiB", "128MB", "0%", "101%", "-1GiB", "99999999999TiB", "1.5GiB"] {
-            assert!(of(bad).is_err(), "{bad:?}");
-        }
+        assert_eq!(memory.connections().most, 512);
     }
 }

@@ -16,6 +16,7 @@ use crate::model::name::Name;
 use crate::model::presence::Bounds;
 use crate::rooms::Rooms;
 use crate::runtime::admission::{Admissions, Visit};
+use crate::runtime::idle::Quota;
 use crate::runtime::memory::tests::MadeUp;
 use crate::runtime::meter::Meter;
 
@@ -30,7 +31,7 @@ pub async fn connected() -> (Arc<Connection>, TcpStream) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (stream, _) = listener.accept().await.unwrap();
-    let admission = Admissions::new(1, 0).enter(None, false, usize::MAX).and_then(Visit::into_admission).unwrap();
+    let admission = Admissions::new(1, 0).enter(None, false, Quota::NONE).and_then(Visit::into_admission).unwrap();
     let id = ConnectionId(Uuid::nil());
     let options = Options { id, format: Format::WEBSOCKET, alive: true, head: Bytes::from_static(b"HEAD") };
     let send_within = Duration::from_secs(15);
