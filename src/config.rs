@@ -177,6 +177,11 @@ pub struct Config {
     #[arg(long, env = "PRESENTLY_GRACE", default_value = "5s", value_name = "TIME", value_parser = duration)]
     pub grace: Duration,
 
+    /// Time after the start in which answers and streams say `fresh_for`, since members of before the start may not be back
+    /// yet; 0s for never. By default the grace period
+    #[arg(long, env = "PRESENTLY_FRESH_FOR", value_name = "TIME", value_parser = duration_or_none)]
+    pub fresh_for: Option<Duration>,
+
     /// Longest silence on a stream before the gateway sends a comment (SSE) or a ping (WebSocket). Proxies cut
     /// connections after 20 s of silence or more
     #[arg(long, env = "PRESENTLY_KEEP_ALIVE", default_value = "10s", value_name = "TIME", value_parser = duration)]
@@ -259,6 +264,7 @@ impl Default for Config {
             request_within: Duration::from_secs(10),
             idle_within: Duration::from_secs(75),
             grace: Duration::from_secs(5),
+            fresh_for: None,
             keep_alive: Duration::from_secs(10),
             send_within: Duration::from_secs(15),
             log_format: LogFormat::Auto,
@@ -272,6 +278,11 @@ impl Config {
     /// The rates of connections, messages, changes, rooms and snapshots.
     pub fn rates(&self) -> [Rate; 5] {
         [self.rate_connections, self.rate_messages, self.rate_changes, self.rate_rooms, self.rate_snapshots]
+    }
+
+    /// How long members of before the start may be missing.
+    pub fn fresh_for(&self) -> Duration {
+        self.fresh_for.unwrap_or(self.grace)
     }
 
     /// Limits of one room, where the process may take `budget` bytes.
@@ -313,6 +324,11 @@ fn bytes(text: &str) -> Result<u64, String> {
         Amount::Bytes(bytes) if bytes >= 64 << 10 => Ok(bytes),
         Amount::Bytes(_) | Amount::Percent(_) => Err("write a size of at least 64KiB, such as 2MiB".to_owned()),
     }
+}
+
+/// Reads a time, or `0s` for none.
+fn duration_or_none(text: &str) -> Result<Duration, String> {
+    if text == "0s" { Ok(Duration::ZERO) } else { duration(text) }
 }
 
 /// Reads `10s`, `5min` or `1h 30min`.

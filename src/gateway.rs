@@ -21,6 +21,7 @@ use crate::model::refusal::{Code, Refusal};
 use crate::rooms::Rooms;
 use crate::rooms::connection_holds::ConnectionHolds;
 use crate::rooms::directory::Directory;
+use crate::rooms::registers::Registers;
 use crate::runtime::admission::Admissions;
 use crate::runtime::clock::{BEAT, Clock};
 use crate::runtime::handover::Socket;
@@ -67,9 +68,10 @@ impl Gateway {
         let (clock, meter) = (Arc::<Clock>::default(), Arc::<Meter>::default());
         let memory = Memory::new(config.max_memory.of(memory_limit()), Box::new(Statm::open()));
         let bounds = config.bounds(memory.budget());
-        let directory = Directory::new(config.max_rooms, bounds, random_epoch(), Arc::new(memory));
-        let rooms = Arc::new(Rooms::new(directory, clock.clone(), meter.clone()));
-        let at_start: Vec<_> = config.users.iter().map(|user| Command::sign_in(user.clone(), None)).collect();
+        let registers = Registers::new(config.max_rooms, Arc::new(memory), clock.clone(), config.fresh_for());
+        let directory = Directory::new(registers, bounds, random_epoch());
+        let rooms = Arc::new(Rooms::new(directory, meter.clone()));
+        let at_start: Vec<_> = config.users.iter().map(|user| Command::sign_in(user.clone())).collect();
         if !at_start.is_empty() {
             rooms.change(&Name::lobby(), &at_start)?;
         }

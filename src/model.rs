@@ -8,6 +8,8 @@ pub mod refusal;
 pub mod name;
 pub mod json;
 pub mod meta;
+pub mod info;
+pub mod statement;
 pub mod id;
 pub mod moment;
 pub mod cursor;

@@ -18,6 +18,7 @@ use std::time::Duration;
 use tokio::sync::broadcast;
 
 use crate::model::command::Command;
+use crate::model::moment::Taken;
 use crate::model::name::Name;
 use crate::model::outcome::Outcome;
 use crate::model::presence::Presence;
@@ -41,7 +42,6 @@ const MAX_RELIEVED: usize = 64;
 pub struct Rooms {
     directory: Arc<Directory>,
     hold_registry: HoldRegistry,
-    clock: Arc<Clock>,
     meter: Arc<Meter>,
     /// Names the rooms that have new events. The events themselves are in the room's history, where each reader's
     /// cursor finds them, so a late hub joins all events since its last look.
@@ -49,15 +49,23 @@ pub struct Rooms {
 }
 
 impl Rooms {
-    /// The rooms of `directory`, with the time of `clock`.
-    pub fn new(directory: Directory, clock: Arc<Clock>, meter: Arc<Meter>) -> Self {
+    /// The rooms of `directory`.
+    pub fn new(directory: Directory, meter: Arc<Meter>) -> Self {
         Rooms {
             directory: Arc::new(directory),
             hold_registry: HoldRegistry::default(),
-            clock,
             meter,
             news: broadcast::Sender::new(MAX_NEWS),
         }
+    }
+
+    fn clock(&self) -> &Clock {
+        &self.directory.registers().clock
+    }
+
+    /// The present moment, for what is read now.
+    pub fn taken(&self) -> Taken {
+        self.directory.registers().taken()
     }
 
     /// The number of rooms.
@@ -87,9 +95,9 @@ impl Rooms {
                 Some(room) => room,
                 None if adds => self.directory.find_or_make(room),
                 // Without a member to add, an absent room stays absent.
-                None => return self.directory.absent(room).apply(commands, self.clock.now()),
+                None => return self.directory.absent(room).apply(commands, self.clock().now()),
             };
-            match found.change(commands, self.clock.now()) {
+            match found.change(commands, self.clock().now()) {
                 Ok(outcome) => {
                     self.announce(found, &outcome);
                     return Ok(outcome);
@@ -107,8 +115,8 @@ impl Rooms {
     /// Ends some of the holds whose deadline has passed, in one room; false when none is due, or when deadlines may not
     /// be enforced now.
     pub fn expire(&self) -> bool {
-        let now = self.clock.now();
-        if !self.clock.enforces_deadlines() {
+        let now = self.clock().now();
+        if !self.clock().enforces_deadlines() {
             return false;
         }
         let Some(room) = self.directory.registers().upkeep.due(now.tick) else {
@@ -160,7 +168,7 @@ impl Rooms {
 
     /// Forgets the events older than `age`, and the idle rooms.
     pub fn sweep(&self, age: Duration) {
-        let now = self.clock.now();
+        let now = self.clock().now();
         let before = now.tick.before(age);
         self.directory.remove_idle(|room| room.retire_if_idle(before, now));
         self.directory.registers().trim_denylist(now.tick);
@@ -179,7 +187,7 @@ impl Rooms {
         if registers.memory.level() >= Level::Snapshots {
             registers.upkeep.left_editions().iter().for_each(|edition| edition.withdraw());
         }
-        let now = self.clock.now();
+        let now = self.clock().now();
         let mut beyond = registers.memory.too_much_history();
         for _ in 0..MAX_RELIEVED {
             let before = registers.memory.held(Kind::Histories);
@@ -219,8 +227,8 @@ impl Rooms {
 
     /// The same within `memory`.
     pub fn with_memory(most: usize, bounds: crate::model::presence::Bounds, memory: Memory) -> Self {
-        let directory = Directory::new(most, bounds, crate::model::cursor::Epoch(0), Arc::new(memory));
-        Rooms::new(directory, Arc::default(), Arc::default())
+        let registers = registers::Registers::new(most, Arc::new(memory), Arc::default(), Duration::ZERO);
+        Rooms::new(Directory::new(registers, bounds, crate::model::cursor::Epoch(0)), Arc::default())
     }
 }
 
@@ -230,11 +238,12 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::model::command::Action;
+    use crate::model::command::{Action, SignIn};
     use crate::model::history::Bound;
     use crate::model::moment::Tick;
     use crate::model::presence::Bounds;
     use crate::model::refusal::Code;
+    use crate::model::statement::Statement;
     use crate::runtime::memory::tests::MadeUp;
 
     const BOUNDS: Bounds =
@@ -246,7 +255,7 @@ mod tests {
     }
 
     fn sign_in(rooms: &Rooms, room: &str, user: &str) -> Result<Outcome, Refusal> {
-        rooms.change(&name(room), &[Command::sign_in(name(user), None)])
+        rooms.change(&name(room), &[Command::sign_in(name(user))])
     }
 
     fn sign_out(rooms: &Rooms, room: &str, user: &str) -> Outcome {
@@ -262,7 +271,7 @@ mod tests {
         sign_in(&rooms, "a", "bob").unwrap();
         sign_out(&rooms, "nobody-named-it", "ann");
         sign_out(&rooms, "b", "ann");
-        let now = rooms.clock.now();
+        let now = rooms.clock().now();
         rooms.directory.remove_idle(|room| room.retire_if_idle(Tick(u64::MAX), now));
         assert_eq!(rooms.list(None, 10), [(name("a"), 2)]);
         assert_eq!(rooms.directory.in_memory(), 1, "the refused room and the idle room are gone");
@@ -290,7 +299,7 @@ mod tests {
         let following = rooms.follow(&name("a"));
         let first = sign_in(&rooms, "a", "ann").unwrap().cursor;
         sign_out(&rooms, "a", "ann");
-        let now = rooms.clock.now();
+        let now = rooms.clock().now();
         rooms.directory.remove_idle(|room| room.retire_if_idle(Tick(u64::MAX), now));
         assert_eq!((rooms.count(), rooms.directory.in_memory()), (0, 1));
         assert_eq!(sign_in(&rooms, "a", "ann").unwrap().cursor.epoch, first.epoch);
@@ -320,7 +329,7 @@ mod tests {
             }
         });
         rooms.tick();
-        let now = rooms.clock.now();
+        let now = rooms.clock().now();
         rooms.directory.remove_idle(|room| room.retire_if_idle(Tick(u64::MAX), now));
         assert_eq!((rooms.count(), rooms.directory.in_memory()), (0, 0));
     }
@@ -331,7 +340,7 @@ mod tests {
         let first = sign_in(&rooms, "a", "ann").unwrap().cursor;
         sign_out(&rooms, "a", "ann");
         // A sweep keeps the history of the current millisecond, so the room is retired with a later time.
-        let now = rooms.clock.now();
+        let now = rooms.clock().now();
         rooms.directory.remove_idle(|room| room.retire_if_idle(Tick(u64::MAX), now));
         assert!(rooms.list(None, 10).is_empty());
         let second = sign_in(&rooms, "a", "ann").unwrap().cursor;
@@ -364,18 +373,19 @@ mod tests {
     fn no_deadline_is_enforced_just_after_the_process_was_stopped() {
         let clock = Arc::new(Clock::starting(Tick(0), Instant::now() - Duration::from_secs(60)));
         let memory = Memory::new(u64::MAX, Box::new(MadeUp::default()));
-        let directory = Directory::new(10, BOUNDS, crate::model::cursor::Epoch(0), Arc::new(memory));
-        let rooms = Rooms::new(directory, clock, Arc::default());
-        let lease = Command::User(name("ann"), Action::SignIn { meta: None, ttl: Some(Duration::from_millis(1)) });
+        let registers = registers::Registers::new(10, Arc::new(memory), clock.clone(), Duration::ZERO);
+        let rooms = Rooms::new(Directory::new(registers, BOUNDS, crate::model::cursor::Epoch(0)), Arc::default());
+        let lease = SignIn { ttl: Some(Duration::from_millis(1)), ..SignIn::default() };
+        let lease = Command::User(name("ann"), Action::SignIn(lease));
         rooms.change(&name("a"), &[lease]).unwrap();
         let ends = rooms.read(&name("a"), |presence| presence.next_deadline()).unwrap();
-        rooms.clock.beat();
-        while rooms.clock.tick() < ends {
+        clock.beat();
+        while clock.tick() < ends {
             std::thread::yield_now();
         }
         assert!(!rooms.expire(), "the deadline has passed, but a renewal may be in a socket");
-        while !rooms.clock.enforces_deadlines() {
-            rooms.clock.beat();
+        while !clock.enforces_deadlines() {
+            clock.beat();
         }
         assert!(rooms.expire() && rooms.read(&name("a"), |presence| presence.roster().is_empty()));
     }
@@ -423,8 +433,11 @@ mod tests {
         assert_eq!(sign_in(&rooms, "new", "ann").unwrap_err().code, Code::TooMuchMemory);
         assert_eq!(rooms.directory.in_memory(), 2, "a refused room leaves nothing behind");
         sign_in(&rooms, "small", "ann").unwrap();
-        let meta = |text| crate::model::meta::Meta::read(text).unwrap();
-        let says = |text| rooms.change(&name("small"), &[Command::User(name("ann"), Action::SetMeta(meta(text)))]);
+        let says = |text| {
+            let meta = crate::model::meta::Meta::read(text).unwrap();
+            let statement = Statement { meta, ..Statement::default() };
+            rooms.change(&name("small"), &[Command::User(name("ann"), Action::Set(Some(statement), None))])
+        };
         says(r#"{"status":"away"}"#).unwrap();
 
         resident.0.store(1_000_000_000, Relaxed);

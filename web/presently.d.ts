@@ -31,6 +31,8 @@ export type Meta = Record<string, unknown>;
 export interface Member {
   readonly user: string;
   readonly meta: Readonly<Meta>;
+  /** What a backend says of the member, `{}` if nothing. No client can set it. */
+  readonly info: Readonly<Meta>;
   /** When they came: RFC 3339, UTC. */
   readonly joined: string;
 }
@@ -42,6 +44,8 @@ export type Reason = 'signed_out' | 'closed' | 'timeout' | 'expired' | 'kicked' 
 export interface Gone {
   readonly user: string;
   readonly reason: Reason;
+  /** When they went, by the gateway's clock: RFC 3339, UTC, milliseconds. */
+  readonly at: string;
 }
 
 /**
@@ -61,7 +65,7 @@ export interface Refusal {
 export interface RoomEventMap {
   /** Somebody came. */
   add: CustomEvent<Member>;
-  /** A member's `meta` changed. */
+  /** A member's `meta` or `info` changed. */
   update: CustomEvent<Member>;
   /** Somebody went. */
   del: CustomEvent<Gone>;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use slab::Slab;
-use tokio::sync::broadcast::{Receiver, error::RecvError};
+use tokio::sync::broadcast::error::RecvError;
 use tokio::task::yield_now;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
@@ -93,7 +93,7 @@ impl Hub {
         let hub = Hub { tasks: tasks.clone(), clock, meter, roll: Mutex::default() };
         let hub = Arc::new(hub);
         let (this, rooms) = (hub.clone(), rooms.clone());
-        tasks.supervise("hub", move || this.clone().run(rooms.news(), keep_alive));
+        tasks.supervise("hub", move || this.clone().run(rooms.clone(), keep_alive));
         hub
     }
 
@@ -108,7 +108,10 @@ impl Hub {
         self.roll.lock().all.iter().for_each(|(_, connection)| connection.end(how.clone()));
     }
 
-    async fn run(self: Arc<Self>, mut news: Receiver<Arc<Room>>, keep_alive: Duration) {
+    async fn run(self: Arc<Self>, rooms: Arc<Rooms>, keep_alive: Duration) {
+        let mut news = rooms.news();
+        let settles = || rooms.taken().fresh_for.map(|rest| Instant::now() + Duration::from_millis(rest));
+        let mut settle_at = Some(settles().unwrap_or_else(Instant::now));
         let period = keep_alive / (STEPS + SLACK) as u32;
         let mut steps = interval(period);
         steps.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -132,6 +135,13 @@ impl Hub {
                         Some(((_, Due::Deliver, _), room)) => self.deliver(&room, &mut schedule).await,
                         Some(((_, Due::Count, _), room)) => self.count(&room, &mut schedule).await,
                         None => {}
+                    }
+                }
+                () = sleep_until(settle_at.unwrap_or_else(Instant::now)), if settle_at.is_some() => {
+                    // The gateway's own clock decides, and it may be behind.
+                    settle_at = settles();
+                    if settle_at.is_none() {
+                        self.each(|roll| Some(&roll.all), |_, connection| connection.settle()).await;
                     }
                 }
                 _ = steps.tick() => {

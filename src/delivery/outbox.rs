@@ -159,6 +159,11 @@ impl Outbox {
         turns.fold(false, |waits, turn| waits | (turn == CountTurn::TooEarly))
     }
 
+    /// Lets the readers that began early after the gateway's start begin anew.
+    pub fn settle(&mut self) {
+        self.readers.iter_mut().for_each(Reader::settle);
+    }
+
     /// The next bytes; `None` when the outbox is empty for now.
     pub fn next(&mut self, format: Format) -> Option<Bytes> {
         while let Some(message) = self.backlog.as_mut().and_then(|backlog| backlog.pop()) {

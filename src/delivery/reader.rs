@@ -77,6 +77,13 @@ impl Reader {
         cursor.map_or(Place::Nowhere, Place::At)
     }
 
+    /// Begins anew, if the reader began early after the gateway's start.
+    pub fn settle(&mut self) {
+        if self.follower.settle() {
+            self.rest = None;
+        }
+    }
+
     /// See [`Follower::count`].
     pub fn count(&mut self) -> CountTurn {
         self.follower.count()
@@ -89,10 +96,12 @@ impl Reader {
         }
         Some(match self.follower.next(|at_start| format.dialect.netting(at_start))? {
             Step::Events(events) => format.events(events.iter().map(|event| &**event)),
-            Step::Resumed(cursor, events) => format.resumed(&self.name(), cursor, events.iter().map(|event| &**event)),
+            Step::Resumed(cursor, taken, events) => {
+                format.resumed(&self.name(), cursor, taken, events.iter().map(|event| &**event))
+            }
             Step::Changes(changes) => return self.set_part(Rest::Changes(changes, ChangesMark::default()), format),
             Step::Snapshot(edition) => return self.set_part(Rest::Snapshot(edition, 0), format),
-            Step::Count(count) => format.count(&self.name(), count),
+            Step::Count(count, fresh_for) => format.count(&self.name(), count, fresh_for),
         })
     }
 
@@ -146,7 +155,7 @@ mod tests {
 
     fn sign_in(rooms: &Rooms, user: impl ToString) -> Cursor {
         let user = user.to_string().parse().unwrap();
-        rooms.change(&Name::lobby(), &[Command::sign_in(user, None)]).unwrap().cursor
+        rooms.change(&Name::lobby(), &[Command::sign_in(user)]).unwrap().cursor
     }
 
     fn reader(rooms: &Rooms) -> Reader {

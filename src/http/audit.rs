@@ -68,7 +68,7 @@ pub fn changed(client: IpAddr, room: &Name, commands: &[Command], outcome: &Outc
     if !enabled!(Level::DEBUG) {
         return;
     }
-    if let Some((users, count)) = users(commands, |action| matches!(action, Action::SignIn { .. })) {
+    if let Some((users, count)) = users(commands, |action| matches!(action, Action::SignIn(_))) {
         debug!(%client, room, ?users, count, "signed in");
     }
     if let Some((users, count)) = users(commands, |action| *action == Action::SignOut(DelReason::SignedOut)) {

@@ -22,13 +22,13 @@ use crate::model::command::{Action, Command};
 use crate::model::cursor::Cursor;
 use crate::model::hold::Transport;
 use crate::model::id::{ClientId, ConnectionId};
-use crate::model::meta::Meta;
-use crate::model::moment::Moment;
+use crate::model::moment::{Moment, Taken};
 use crate::model::name::Name;
 use crate::model::outcome::Outcome;
 use crate::model::presence::Presence;
 use crate::model::refusal::{Code, Refusal};
 use crate::model::snapshot::Snapshot;
+use crate::model::statement::Statement;
 use crate::rooms::key::RoomKey;
 use crate::rooms::room::Following;
 use crate::runtime::admission::Charge;
@@ -58,6 +58,11 @@ impl Gate {
     /// The present moment, by the gateway's clock.
     pub fn now(&self) -> Moment {
         self.0.clock().now()
+    }
+
+    /// The present moment, for what is read now.
+    pub fn taken(&self) -> Taken {
+        self.0.rooms().taken()
     }
 
     /// The number of background tasks that were started again.
@@ -245,7 +250,7 @@ impl Visitor {
         Ok(Join { gate: self.gate.clone(), payer: self.payer(), room })
     }
 
-    /// Permits the visitor to change the `meta` of a held user.
+    /// Permits the visitor to say something through a hold.
     ///
     /// # Errors
     ///
@@ -289,7 +294,8 @@ impl Watch<'_> {
     ///
     /// `too_fast` past the rate of snapshots.
     pub fn snapshot(&self, shown: usize) -> Result<Snapshot, Refusal> {
-        let snapshot = self.read(Presence::snapshot);
+        let taken = self.gate.taken();
+        let snapshot = self.read(|presence| presence.snapshot(taken));
         self.payer.pay(self.gate.rates(), Work::Snapshots, page_cost(shown.min(snapshot.roster.len())))?;
         Ok(snapshot)
     }
@@ -400,7 +406,7 @@ impl Join<'_> {
         holds: &mut Holds,
         (id, transport): (ConnectionId, Transport),
         user: Name,
-        meta: Option<Meta>,
+        statement: Option<Statement>,
         client: Option<ClientId>,
     ) -> Result<Outcome, Refusal> {
         let comes_back = |client| self.gate.returns(self.room, &user, client, Some(id));
@@ -410,7 +416,7 @@ impl Join<'_> {
             self.gate.pay_for_room(self.room, self.payer)?;
         }
         let make = || Box::new(self.gate.0.holds(id, transport));
-        let outcome = holds.0.get_or_insert_with(make).join(self.room.clone(), user, meta, client)?;
+        let outcome = holds.0.get_or_insert_with(make).join(self.room.clone(), user, statement, client)?;
         if returns {
             self.payer.returned();
         }

@@ -15,6 +15,10 @@ pub enum Code {
     BadJson,
     /// `meta` is not an object, is too large or too deep, or would not be read by all as sent.
     BadMeta,
+    /// `info` is not an object, is too large or too deep, or would not be read by all as sent.
+    BadInfo,
+    /// `rank` is not a whole number within the bounds, or comes without a `meta`.
+    BadRank,
     /// `ttl` is not a whole number of seconds within the bounds.
     BadTtl,
     /// A WebSocket handshake lacks something (RFC 6455, 4.2.1).
@@ -41,6 +45,8 @@ pub enum Code {
     Replaced,
     /// The connection holds the maximum number of users.
     TooManyJoined,
+    /// The member has the maximum number of named sign-ins.
+    TooManyHolds,
     /// The connection watches the maximum number of rooms.
     TooManySubscribed,
     /// The path does not support this method.
@@ -113,6 +119,13 @@ pub const TABLE: &[Row] = &[
         400,
         "`meta` is not an object, is too large or too deep, or would not be read by all as sent",
     ),
+    no(
+        Code::BadInfo,
+        "bad_info",
+        400,
+        "`info` is not an object, is too large or too deep, or would not be read by all as sent",
+    ),
+    no(Code::BadRank, "bad_rank", 400, "`rank` is not a whole number from -9 to 9, or comes without a `meta`"),
     no(Code::BadTtl, "bad_ttl", 400, "`ttl` is not a whole number of seconds from 1 to 86,400"),
     no(Code::BadHandshake, "bad_handshake", 400, "The WebSocket handshake lacks something (RFC 6455, 4.2.1)"),
     no(Code::UnknownAction, "unknown_action", 400, "The message asks for an action that is not known"),
@@ -136,6 +149,7 @@ pub const TABLE: &[Row] = &[
     ),
     no(Code::Replaced, "replaced", 409, "A newer connection of the same client has taken over the hold"),
     no(Code::TooManyJoined, "too_many_joined", 429, "This connection holds the maximum number of users"),
+    no(Code::TooManyHolds, "too_many_holds", 429, "The member has the maximum number of named sign-ins"),
     no(Code::TooManySubscribed, "too_many_subscribed", 429, "This connection watches the maximum number of rooms"),
     no(
         Code::MethodNotAllowed,

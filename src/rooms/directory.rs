@@ -10,7 +10,6 @@ use crate::model::name::Name;
 use crate::model::presence::{Bounds, Presence};
 use crate::rooms::registers::Registers;
 use crate::rooms::room::{Following, Room};
-use crate::runtime::memory::Memory;
 
 /// Rooms by name.
 ///
@@ -25,10 +24,10 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// A directory of at most `most` existing rooms, each within `bounds`, all within `memory`. Each room gets an epoch of its own, counted
+    /// A directory of rooms in `registers`, each within `bounds`. Each room gets an epoch of its own, counted
     /// from `epoch`, so a start at random keeps the cursors of two processes apart.
-    pub fn new(most: usize, bounds: Bounds, epoch: Epoch, memory: Arc<Memory>) -> Self {
-        let registers = Arc::new(Registers::new(most, memory));
+    pub fn new(registers: Registers<Room>, bounds: Bounds, epoch: Epoch) -> Self {
+        let registers = Arc::new(registers);
         Directory { map: DashMap::new(), bounds, last_epoch: AtomicU64::new(epoch.0), registers }
     }
 

@@ -4,17 +4,19 @@ use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 
 use crate::model::command::Command;
 use crate::model::denylist::Denylist;
-use crate::model::moment::Tick;
+use crate::model::moment::{Moment, Taken, Tick};
 use crate::model::name::Name;
 use crate::model::outcome::Outcome;
 use crate::model::refusal::{Code, Refusal};
 use crate::rooms::histories::Histories;
 use crate::rooms::upkeep::Upkeep;
+use crate::runtime::clock::Clock;
 use crate::runtime::memory::Memory;
 
 /// What all rooms share: their upkeep, their index, the memory and the denylist. The locks here are taken under a room's lock, and never
@@ -29,22 +31,36 @@ pub struct Registers<R> {
     pub histories: Histories<R>,
     /// The memory of the process.
     pub memory: Arc<Memory>,
+    /// The gateway's clock.
+    pub clock: Arc<Clock>,
+    /// The end of the grace period after the gateway's start.
+    fresh_until: Tick,
     denylist: Mutex<Denylist>,
     /// Whether the denylist may have entries: most gateways have none, and most joins need no lock of all rooms then.
     denies: AtomicBool,
 }
 
 impl<R> Registers<R> {
-    /// Empty registers for at most `most` rooms within `memory`.
-    pub fn new(most: usize, memory: Arc<Memory>) -> Self {
+    /// Empty registers for at most `most` rooms within `memory`. Members of before the start may be missing for
+    /// `fresh_for` from now on.
+    pub fn new(most: usize, memory: Arc<Memory>, clock: Arc<Clock>, fresh_for: Duration) -> Self {
+        let fresh_until = clock.tick() + fresh_for;
         Registers {
             upkeep: Upkeep::default(),
             index: Index { names: RwLock::default(), most },
             histories: Histories::default(),
             memory,
+            clock,
+            fresh_until,
             denylist: Mutex::default(),
             denies: AtomicBool::new(false),
         }
+    }
+
+    /// The present moment, for whom a place in a room is taken.
+    pub fn taken(&self) -> Taken {
+        let Moment { time, tick } = self.clock.now();
+        Taken { at: time, fresh_for: self.fresh_until.0.checked_sub(tick.0).filter(|rest| *rest > 0) }
     }
 
     /// Judges `commands` for `room` by the denylist.

@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 
 use crate::model::command::Command;
 use crate::model::cursor::Offset;
-use crate::model::moment::{Moment, Tick};
+use crate::model::moment::{Moment, Taken, Tick};
 use crate::model::outcome::Outcome;
 use crate::model::presence::Presence;
 use crate::model::refusal::Refusal;
@@ -88,19 +88,26 @@ impl Room {
         read(&self.state.lock().presence)
     }
 
+    /// The present moment, for a place that is taken now.
+    pub fn taken(&self) -> Taken {
+        self.registers.taken()
+    }
+
     /// An edition of the present set, or a slightly older edition that includes the event at `at_least`. Concurrent
     /// readers share the work of encoding, and get the events since then like any other events.
     pub fn edition(self: &Arc<Self>, at_least: Offset) -> Arc<Edition> {
+        let taken = self.taken();
         let mut state = self.state.lock();
         let few = state.presence.roster().len() as u64 / MEMBERS_PER_EVENT;
         let serves = |at: Offset| at >= at_least && state.presence.head().offset.0 - at.0 <= few;
         if let Some(edition) = &state.edition
+            && edition.is_fresh() == taken.fresh_for.is_some()
             && state.presence.place(edition.cursor()).is_some_and(serves)
         {
             return edition.clone();
         }
         let shared = state.presence.roster().len() <= MAX_STORED;
-        let edition = Arc::new(Edition::new(state.presence.snapshot(), shared, &self.registers.memory));
+        let edition = Arc::new(Edition::new(state.presence.snapshot(taken), shared, &self.registers.memory));
         self.registers.upkeep.begins_edition(&edition);
         if shared {
             state.edition = Some(edition.clone());

@@ -5,9 +5,10 @@
 use bytes::Bytes;
 use serde::Serialize;
 
-use crate::model::changes::Changes;
+use crate::model::changes::{Changes, Gone};
 use crate::model::cursor::Cursor;
 use crate::model::event::{Change, Event};
+use crate::model::moment::Taken;
 use crate::model::name::Name;
 use crate::model::snapshot::Snapshot;
 use crate::wire::framing::{FRAMINGS, Frames, Framing};
@@ -94,10 +95,16 @@ impl Format {
     }
 
     /// The message `resumed` of a stream that continues after `cursor`, and the events from there.
-    pub fn resumed<'a>(self, room: &Name, cursor: Cursor, events: impl Iterator<Item = &'a Event>) -> Bytes {
+    pub fn resumed<'a>(
+        self,
+        room: &Name,
+        cursor: Cursor,
+        taken: Taken,
+        events: impl Iterator<Item = &'a Event>,
+    ) -> Bytes {
         let mut frames = Frames::new(self.framing);
         match self.dialect {
-            Dialect::Native => frames.push(&object::resumed(room, cursor), Some(cursor), None),
+            Dialect::Native => frames.push(&object::resumed(room, cursor, taken), Some(cursor), None),
             // The exercise has no such message.
             Dialect::Exercise => {}
         }
@@ -130,11 +137,11 @@ impl Format {
 
     /// The events that lead to the same set as `changes`. Only the last has a cursor to resume from.
     fn changes_as_events(self, changes: &Changes) -> Bytes {
-        let gone = changes.gone().iter().map(|(user, reason)| Change::Del(user.clone(), *reason));
-        let new = changes.set().iter().filter(|set| set.new).map(|set| Change::Add(set.member.clone()));
-        let event = |change| Event::new(changes.room().clone(), changes.cursor(), change);
+        let del = |Gone { user, reason, at }: &Gone| (*at, Change::Del(user.clone(), *reason));
+        let new = changes.set().iter().filter(|set| set.new).map(|set| (set.at, Change::Add(set.member.clone())));
+        let event = |(at, change)| Event::new(changes.room().clone(), changes.cursor(), at, change);
         let mut frames = Frames::new(self.framing);
-        let mut events = gone.chain(new).map(event).peekable();
+        let mut events = changes.gone().iter().map(del).chain(new).map(event).peekable();
         while let Some(event) = events.next() {
             self.dialect.push_event(&mut frames, &event, events.peek().is_none());
         }
@@ -142,8 +149,8 @@ impl Format {
     }
 
     /// The number of members.
-    pub fn count(self, room: &Name, count: usize) -> Bytes {
-        self.object(&object::count(room, count), None, "count")
+    pub fn count(self, room: &Name, count: usize, fresh_for: Option<u64>) -> Bytes {
+        self.object(&object::count(room, count, fresh_for), None, "count")
     }
 
     /// An answer to a message: its JSON, framed.
@@ -168,7 +175,7 @@ fn exercise_json(change: &Change) -> Option<String> {
     let (action, user) = match change {
         Change::Add(member) => ("add", &member.user),
         Change::Del(user, _) => ("del", user),
-        Change::Update(..) => return None,
+        Change::Update(_) => return None,
     };
     Some(object::to_json(&ExerciseObject { action, user }))
 }
@@ -178,15 +185,19 @@ mod tests {
     use super::*;
     use crate::model::cursor::{Epoch, Offset};
     use crate::model::event::DelReason;
+    use crate::model::info::Info;
     use crate::model::meta::Meta;
+    use crate::model::moment::Timestamp;
+    use crate::model::roster::Member;
 
     const CURSOR: Cursor = Cursor { epoch: Epoch(10), offset: Offset(2) };
     const SSE: Framing = Framing::Sse { chunked: false };
 
     fn events() -> [Event; 2] {
-        let ann: Name = "ann".parse().unwrap();
-        let of = |change| Event::new(Name::lobby(), CURSOR, change);
-        [of(Change::Update(ann.clone(), Meta::default())), of(Change::Del(ann, DelReason::SignedOut))]
+        let (user, at): (Name, _) = ("ann".parse().unwrap(), Timestamp::default());
+        let of = |change| Event::new(Name::lobby(), CURSOR, at, change);
+        let member = Member { user: user.clone(), meta: Meta::default(), info: Info::default(), joined: at };
+        [of(Change::Update(member.into())), of(Change::Del(user, DelReason::SignedOut))]
     }
 
     #[test]

@@ -21,7 +21,7 @@ test('a room follows what happens, and its members are whole at each event', asy
   await world.signIn('lobby', 'ann');
   const tab = await world.tab();
   const room = await tab.room('lobby');
-  assert.deepEqual([...room.members], [['ann', { user: 'ann', meta: {}, joined: '2026-11-22T05:53:00Z' }]]);
+  assert.deepEqual([...room.members], [['ann', { user: 'ann', meta: {}, info: {}, joined: '2026-11-22T05:53:00Z' }]]);
   assert.deepEqual([room.state, room.transport, room.count, room.cursor], ['live', 'websocket', 1, 'k3f.1']);
   await world.signIn('lobby', 'bob');
   await world.signIn('lobby', 'bob', { status: 'away' });

@@ -57,7 +57,7 @@ export class Members {
 
   #events(frame) {
     if (!KNOWN.includes(frame.action)) return null; // there will be more actions than these
-    if (frame.action === 'snapshot') return this.#replace(frame.users);
+    if (frame.action === 'snapshot') return this.#snapshot(frame);
     if (!this.complete) return [];
     switch (frame.action) {
       case 'changes':
@@ -66,12 +66,17 @@ export class Members {
         return [this.#put(frame)];
       case 'update':
         if (!this.map.has(frame.user)) throw new Error(`${frame.user} is not there to be updated`);
-        return [this.#put({ ...this.map.get(frame.user), ...frame })];
+        return [this.#put({ ...this.map.get(frame.user), info: undefined, ...frame })];
       case 'del':
         return this.#del(frame);
       default:
         return [];
     }
+  }
+
+  /** A gateway that has just started may not know all members yet: until it does, none is taken out. */
+  #snapshot({ fresh_for: freshFor, users }) {
+    return freshFor && this.complete ? users.map((member) => this.#put(member)) : this.#replace(users);
   }
 
   #replace(members) {
@@ -81,14 +86,14 @@ export class Members {
     return [{ type: 'snapshot', detail: { count: this.map.size } }];
   }
 
-  #put({ user, meta, joined }) {
+  #put({ user, meta, info = {}, joined }) {
     const type = this.map.has(user) ? 'update' : 'add';
-    const detail = { user, meta, joined };
+    const detail = { user, meta, info, joined };
     this.map.set(user, detail);
     return { type, detail };
   }
 
-  #del({ user, reason }) {
-    return this.map.delete(user) ? [{ type: 'del', detail: { user, reason } }] : [];
+  #del({ user, reason, at }) {
+    return this.map.delete(user) ? [{ type: 'del', detail: { user, reason, at } }] : [];
   }
 }

@@ -58,7 +58,7 @@ async fn the_send_buffer_is_wide_only_while_a_large_set_is_written() {
         1,
         Bounds { history: Bound { events: 10, bytes: usize::MAX }, members: 0, grace: Duration::ZERO },
     );
-    let join = |n| Command::sign_in(format!("user {n}").parse().unwrap(), None);
+    let join = |n| Command::sign_in(format!("user {n}").parse().unwrap());
     let room = Name::lobby();
     rooms.change(&room, &(0..100_000).map(join).collect::<Vec<_>>()).unwrap();
     let (connection, mut client) = connected().await;
@@ -90,7 +90,7 @@ async fn the_backlog_of_a_slow_reader_stays_in_its_room() {
     let narrow = buffer();
     let follower = Follower::from_now_on(rooms.follow(&room));
     connection.queue(|outbox| outbox.begin(Reader::new(follower)));
-    let join = |n| Command::sign_in(format!("user {n}").parse().unwrap(), None);
+    let join = |n| Command::sign_in(format!("user {n}").parse().unwrap());
     rooms.change(&room, &(0..10_000).map(join).collect::<Vec<_>>()).unwrap();
     let turns = async {
         while connection.write_on() != Progress::Full {

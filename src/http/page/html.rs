@@ -101,7 +101,7 @@ fn html(room: &Name, call: &Call) -> Answer {
 /// `POST /api/rooms/{room}/login` with `user=` in a form
 pub async fn login(room: Segment, mut call: Call) -> Answer {
     let (room, user) = form(&room, &mut call).await?;
-    change(&room, Command::sign_in(user, None), &call)
+    change(&room, Command::sign_in(user), &call)
 }
 
 /// `POST /api/rooms/{room}/logout` with `user=` in a form

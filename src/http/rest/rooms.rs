@@ -17,6 +17,8 @@ const ROOM_BYTES: usize = 32;
 struct RoomList<'a> {
     rooms: Vec<RoomCount<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    fresh_for: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<&'a Name>,
 }
 
@@ -43,8 +45,9 @@ pub async fn rooms(call: Call) -> Answer {
     let more = list.len() > shown;
     list.truncate(shown);
     let rooms = list.iter().map(|(room, count)| RoomCount { room, count: *count }).collect();
+    let fresh_for = call.gate.taken().fresh_for;
     let next = list.last().filter(|_| more).map(|(room, _)| room);
-    Ok(answer::counted(answer::json(StatusCode::OK, &RoomList { rooms, next }), call.gate.memory()))
+    Ok(answer::counted(answer::json(StatusCode::OK, &RoomList { rooms, fresh_for, next }), call.gate.memory()))
 }
 
 #[derive(Serialize)]
@@ -52,6 +55,8 @@ struct RoomState<'a> {
     room: &'a Name,
     count: usize,
     cursor: Cursor,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fresh_for: Option<u64>,
 }
 
 /// `GET /api/rooms/{room}`
@@ -59,6 +64,7 @@ pub async fn room(room: Segment, call: Call) -> Answer {
     call.only("GET, HEAD")?;
     let room = room.name("room")?;
     Query::strict(&call.query, &[])?;
+    let fresh_for = call.gate.taken().fresh_for;
     let (count, cursor) = call.may_watch(&room)?.read(|p| (p.roster().len(), p.head()));
-    Ok(answer::json(StatusCode::OK, &RoomState { room: &room, count, cursor }))
+    Ok(answer::json(StatusCode::OK, &RoomState { room: &room, count, cursor, fresh_for }))
 }

@@ -12,6 +12,7 @@ use crate::model::json::{Entries, is_beyond_f64};
 use crate::model::meta::Meta;
 use crate::model::name::Name;
 use crate::model::refusal::{Code, Refusal, shown};
+use crate::model::statement::{Rank, Statement};
 use crate::wire::dialect::Format;
 use crate::wire::object::to_json;
 
@@ -21,8 +22,8 @@ const MAX_REF: usize = 128;
 /// A client's message.
 #[derive(Debug)]
 pub enum Message {
-    Join { room: Name, user: Name, meta: Option<Meta>, client: Option<ClientId> },
-    Update { room: Name, user: Name, meta: Meta },
+    Join { room: Name, user: Name, statement: Option<Statement>, client: Option<ClientId> },
+    Update { room: Name, user: Name, statement: Statement },
     Leave { room: Name, user: Name },
     Subscribe { room: Name, since: Option<Cursor> },
     Unsubscribe { room: Name },
@@ -41,6 +42,8 @@ struct Join {
     user: String,
     #[serde(default, deserialize_with = "given")]
     meta: Option<Field<Meta>>,
+    #[serde(default, deserialize_with = "given")]
+    rank: Option<Field<Rank>>,
     client: Option<String>,
 }
 
@@ -50,6 +53,8 @@ struct Update {
     room: String,
     user: String,
     meta: Field<Meta>,
+    #[serde(default, deserialize_with = "given")]
+    rank: Option<Field<Rank>>,
 }
 
 #[derive(Deserialize)]
@@ -93,15 +98,16 @@ fn read_entries(mut entries: Entries<'_>) -> Result<Message, Refusal> {
     entries.0.retain(|(key, _)| key != "action" && key != "ref");
     match action.as_str() {
         "join" => {
-            let Join { room, user, meta, client } = fields(entries)?;
+            let Join { room, user, meta, rank, client } = fields(entries)?;
             let client = client.map(|client| self::client(&client)).transpose()?;
-            let meta = value(meta)?;
-            Ok(Message::Join { room: name("room", &room)?, user: name("user", &user)?, meta, client })
+            let statement = Statement::of(value(meta)?, value(rank)?)?;
+            Ok(Message::Join { room: name("room", &room)?, user: name("user", &user)?, statement, client })
         }
         "update" => {
-            let Update { room, user, meta } = fields(entries)?;
+            let Update { room, user, meta, rank } = fields(entries)?;
             let (room, user) = (name("room", &room)?, name("user", &user)?);
-            Ok(Message::Update { room, user, meta: meta.0? })
+            let statement = Statement { meta: meta.0?, rank: value(rank)?.unwrap_or_default() };
+            Ok(Message::Update { room, user, statement })
         }
         "leave" => {
             let Leave { room, user } = fields(entries)?;
@@ -219,6 +225,7 @@ mod tests {
             r#"{"action":"join","room":"lobby","user":"ann","meta":{"status":"here"},"ref":1}"#,
             r#"{"action":"join","room":"a","user":"b","client":"0192f0c1-2d3e-7a4b-8c5d-6e7f8091a2b3","ref":"x"}"#,
             r#"{"action":"update","room":"lobby","user":"ann","meta":{"a":[1E5,"\u0061",{}]},"ref":-1.5e3}"#,
+            r#"{"action":"update","room":"lobby","user":"ann","meta":{},"rank":-1}"#,
             r#"{"action":"leave","room":"lobby","user":"ann","ref":18446744073709551616}"#,
             r#"{"action":"subscribe","room":"lobby","since":"k3f.17"}"#,
             r#"{"ref":"\ud83d\ude00","action":"unsubscribe","room":"lobby"}"#,
@@ -227,7 +234,14 @@ mod tests {
             let (reference, message) = read(&text);
             assert!(reference.0.as_ref().is_none_or(|reference| reference.get().len() <= MAX_REF));
             if let Err(refusal) = message {
-                let codes = [Code::BadJson, Code::BadName, Code::BadMeta, Code::BadParameter, Code::UnknownAction];
+                let codes = [
+                    Code::BadJson,
+                    Code::BadName,
+                    Code::BadMeta,
+                    Code::BadRank,
+                    Code::BadParameter,
+                    Code::UnknownAction,
+                ];
                 assert!(codes.contains(&refusal.code), "{refusal}");
                 let answer: serde_json::Value = serde_json::from_str(&reference.refused_json(&refusal)).unwrap();
                 assert_eq!(answer["code"], refusal.code.row().name);

@@ -12,9 +12,9 @@ use crate::http::stream::options::StreamOptions;
 use crate::model::cursor::{Cursor, Offset};
 use crate::model::hold::Transport;
 use crate::model::id::ClientId;
-use crate::model::meta::Meta;
 use crate::model::name::Name;
 use crate::model::refusal::{Code, Refusal};
+use crate::model::statement::Statement;
 
 /// Does what one client asks for, by its stream's URL and by messages.
 pub struct Speaker {
@@ -43,8 +43,8 @@ impl Speaker {
         let watch = self.visitor.may_watch(&room)?;
         let following = watch.follow(options.since, user, options.client, &self.holds)?;
         let mut at_least = Offset::default();
-        if let Some((user, meta)) = options.holds {
-            match self.join(&room, user, meta, None, talk) {
+        if let Some((user, statement)) = options.holds {
+            match self.join(&room, user, statement, None, talk) {
                 Ok(cursor) => at_least = cursor.offset,
                 Err(refusal) if refusal.only_watches() => {
                     self.visitor.refused(talk.connection().id(), &refusal);
@@ -84,13 +84,13 @@ impl Speaker {
 
     fn act(&mut self, message: Message, reference: &Reference, talk: &mut Talk<'_>) -> Result<(), Refusal> {
         match message {
-            Message::Join { room, user, meta, client } => {
-                let cursor = self.join(&room, user, meta, client, talk)?;
+            Message::Join { room, user, statement, client } => {
+                let cursor = self.join(&room, user, statement, client, talk)?;
                 talk.send(reference.ok(Some(cursor)));
             }
-            Message::Update { room, user, meta } => {
+            Message::Update { room, user, statement } => {
                 self.visitor.may_update()?;
-                talk.send(reference.ok(Some(self.holds.update(&room, user, meta)?.cursor)));
+                talk.send(reference.ok(Some(self.holds.update(&room, user, statement)?.cursor)));
             }
             Message::Leave { room, user } => {
                 let cursor = self.holds.leave(&room, user)?.cursor;
@@ -140,14 +140,14 @@ impl Speaker {
         &mut self,
         room: &Name,
         user: Name,
-        meta: Option<Meta>,
+        statement: Option<Statement>,
         client: Option<ClientId>,
         talk: &Talk<'_>,
     ) -> Result<Cursor, Refusal> {
         let first = !self.holds.is_used();
         let connection = (talk.connection().id(), Transport::WebSocket);
         let join = self.visitor.may_join(room)?;
-        let joined = join.hold(&mut self.holds, connection, user, meta, client.or(self.client));
+        let joined = join.hold(&mut self.holds, connection, user, statement, client.or(self.client));
         if first {
             self.holds.notify(talk.connection());
         }

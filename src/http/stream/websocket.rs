@@ -64,7 +64,7 @@ pub async fn upgrade(call: Call) -> Answer {
 /// The speaker for the client, the room that the URL asks to watch, and how.
 fn options(call: &Call) -> Result<(Speaker, Option<Name>, StreamOptions), Refusal> {
     let visitor = call.visitor()?;
-    let query = Query::strict(&call.query, &["room", "since", "as", "meta", "client", "alive"])?;
+    let query = Query::strict(&call.query, &["room", "since", "as", "meta", "rank", "client", "alive"])?;
     let room = query.get("room").map(|room| Name::new("room", room)).transpose()?;
     let options = StreamOptions::of(&query)?;
     if room.is_none() && (options.holds.is_some() || query.get("since").is_some()) {
