@@ -219,14 +219,14 @@ impl Hub {
         }
     }
 
-    /// One step of a keep-alive period: a keep-alive to a tenth of the connections, and a check of all connections'
-    /// pings.
+    /// One step of a keep-alive period: a keep-alive to a tenth of the connections, and a check of what all
+    /// clients have to answer.
     async fn keep_alive(&self, step: usize, period: Duration) {
         let next = self.clock.tick() + period;
         self.each(
             |roll| Some(&roll.all),
             |place, connection| {
-                connection.check_ping(next);
+                connection.check_answers(next);
                 if place % STEPS == step {
                     connection.keep_alive();
                 }
