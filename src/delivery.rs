@@ -7,6 +7,8 @@ pub mod batch;
 pub mod reader;
 pub mod outbox;
 pub mod socket;
+pub mod asks;
 pub mod connection;
 pub mod conversation;
+pub mod session;
 pub mod hub;

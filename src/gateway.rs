@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::delivery::connection::{Connection, Ending, Options, Shared};
 use crate::delivery::conversation::{Peer, converse};
 use crate::delivery::hub::Hub;
+use crate::delivery::session::Sessions;
 use crate::model::command::Command;
 use crate::model::cursor::Epoch;
 use crate::model::hold::Transport;
@@ -30,7 +31,6 @@ use crate::runtime::meter::Meter;
 use crate::runtime::process::{Statm, memory_limit};
 use crate::runtime::rates::Rates;
 use crate::runtime::tasks::Tasks;
-use crate::wire::framing::Framing;
 
 /// How long streams and requests may take to end. The gateway then ends within 5 s, before Docker (10 s) or Kubernetes
 /// (30 s) would kill it.
@@ -53,6 +53,7 @@ pub struct Gateway {
     shared: Arc<Shared>,
     admissions: Arc<Admissions>,
     rates: Arc<Rates>,
+    sessions: Arc<Sessions>,
     /// On the wall clock, and for measuring.
     started: (SystemTime, Instant),
 }
@@ -86,14 +87,31 @@ impl Gateway {
         tasks.supervise("time", move || keep_time(timed.clone(), beaten.clone(), timer.clone()));
         let (relieved, reliever) = (rooms.clone(), tasks.clone());
         tasks.supervise("memory", move || keep_memory(relieved.clone(), reliever.clone()));
-        let (send_within, message_within) = (config.send_within, config.request_within);
-        let memory = rooms.memory().clone();
-        let shared = Shared { memory, tasks: tasks.clone(), clock: clock.clone(), send_within, message_within };
-        let shared = Arc::new(shared);
+        let shared = Arc::new(Shared {
+            memory: rooms.memory().clone(),
+            tasks: tasks.clone(),
+            clock: clock.clone(),
+            send_within: config.send_within,
+            message_within: config.request_within,
+            alive_every: config.alive_every,
+            alive_within: config.alive_within,
+        });
         let admissions = Admissions::new(config.max_connections, config.max_per_address);
         let rates = Arc::new(Rates::new(config.rates()));
-        let (next_hub, started) = (AtomicUsize::new(0), (SystemTime::now(), Instant::now()));
-        Ok(Arc::new(Gateway { config, rooms, clock, meter, hubs, next_hub, tasks, shared, admissions, rates, started }))
+        Ok(Arc::new(Gateway {
+            config,
+            rooms,
+            clock,
+            meter,
+            hubs,
+            next_hub: AtomicUsize::new(0),
+            tasks,
+            shared,
+            admissions,
+            rates,
+            sessions: Arc::default(),
+            started: (SystemTime::now(), Instant::now()),
+        }))
     }
 
     /// The configuration.
@@ -133,6 +151,11 @@ impl Gateway {
         &self.rates
     }
 
+    /// The open sessions.
+    pub fn sessions(&self) -> &Arc<Sessions> {
+        &self.sessions
+    }
+
     /// When the gateway was started.
     pub fn started(&self) -> SystemTime {
         self.started.0
@@ -155,11 +178,7 @@ impl Gateway {
 
     /// Starts a stream over `socket`. `peer` gives the client's bytes their meaning.
     pub fn stream(&self, socket: Socket, options: Options, peer: impl Peer + 'static) {
-        let transport = match options.format.framing {
-            Framing::WebSocket => Transport::WebSocket,
-            Framing::Sse { .. } => Transport::Sse,
-        };
-        let open = self.meter.stream(transport);
+        let open = self.meter.stream(options.format.framing.transport());
         let connection = Arc::new(Connection::new(socket, options, open, self.shared.clone()));
         let hub = &self.hubs[self.next_hub.fetch_add(1, Relaxed) % self.hubs.len()];
         let registration = hub.add(connection.clone());

@@ -13,15 +13,15 @@
  * }
  * ```
  *
- * The set follows the gateway's over a WebSocket, or over SSE where a proxy breaks WebSockets. It comes back by itself
+ * The set follows the gateway's over a WebSocket, or over a session (one event stream, and requests) where a proxy breaks
+ * WebSockets. It comes back by itself
  * after whatever cut it off, from where it stood. All tabs of an origin share one connection, where the browser has Web
- * Locks and BroadcastChannel (on HTTPS and localhost); elsewhere each has its own.
+ * Locks and BroadcastChannel (on HTTPS and localhost); elsewhere all rooms of a page share one.
  *
  * A tab that is closed or that the browser freezes is gone a few seconds later. One in the back-forward cache is gone,
  * too, and live again when somebody comes back to it.
  *
- * It runs in browsers, in workers, and in Node 20, Deno and Bun, there with `url`. Over SSE, each room (and each user held
- * in it) takes a connection of its own, of which browsers open six per host on HTTP/1.1.
+ * It runs in browsers, in workers, and in Node 20, Deno and Bun, there with `url`.
  */
 
 /** What the application says of a member: a JSON object of at most 1 KiB. */
@@ -96,7 +96,7 @@ export interface RoomOptions {
   /** A cursor to go on from, with the `members` at it: what a page was served with need not be sent again. */
   since?: string;
   members?: Iterable<Member>;
-  /** `auto` is a WebSocket, and SSE where WebSockets fail while HTTP works. */
+  /** `auto` is a WebSocket, and `sse`, a session, where WebSockets fail while HTTP works. */
   transport?: 'auto' | 'websocket' | 'sse';
   /** Whether tabs share a connection. Rooms of one page then share one, too. */
   share?: boolean;

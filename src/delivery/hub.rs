@@ -14,6 +14,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use crate::delivery::batch::Batch;
 use crate::delivery::connection::{Connection, Ending};
 use crate::delivery::conversation::Subscriptions;
+use crate::delivery::outbox::Outbox;
 use crate::delivery::step::COUNT_EVERY;
 use crate::model::cursor::Offset;
 use crate::rooms::Rooms;
@@ -22,6 +23,7 @@ use crate::rooms::room::Room;
 use crate::runtime::clock::Clock;
 use crate::runtime::meter::Meter;
 use crate::runtime::tasks::Tasks;
+use crate::wire::dialect::Dialect;
 
 /// Connections written to before other tasks get their turn: about a millisecond's work.
 const SLICE: usize = 128;
@@ -141,7 +143,7 @@ impl Hub {
                     // The gateway's own clock decides, and it may be behind.
                     settle_at = settles();
                     if settle_at.is_none() {
-                        self.each(|roll| Some(&roll.all), |_, connection| connection.settle()).await;
+                        self.settle().await;
                     }
                 }
                 _ = steps.tick() => {
@@ -229,14 +231,28 @@ impl Hub {
         }
     }
 
-    /// One step of a keep-alive period: a keep-alive to a tenth of the connections, and a check of all connections'
-    /// pings.
+    /// Writes the present sets to readers that began early after the gateway's start. The exercise has no word for that.
+    async fn settle(&self) {
+        self.each(
+            |roll| Some(&roll.all),
+            |_, connection| {
+                if connection.format().dialect != Dialect::Exercise {
+                    connection.queue(Outbox::settle);
+                    connection.catch_up();
+                }
+            },
+        )
+        .await;
+    }
+
+    /// One step of a keep-alive period: a keep-alive to a tenth of the connections, and a check of what all
+    /// clients have to answer.
     async fn keep_alive(&self, step: usize, period: Duration) {
         let next = self.clock.tick() + period;
         self.each(
             |roll| Some(&roll.all),
             |place, connection| {
-                connection.check_ping(next);
+                connection.check_answers(next);
                 if place % STEPS == step {
                     connection.keep_alive();
                 }

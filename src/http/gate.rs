@@ -1,9 +1,11 @@
 //! The gate: a handler reaches a room only through a permit, and only this file grants permits.
 //!
 //! A permit is for one kind of access to one room. [`Gate`] judges a request and grants it. The messages of a WebSocket come
-//! without headers, so its handshake is judged once and gives a [`Visitor`], who gets the permits for each message.
+//! without headers, so its handshake is judged once and gives a [`Visitor`], who gets the permits for each message. The requests
+//! of a session are judged one by one, and their messages count for the visitor who opened the session.
 
 mod holds;
+mod sessions;
 
 use std::future::pending;
 use std::sync::Arc;
@@ -206,7 +208,7 @@ impl Gate {
     }
 }
 
-/// A client whose WebSocket handshake was judged.
+/// A client whose WebSocket handshake, or whose request for a stream, was judged.
 pub struct Visitor {
     gate: Gate,
     client: Source,

@@ -37,12 +37,18 @@ pub enum Code {
     NotJoined,
     /// The connection does not watch this room.
     NotSubscribed,
+    /// No session is open under this secret.
+    NoSession,
     /// The client was signed out, and may only watch for a while.
     SignedOut,
     /// The client was kicked, and may only watch for a while.
     Kicked,
     /// A newer connection of the same client holds the user now.
     Replaced,
+    /// Another request of the session is under way.
+    Busy,
+    /// The request's number does not follow that of the session's last request.
+    OutOfOrder,
     /// The connection holds the maximum number of users.
     TooManyJoined,
     /// The member has the maximum number of named sign-ins.
@@ -55,7 +61,7 @@ pub enum Code {
     TooSlow,
     /// The body is larger than the bound.
     BodyTooLarge,
-    /// A batch has more users than the bound.
+    /// A batch has more users, or a session's request more messages, than the bound.
     BatchTooLarge,
     /// The body's `Content-Type` is not the expected type.
     WrongType,
@@ -135,6 +141,7 @@ pub const TABLE: &[Row] = &[
     no(Code::NotPresent, "not_present", 404, "The user is not a member of the room"),
     no(Code::NotJoined, "not_joined", 404, "This connection does not hold the user in the room"),
     no(Code::NotSubscribed, "not_subscribed", 404, "This connection does not watch the room"),
+    no(Code::NoSession, "no_session", 404, "No session is open under this secret"),
     no(
         Code::SignedOut,
         "signed_out",
@@ -148,6 +155,20 @@ pub const TABLE: &[Row] = &[
         "This client was kicked and may only watch, for an hour or until it changes its id",
     ),
     no(Code::Replaced, "replaced", 409, "A newer connection of the same client has taken over the hold"),
+    Row {
+        code: Code::Busy,
+        name: "busy",
+        status: 409,
+        close: 4409,
+        retry: true,
+        means: "Another request of the session is under way; ask again with the same number in 100 ms",
+    },
+    no(
+        Code::OutOfOrder,
+        "out_of_order",
+        409,
+        "The request's number does not follow that of the session's last request",
+    ),
     no(Code::TooManyJoined, "too_many_joined", 429, "This connection holds the maximum number of users"),
     no(Code::TooManyHolds, "too_many_holds", 429, "The member has the maximum number of named sign-ins"),
     no(Code::TooManySubscribed, "too_many_subscribed", 429, "This connection watches the maximum number of rooms"),
@@ -159,7 +180,12 @@ pub const TABLE: &[Row] = &[
     ),
     no(Code::TooSlow, "too_slow", 408, "The body or message did not arrive in time"),
     no(Code::BodyTooLarge, "body_too_large", 413, "The body is larger than the bound"),
-    no(Code::BatchTooLarge, "batch_too_large", 413, "The batch has more users than the bound"),
+    no(
+        Code::BatchTooLarge,
+        "batch_too_large",
+        413,
+        "The batch has more users, or the request more messages, than the bound",
+    ),
     no(Code::WrongType, "wrong_type", 415, "The body's `Content-Type` is not the expected type"),
     no(Code::UpgradeRequired, "upgrade_required", 426, "`/ws` speaks only WebSocket, version 13"),
     later(Code::TooManyMembers, "too_many_members", 1013, "The room has the maximum number of members"),

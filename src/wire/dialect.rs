@@ -23,6 +23,8 @@ pub enum Dialect {
     /// The exercise: `add` and `del` with two keys. All else comes under an SSE event type of its own, out of sight of
     /// an `onmessage` handler. Changes come as the `add` and `del` events that lead to the same set.
     Exercise,
+    /// The objects of PROTOCOL, of many rooms in one event stream: without ids, because each room has its own cursors.
+    Session,
 }
 
 /// A dialect in a framing. All readers of one format share their bytes.
@@ -35,7 +37,7 @@ pub struct Format {
 }
 
 /// The number of formats.
-pub const FORMATS: usize = 2 * FRAMINGS;
+pub const FORMATS: usize = 3 * FRAMINGS;
 
 /// When a reader behind the history gets changes instead of a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +54,7 @@ impl Dialect {
     /// When a reader gets changes; `at_start` before the first message of its stream.
     pub fn netting(self, at_start: bool) -> Netting {
         match (self, at_start) {
-            (Dialect::Native, _) => Netting::IfShorter,
+            (Dialect::Native | Dialect::Session, _) => Netting::IfShorter,
             // The exercise has no message to mark a stream's first events as netted.
             (Dialect::Exercise, true) => Netting::Never,
             // Events are better than a snapshot that an `onmessage` handler does not see.
@@ -62,9 +64,9 @@ impl Dialect {
 
     /// `is_end` is false for an event that is complete only together with later events: no reader may resume there.
     fn push_event(self, frames: &mut Frames, event: &Event, is_end: bool) {
-        let id = is_end.then_some(event.cursor);
+        let id = is_end.then_some(event.cursor).filter(|_| self.has_ids());
         match self {
-            Dialect::Native => frames.push(object::event(event), id, None),
+            Dialect::Native | Dialect::Session => frames.push(object::event(event), id, None),
             Dialect::Exercise => {
                 if let Some(json) = exercise_json(&event.change) {
                     frames.push(&json, id, None);
@@ -74,7 +76,11 @@ impl Dialect {
     }
 
     fn push_object(self, frames: &mut Frames, json: &str, id: Option<Cursor>, event: &str) {
-        frames.push(json, id, (self == Dialect::Exercise).then_some(event));
+        frames.push(json, id.filter(|_| self.has_ids()), (self == Dialect::Exercise).then_some(event));
+    }
+
+    fn has_ids(self) -> bool {
+        self != Dialect::Session
     }
 }
 
@@ -104,7 +110,9 @@ impl Format {
     ) -> Bytes {
         let mut frames = Frames::new(self.framing);
         match self.dialect {
-            Dialect::Native => frames.push(&object::resumed(room, cursor, taken), Some(cursor), None),
+            Dialect::Native | Dialect::Session => {
+                self.dialect.push_object(&mut frames, &object::resumed(room, cursor, taken), Some(cursor), "resumed");
+            }
             // The exercise has no such message.
             Dialect::Exercise => {}
         }
@@ -189,6 +197,7 @@ mod tests {
     use crate::model::meta::Meta;
     use crate::model::moment::Timestamp;
     use crate::model::roster::Member;
+    use crate::model::roster::Roster;
 
     const CURSOR: Cursor = Cursor { epoch: Epoch(10), offset: Offset(2) };
     const SSE: Framing = Framing::Sse { chunked: false };
@@ -209,6 +218,19 @@ mod tests {
     }
 
     #[test]
+    fn the_frames_of_a_session_have_no_ids() {
+        let session = Format { dialect: Dialect::Session, framing: SSE };
+        let events = events();
+        let [update, del] = events.each_ref().map(object::event);
+        assert_eq!(session.events(events.iter()), format!("data: {update}\n\ndata: {del}\n\n"));
+        let taken = Taken::default();
+        let resumed = object::resumed(&Name::lobby(), CURSOR, taken);
+        assert_eq!(session.resumed(&Name::lobby(), CURSOR, taken, [].iter()), format!("data: {resumed}\n\n"));
+        let snapshot = Snapshot { room: Name::lobby(), cursor: CURSOR, taken, roster: Roster::default() };
+        assert!(session.snapshot_part(&snapshot, SnapshotMark::default()).0.starts_with(b"data: "));
+    }
+
+    #[test]
     fn the_exercise_knows_add_and_del_and_no_update() {
         let (exercise, events) = (Format { dialect: Dialect::Exercise, framing: SSE }, events());
         assert_eq!(exercise.events(events.iter()), "id: a.2\ndata: {\"action\":\"del\",\"user\":\"ann\"}\n\n");
@@ -219,7 +241,7 @@ mod tests {
     #[test]
     fn each_format_has_an_index_of_its_own() {
         let framings = [Framing::Sse { chunked: true }, SSE, Framing::WebSocket];
-        let formats = [Dialect::Native, Dialect::Exercise]
+        let formats = [Dialect::Native, Dialect::Exercise, Dialect::Session]
             .into_iter()
             .flat_map(|dialect| framings.map(|framing| Format { dialect, framing }));
         let indices: std::collections::BTreeSet<_> = formats.map(Format::index).collect();

@@ -231,7 +231,7 @@ impl Follower {
     }
 
     async fn connect_for_a_while(&mut self) {
-        let transport = Transport::BOTH[self.rng.usize(..2)];
+        let transport = Transport::ALL[self.rng.usize(..3)];
         let mirror = self.mirror.clone();
         let brought = (mirror.cursor.is_some(), mirror.seen("resumed"));
         let mut reader = if self.rng.u8(..4) == 0 {
@@ -302,7 +302,7 @@ async fn every_reader_ends_with_the_servers_set_and_agrees_at_every_cursor() {
     }
     for (n, mirror) in mirrors.into_iter().enumerate() {
         let held = &held[&mirror.room];
-        let mut reader = Reader::resume(server.addr, Transport::BOTH[n / 2 % 2], mirror).await;
+        let mut reader = Reader::resume(server.addr, Transport::ALL[n / 2 % 3], mirror).await;
         reader.caught_up(&held.cursor).await;
         assert_eq!(reader.mirror.users, held.users, "reader {n}");
         assert_eq!(reader.mirror.cursor.as_ref(), Some(&held.cursor), "reader {n}");
@@ -328,7 +328,7 @@ async fn a_snapshot_with_the_events_after_it_is_any_later_snapshot() {
     let server = TestServer::start().await;
     let mut readers: Vec<Reader> = Vec::new();
     for n in 0..40 {
-        let transport = Transport::BOTH[n % 2];
+        let transport = Transport::ALL[n % 3];
         readers.push(Reader::open(server.addr, transport, "lobby").await.begun().await);
         for _ in 0..rng.usize(1..6) {
             let user = format!("u{}", rng.u8(..8));

@@ -29,6 +29,7 @@ mod proxies;
 mod rates;
 mod refusals;
 mod rooms;
+mod session;
 mod shutdown;
 mod signals;
 mod slow;

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::harness::{Sse, Talker, TestServer, offset, within};
+use crate::harness::{Session, Sse, Talker, TestServer, offset, within};
 
 /// A past bug: readers that split lines as Python does got half an event.
 #[tokio::test]
@@ -140,16 +140,20 @@ fn the_frames_of_the_story_are_encoded_as_written() {
 async fn every_message_is_answered_as_written() {
     let server = TestServer::start().await;
     let mut talker = Talker::open(server.addr, "").await;
+    // The same over a session, whose rooms are at the same places.
+    let other = TestServer::start().await;
+    let mut session = Session::open(other.addr).await;
     let asked: Vec<Asked> = serde_json::from_str(include_str!("../wire/messages.json")).expect("messages");
     assert!(asked.len() > 10);
     for Asked { about, says, answer: expected } in asked {
-        let mut answer = talker.ask_as_is(&says).await;
-        let text = answer.as_object_mut().expect("an object");
-        text.remove("message");
-        text.remove("field");
-        if let Some(cursor) = text.get_mut("cursor") {
-            *cursor = format!("k3f.{}", offset(cursor.as_str().expect("a cursor"))).into();
+        for mut answer in [talker.ask_as_is(&says).await, session.ask_as_is(&says).await] {
+            let text = answer.as_object_mut().expect("an object");
+            text.remove("message");
+            text.remove("field");
+            if let Some(cursor) = text.get_mut("cursor") {
+                *cursor = format!("k3f.{}", offset(cursor.as_str().expect("a cursor"))).into();
+            }
+            assert_eq!(answer, expected, "{about}: {says}");
         }
-        assert_eq!(answer, expected, "{about}: {says}");
     }
 }

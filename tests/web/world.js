@@ -42,9 +42,9 @@ export class World {
         }
       },
       location: { href: 'http://gateway.test/users' },
-      fetch: async (url, { method = 'GET', signal, body } = {}) => {
+      fetch: async (url, { method = 'GET', signal, body, headers } = {}) => {
         if (!world.up || !world.answer) throw new TypeError('nothing answers');
-        return world.answer({ url: new URL(url), method, signal, body });
+        return world.answer({ url: new URL(url), method, signal, body, headers, tab: world.#active });
       },
     };
     for (const [name, value] of Object.entries(globals)) replace(t, name, value);

@@ -1,6 +1,6 @@
 import { delay } from './delay.js';
 import { Line } from './line.js';
-import { GRACE_MS, Wants } from './wants.js';
+import { Wants } from './wants.js';
 import { AWAY, ENDED, reached } from './wire.js';
 
 /**
@@ -24,7 +24,6 @@ export class Leader {
     this.#feeds = feeds;
     this.#tabs = new Set([election.id]);
     this.#line = new Line(base, mode, {
-      cursor: (room) => feeds.get(room)?.members.cursor,
       open: () => this.#opened(),
       frame: (frame) => this.#frame(frame),
       status: (line) => election.tell({ line }),
@@ -72,7 +71,7 @@ export class Leader {
   #gone(tab) {
     this.#tabs.delete(tab);
     for (const room of this.#wants.gone(tab, Date.now())) this.#unwatched(room);
-    setTimeout(() => this.#due(), GRACE_MS);
+    setTimeout(() => this.#due(), this.#wants.grace);
   }
 
   /** Also called with every frame, as timers of hidden tabs come late. */
@@ -144,6 +143,7 @@ export class Leader {
 
   #frame(frame) {
     this.#due();
+    if (frame.action === 'hello') this.#wants.grace = frame.grace;
     if (frame.action === 'ok' || frame.action === 'refused') return this.#answer(frame);
     const feed = this.#feeds.get(frame.room);
     if (!feed) return null;
@@ -165,11 +165,11 @@ export class Leader {
     if (type === 'del' && ENDED.includes(detail.reason) && hold?.held && !reached(hold.since, cursor)) this.#end(hold);
   }
 
-  #answer({ action, ref, room, user, cursor = '', code, message, retry }) {
-    // Over SSE the gateway says by itself that it holds a user no more: the hold may be known by then.
-    const asked = this.#asked.get(ref) ?? (user ? { hold: this.#wants.get(room, user), join: true } : { room });
+  #answer({ action, ref, cursor = '', code, message, retry }) {
+    const asked = this.#asked.get(ref) ?? {};
     const { hold } = asked;
-    if (this.#asked.delete(ref) && hold) hold.asking -= 1;
+    this.#asked.delete(ref);
+    if (hold) hold.asking -= 1;
     if (action === 'refused') this.#refused(asked, { code, message }, retry);
     else if (asked.join && hold) {
       Object.assign(hold, { held: true, since: cursor, failures: 0 });

@@ -23,7 +23,8 @@ export class Tab {
 
   static of(base, mode, share) {
     const shared = Boolean(share && canShare());
-    const name = `presently ${VERSION} ${shared ? mode : uuid()} ${base}`;
+    // Where tabs cannot share, the rooms of this page still do.
+    const name = `presently ${VERSION} ${share ? mode : uuid()} ${base}`;
     const tab = tabs.get(name) ?? new Tab(base, mode, name, shared);
     tabs.set(name, tab);
     return tab;
@@ -53,9 +54,15 @@ export class Tab {
     return feed;
   }
 
+  /** A room that takes this one's place at once asks first, so that the hold changes hands and nobody sees an event. */
   remove(seat) {
     const feed = this.#feeds.get(seat.name);
     feed.seats.delete(seat);
+    const { id, name, hold } = seat;
+    queueMicrotask(() => this.#removed(feed, { id, name, hold }));
+  }
+
+  #removed(feed, seat) {
     this.leave(seat);
     if (!feed.seats.size) this.#election.ask({ ask: 'unwatch', room: seat.name });
     if (!feed.seats.size && !this.#leader?.watches(seat.name)) this.#feeds.delete(seat.name);

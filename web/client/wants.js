@@ -1,10 +1,12 @@
-/** How long a tab that vanished may take to come back: the gateway's default grace period. */
-export const GRACE_MS = 5_000;
+/** The gateway's default grace period. */
+const GRACE_MS = 5_000;
 
 const key = (room, user) => `${room}\n${user}`; // names have no control characters
 
 /** Who of all tabs wants what: the leader's bookkeeping. On the connection it is one of each. */
 export class Wants {
+  /** How long a tab that vanished may take to come back: the gateway's grace period, which its `hello` says. */
+  grace = GRACE_MS;
   rooms = new Map();
   holds = new Map();
 
@@ -60,7 +62,7 @@ export class Wants {
   gone(tab, now) {
     for (const hold of this.holds.values()) {
       for (const [id, by] of hold.by) if (by === tab) hold.by.delete(id);
-      if (!hold.by.size) hold.until = Math.min(hold.until, now + GRACE_MS);
+      if (!hold.by.size) hold.until = Math.min(hold.until, now + this.grace);
     }
     return [...this.rooms.keys()].filter((room) => this.unwatch(tab, room));
   }

@@ -32,11 +32,20 @@ pub async fn connected() -> (Arc<Connection>, TcpStream) {
     let (stream, _) = listener.accept().await.unwrap();
     let admission = Admissions::new(1, 0).enter(None, false).and_then(Visit::into_admission).unwrap();
     let id = ConnectionId(Uuid::nil());
-    let options = Options { id, format: Format::WEBSOCKET, alive: true, head: Bytes::from_static(b"HEAD") };
+    let options = Options { id, format: Format::WEBSOCKET, alive: true, asks: None, head: Bytes::from_static(b"HEAD") };
     let send_within = Duration::from_secs(15);
     let message_within = Duration::from_secs(10);
+    let [alive_every, alive_within] = [60, 120].map(Duration::from_secs);
     let memory = Arc::new(Memory::new(u64::MAX, Box::new(MadeUp::default())));
-    let shared = Shared { memory, tasks: Tasks::default(), clock: Arc::default(), send_within, message_within };
+    let shared = Shared {
+        memory,
+        tasks: Tasks::default(),
+        clock: Arc::default(),
+        send_within,
+        message_within,
+        alive_every,
+        alive_within,
+    };
     let socket = Socket { stream, read: Bytes::new(), admission };
     let counted = Arc::new(Meter::default()).stream(Transport::WebSocket);
     (Arc::new(Connection::new(socket, options, counted, Arc::new(shared))), client)

@@ -1,6 +1,5 @@
-//! Messages of WebSocket clients, and the answers to them.
+//! Messages of clients over WebSockets and sessions, and the answers to them.
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -13,7 +12,6 @@ use crate::model::meta::Meta;
 use crate::model::name::Name;
 use crate::model::refusal::{Code, Refusal, shown};
 use crate::model::statement::{Rank, Statement};
-use crate::wire::dialect::Format;
 use crate::wire::object::to_json;
 
 /// The maximum size of a `ref` in bytes, written as JSON.
@@ -22,11 +20,32 @@ const MAX_REF: usize = 128;
 /// A client's message.
 #[derive(Debug)]
 pub enum Message {
-    Join { room: Name, user: Name, statement: Option<Statement>, client: Option<ClientId> },
-    Update { room: Name, user: Name, statement: Statement },
-    Leave { room: Name, user: Name },
-    Subscribe { room: Name, since: Option<Cursor> },
-    Unsubscribe { room: Name },
+    Join {
+        room: Name,
+        user: Name,
+        statement: Option<Statement>,
+        client: Option<ClientId>,
+    },
+    Update {
+        room: Name,
+        user: Name,
+        statement: Statement,
+    },
+    Leave {
+        room: Name,
+        user: Name,
+    },
+    Subscribe {
+        room: Name,
+        since: Option<Cursor>,
+    },
+    Unsubscribe {
+        room: Name,
+    },
+    /// Shows that the client's own code runs.
+    Alive,
+    /// Ends the stream, and all its holds cleanly.
+    Close,
 }
 
 /// The `ref` of a message, chosen by the client and returned with the answer: a string or a number, as JSON. A number keeps
@@ -77,6 +96,10 @@ struct Unsubscribe {
     room: String,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
 /// Reads a message, and its reference also if the message is refused.
 pub fn read(text: &str) -> (Reference, Result<Message, Refusal>) {
     let entries: Entries<'_> = match serde_json::from_str(text) {
@@ -121,6 +144,8 @@ fn read_entries(mut entries: Entries<'_>) -> Result<Message, Refusal> {
             let Unsubscribe { room } = fields(entries)?;
             Ok(Message::Unsubscribe { room: name("room", &room)? })
         }
+        "alive" => fields(entries).map(|Nothing {}| Message::Alive),
+        "close" => fields(entries).map(|Nothing {}| Message::Close),
         other => Err(Refusal::new(Code::UnknownAction, format!("action {:?} is not known", shown(other)))),
     }
 }
@@ -192,26 +217,17 @@ impl Reference {
         self.0.is_none()
     }
 
-    /// The answer to a message that was carried out, with the room's cursor afterwards, if known.
-    pub fn ok(&self, cursor: Option<Cursor>) -> Bytes {
-        frame(&to_json(&Done { action: "ok", r#ref: self, cursor }))
-    }
-
-    /// The answer to a refused message, as a frame.
-    pub fn refused(&self, refusal: &Refusal) -> Bytes {
-        frame(&self.refused_json(refusal))
+    /// The answer to a message that was carried out, as JSON, with the room's cursor afterwards, if known.
+    pub fn ok(&self, cursor: Option<Cursor>) -> String {
+        to_json(&Done { action: "ok", r#ref: self, cursor })
     }
 
     /// The answer to a refused message, as JSON.
-    pub fn refused_json(&self, refusal: &Refusal) -> String {
+    pub fn refused(&self, refusal: &Refusal) -> String {
         let row = refusal.code.row();
         let (message, field) = (refusal.message.as_str(), refusal.field.as_deref());
         to_json(&Refused { action: "refused", r#ref: self, code: row.name, message, field, retry: row.retry })
     }
-}
-
-fn frame(json: &str) -> Bytes {
-    Format::WEBSOCKET.answer(json)
 }
 
 #[cfg(test)]
@@ -229,6 +245,8 @@ mod tests {
             r#"{"action":"leave","room":"lobby","user":"ann","ref":18446744073709551616}"#,
             r#"{"action":"subscribe","room":"lobby","since":"k3f.17"}"#,
             r#"{"ref":"\ud83d\ude00","action":"unsubscribe","room":"lobby"}"#,
+            r#"{"action":"alive","ref":2}"#,
+            r#"{"action":"close"}"#,
         ];
         for text in Mutants::of(inputs, 20_000).texts() {
             let (reference, message) = read(&text);
@@ -243,7 +261,7 @@ mod tests {
                     Code::UnknownAction,
                 ];
                 assert!(codes.contains(&refusal.code), "{refusal}");
-                let answer: serde_json::Value = serde_json::from_str(&reference.refused_json(&refusal)).unwrap();
+                let answer: serde_json::Value = serde_json::from_str(&reference.refused(&refusal)).unwrap();
                 assert_eq!(answer["code"], refusal.code.row().name);
             }
         }

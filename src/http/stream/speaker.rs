@@ -1,8 +1,9 @@
-//! The gateway's side of a conversation: a client's messages, done and answered.
+//! The gateway's side of a conversation: a client's messages, done and answered, whichever way they came.
 
 use std::time::Duration;
 
-use crate::delivery::conversation::Talk;
+use crate::delivery::asks::Asks;
+use crate::delivery::conversation::{Flow, Talk};
 use crate::delivery::outbox::Unsubscribed;
 use crate::delivery::reader::{Place, Reader};
 use crate::delivery::step::Follower;
@@ -10,7 +11,6 @@ use crate::http::gate::{Holds, Visitor};
 use crate::http::stream::message::{self, Message, Reference};
 use crate::http::stream::options::StreamOptions;
 use crate::model::cursor::{Cursor, Offset};
-use crate::model::hold::Transport;
 use crate::model::id::ClientId;
 use crate::model::name::Name;
 use crate::model::refusal::{Code, Refusal};
@@ -48,7 +48,7 @@ impl Speaker {
                 Ok(cursor) => at_least = cursor.offset,
                 Err(refusal) if refusal.only_watches() => {
                     self.visitor.refused(talk.connection().id(), &refusal);
-                    talk.send(Reference::default().refused(&refusal));
+                    talk.say(&Reference::default().refused(&refusal));
                 }
                 Err(refusal) => return Err(refusal),
             }
@@ -62,13 +62,21 @@ impl Speaker {
         self.holds.leave_all();
     }
 
-    /// Does what a message's `text` asks for, and answers.
-    pub fn answer(&mut self, text: &str, talk: &mut Talk<'_>) {
+    /// Does what a message's `text` asks for, and answers. [`Flow::End`] after the client's good-bye: the last message is then
+    /// still to be queued.
+    pub fn answer(&mut self, text: &str, talk: &mut Talk<'_>) -> Flow {
         self.visitor.heard();
+        if let Some(asks) = talk.connection().asks() {
+            asks.answered();
+        }
         let (reference, message) = message::read(text);
-        if let Err(refusal) = message.and_then(|message| self.act(message, &reference, talk)) {
-            self.visitor.refused(talk.connection().id(), &refusal);
-            talk.send(reference.refused(&refusal));
+        match message.and_then(|message| self.act(message, &reference, talk)) {
+            Ok(flow) => flow,
+            Err(refusal) => {
+                self.visitor.refused(talk.connection().id(), &refusal);
+                talk.say(&reference.refused(&refusal));
+                Flow::Continue
+            }
         }
     }
 
@@ -82,39 +90,49 @@ impl Speaker {
         self.visitor.refused(talk.connection().id(), refusal);
     }
 
-    fn act(&mut self, message: Message, reference: &Reference, talk: &mut Talk<'_>) -> Result<(), Refusal> {
+    fn act(&mut self, message: Message, reference: &Reference, talk: &mut Talk<'_>) -> Result<Flow, Refusal> {
         match message {
             Message::Join { room, user, statement, client } => {
                 let cursor = self.join(&room, user, statement, client, talk)?;
-                talk.send(reference.ok(Some(cursor)));
+                talk.say(&reference.ok(Some(cursor)));
             }
             Message::Update { room, user, statement } => {
                 self.visitor.may_update()?;
-                talk.send(reference.ok(Some(self.holds.update(&room, user, statement)?.cursor)));
+                talk.say(&reference.ok(Some(self.holds.update(&room, user, statement)?.cursor)));
             }
             Message::Leave { room, user } => {
                 let cursor = self.holds.leave(&room, user)?.cursor;
                 let ok = reference.ok(Some(cursor));
                 match self.visitor.key(&room) {
                     // The member's `del` comes first, if the room is watched here.
-                    Some(room) => talk.send_after(room, cursor.offset, ok),
-                    None => talk.send(ok),
+                    Some(room) => talk.say_after(room, cursor.offset, &ok),
+                    None => talk.say(&ok),
                 }
             }
             Message::Subscribe { room, since } => self.subscribe(&room, since, reference, talk)?,
             Message::Unsubscribe { room } => {
                 let key = self.visitor.key(&room);
                 match key.map_or(Unsubscribed::NotSubscribed, |key| talk.stop(key)) {
-                    Unsubscribed::At(Place::At(cursor)) => talk.send(reference.ok(Some(cursor))),
-                    Unsubscribed::At(Place::Nowhere) => talk.send(reference.ok(None)),
+                    Unsubscribed::At(Place::At(cursor)) => talk.say(&reference.ok(Some(cursor))),
+                    Unsubscribed::At(Place::Nowhere) => talk.say(&reference.ok(None)),
                     Unsubscribed::NotSubscribed => {
                         let message = format!("this connection does not watch {room}");
                         return Err(Refusal::new(Code::NotSubscribed, message).of("room"));
                     }
                 }
             }
+            Message::Alive => {
+                // Who sends this knows the questions, and may be held to them.
+                talk.connection().asks().into_iter().for_each(Asks::bind);
+                talk.say(&reference.ok(None));
+            }
+            Message::Close => {
+                self.leave();
+                talk.say(&reference.ok(None));
+                return Ok(Flow::End);
+            }
         }
-        Ok(())
+        Ok(Flow::Continue)
     }
 
     fn subscribe(
@@ -131,7 +149,7 @@ impl Speaker {
             let message = format!("this connection watches {most} rooms, which is the maximum");
             return Err(Refusal::new(Code::TooManySubscribed, message));
         }
-        talk.send(reference.ok(Some(following.room().read(|presence| presence.head()))));
+        talk.say(&reference.ok(Some(following.room().read(|presence| presence.head()))));
         talk.begin(Reader::new(Follower::resume(following, since, Offset::default())));
         Ok(())
     }
@@ -145,7 +163,7 @@ impl Speaker {
         talk: &Talk<'_>,
     ) -> Result<Cursor, Refusal> {
         let first = !self.holds.is_used();
-        let connection = (talk.connection().id(), Transport::WebSocket);
+        let connection = (talk.connection().id(), talk.connection().format().framing.transport());
         let join = self.visitor.may_join(room)?;
         let joined = join.hold(&mut self.holds, connection, user, statement, client.or(self.client));
         if first {

@@ -81,14 +81,16 @@ pub async fn answer(
         Err(refusal) => return Err(refusal),
     };
     let framing = Framing::Sse { chunked: call.version == Version::HTTP_11 };
+    let format = Format { dialect, framing };
     let mut first = head_bytes(&head);
-    let mut lines = retry_line(0);
+    first.extend_from_slice(&framing.lines(&retry_line(0)));
+    if options.alive {
+        first.extend_from_slice(&format.answer(&call.gate.hello().json()));
+    }
     if let Some(refusal) = granted.refusal {
         // Streams go on here, so this is a message like others, and not the event that ends one.
-        let _ = write!(lines, "data: {}\n\n", Reference::default().refused_json(&refusal));
+        first.extend_from_slice(&format.answer(&Reference::default().refused(&refusal)));
     }
-    first.extend_from_slice(&framing.lines(&lines));
-    let format = Format { dialect, framing };
     let follower = reads(granted.following, options.since, granted.at_least);
     // Without a first message, a stream that is cut before its first event would lose its place.
     if options.since.is_none()
@@ -97,7 +99,7 @@ pub async fn answer(
     {
         first.extend_from_slice(&format.cursor(&room, cursor));
     }
-    let connection_options = Options { id, format, alive: options.alive, head: first.into() };
+    let connection_options = Options { id, format, alive: options.alive, asks: None, head: first.into() };
     let reader = Reader::new(follower);
     let peer = SseClient { holds: granted.holds, reader: Some(Box::new(reader)) };
     call.gate.stream(&call.slot, granted.charge, move |_| (connection_options, peer)).await
@@ -150,7 +152,8 @@ pub fn no_body(call: &Call) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn head(version: Version) -> Response<Bytes> {
+/// The head of an event stream.
+pub fn head(version: Version) -> Response<Bytes> {
     let mut head = answer::content(StatusCode::OK, "text/event-stream", Bytes::new());
     head = answer::with(head, header::CACHE_CONTROL, "no-store");
     // nginx would keep events back to fill its buffers.
@@ -189,8 +192,9 @@ fn refused_for_now(refusal: &Refusal) -> Response<Bytes> {
     answer::noting(answer::retrying_after(response, refusal), refusal)
 }
 
-fn refused_event(refusal: &Refusal) -> String {
-    format!("event: refused\ndata: {}\n\n", Reference::default().refused_json(refusal))
+/// The event that ends a stream for a reason.
+pub fn refused_event(refusal: &Refusal) -> String {
+    format!("event: refused\ndata: {}\n\n", Reference::default().refused(refusal))
 }
 
 /// An SSE client sends nothing after its request, and pipelined requests are not answered. Fields that most streams need
