@@ -130,7 +130,10 @@ export class Room extends EventTarget implements AsyncIterable<Change> {
   /** Whether the gateway holds `as` for this page. False from when others sign `as` out or kick them. */
   readonly holding: boolean;
 
-  /** Says something else of `as`. What was wrong with it, if anything, is in `refusal`. */
+  /**
+   * Says something else of `as`. What was wrong with it, if anything, is in `refusal`. Where the gateway refuses it for now
+   * (`too_fast`), what was said last is said again later.
+   */
   update(meta: Meta): void;
   /** Holds a user, also after being signed out. Whoever was held before leaves; the same user stays. */
   join(user: string, meta?: Meta): void;

@@ -17,7 +17,7 @@ function behindProxy(t) {
   world.answer = ({ url, method, signal, body }) => {
     at.asked.push(`${method} ${url.pathname}${decodeURIComponent(url.search)}${body ? ` ${body}` : ''}`);
     const refusal = at.refuse?.(url, method);
-    if (refusal) return Response.json(refusal, { status: refusal.status });
+    if (refusal) return Response.json(refusal, { status: refusal.status, headers: refusal.headers });
     if (method !== 'GET') return new Response(null, { status: 204 });
     return new Response(stream(at, url, signal));
   };
@@ -140,6 +140,25 @@ test('what is said of a user while the stream is not open yet is said when it is
   at.streams[0].send(snapshot('k3f.1', 'ann'));
   await at.world.settle();
   assert.equal(at.asked[1], 'PATCH /api/rooms/lobby/users/ann {"meta":{"a":2}}');
+});
+
+test('a request that is refused for now is sent again, and not before the time that the gateway names', async (t) => {
+  const at = behindProxy(t);
+  const headers = { 'Retry-After': '7' };
+  at.refuse = (url, method) => method === 'PATCH' && { status: 429, code: 'too_fast', detail: 'no', retry: true, headers };
+  const tab = await at.world.tab();
+  const room = await tab.room('lobby', { as: 'ann' });
+  at.streams[0].send(snapshot('k3f.1', 'ann'));
+  await at.world.settle();
+  room.update({ a: 1 });
+  const patches = () => at.asked.filter((asked) => asked.startsWith('PATCH')).length;
+  await at.world.pass(6_900);
+  assert.deepEqual([patches(), room.holding, room.refusal], [1, true, null]);
+  at.refuse = null;
+  await at.world.pass(2_000);
+  assert.equal(patches(), 2);
+  await at.world.pass(60_000);
+  assert.equal(patches(), 2);
 });
 
 test('several users of one room have a stream each, of which one is read', async (t) => {

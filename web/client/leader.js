@@ -113,7 +113,7 @@ export class Leader {
   #serveJoin(ask) {
     const { hold, fresh, changed } = this.#wants.join(ask);
     if (fresh) this.#join(hold);
-    else if (changed) this.#say({ action: 'update', room: hold.room, user: hold.user, meta: hold.meta }, { hold });
+    else if (changed && !hold.waiting) this.#update(hold);
     if (hold.held) this.#tellHold(hold, true);
   }
 
@@ -122,13 +122,18 @@ export class Leader {
     this.#say({ action: 'join', room, user, meta, client }, { hold, join: true });
   }
 
+  #update(hold) {
+    const { room, user, meta } = hold;
+    this.#say({ action: 'update', room, user, meta }, { hold });
+  }
+
   #say(message, about) {
     const ref = this.#refs + 1;
     if (!this.#line.send({ ...message, ref })) return;
     this.#refs = ref;
     if (!about) return;
     this.#asked.set(ref, about);
-    if (about.hold) about.hold.asking += 1;
+    if (about.hold) Object.assign(about.hold, { said: ref, asking: about.hold.asking + 1 });
   }
 
   /* What the line brings. */
@@ -136,7 +141,8 @@ export class Leader {
   #opened() {
     this.#asked.clear();
     for (const hold of this.#wants.holds.values()) {
-      Object.assign(hold, { held: false, asking: 0 });
+      clearTimeout(hold.waiting);
+      Object.assign(hold, { held: false, asking: 0, waiting: null });
       this.#join(hold);
     }
     for (const room of this.#wants.rooms.keys()) this.#subscribe(this.#feeds.of(room));
@@ -165,21 +171,24 @@ export class Leader {
     if (type === 'del' && ENDED.includes(detail.reason) && hold?.held && !reached(hold.since, cursor)) this.#end(hold);
   }
 
-  #answer({ action, ref, room, user, cursor = '', code, message, retry }) {
+  #answer({ action, ref, room, user, cursor = '', code, message, retry, after }) {
     // Over SSE the gateway says by itself that it holds a user no more: the hold may be known by then.
     const asked = this.#asked.get(ref) ?? (user ? { hold: this.#wants.get(room, user), join: true } : { room });
     const { hold } = asked;
     if (this.#asked.delete(ref) && hold) hold.asking -= 1;
-    if (action === 'refused') this.#refused(asked, { code, message }, retry);
-    else if (asked.join && hold) {
-      Object.assign(hold, { held: true, since: cursor, failures: 0 });
+    if (action === 'refused') this.#refused({ ...asked, ref }, { code, message }, retry && { after });
+    else if (hold) {
+      hold.failures = 0;
+      if (!asked.join) return;
+      Object.assign(hold, { held: true, since: cursor });
       this.#tellHold(hold, true);
     }
   }
 
-  #refused({ room, hold, join }, refusal, retry) {
-    if (hold && join && retry) {
-      this.#later(++hold.failures, () => this.#wants.get(hold.room, hold.user) === hold && this.#join(hold));
+  #refused({ room, hold, join, ref }, refusal, retry) {
+    if (hold && retry) {
+      // Whatever was said since is the last word, and under way.
+      if (join || ref === hold.said) this.#again(hold, join, retry.after);
     } else if (hold && join) {
       this.#end(hold, refusal);
     } else if (hold) {
@@ -191,8 +200,22 @@ export class Leader {
     }
   }
 
-  #later(failures, work) {
-    setTimeout(() => this.#closed || work(), delay(failures));
+  /** Says the hold's last word again. Until then others' words do not take its place, as it is as good as said. */
+  #again(hold, join, after) {
+    if (hold.waiting) return;
+    hold.asking += 1;
+    const work = () => {
+      Object.assign(hold, { asking: hold.asking - 1, waiting: null });
+      if (this.#wants.get(hold.room, hold.user) !== hold) return;
+      if (join) this.#join(hold);
+      else this.#update(hold);
+    };
+    hold.waiting = this.#later(++hold.failures, work, after);
+  }
+
+  /** `after` is the least wait, in milliseconds. */
+  #later(failures, work, after = 0) {
+    return setTimeout(() => this.#closed || work(), after + delay(failures));
   }
 
   /* What tabs are told. */

@@ -131,7 +131,7 @@ export class Streams {
 async function problem(answer) {
   const { status: http, statusText } = answer;
   const { code = `http_${http}`, detail = statusText, retry = http === 429 } = await answer.json().catch(() => ({}));
-  return { action: 'refused', code, message: detail, retry };
+  return { action: 'refused', code, message: detail, retry, after: 1000 * answer.headers.get('retry-after') || 0 };
 }
 
 /** Reads the events of a stream (WHATWG HTML, 9.2) as far as Presently uses them: `data:` of one line. */

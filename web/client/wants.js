@@ -31,7 +31,8 @@ export class Wants {
   join({ tab, id, room, user, client, meta }) {
     const at = key(room, user);
     const there = this.holds.get(at);
-    const hold = there ?? { room, user, client, by: new Map(), failures: 0, asking: 0, held: false, since: '' };
+    const fresh = { room, user, client, by: new Map(), failures: 0, asking: 0, waiting: null, held: false, since: '' };
+    const hold = there ?? fresh;
     this.holds.set(at, hold);
     hold.by.set(id, tab);
     hold.until = Infinity;
