@@ -82,8 +82,10 @@ export interface RoomEventMap {
 export interface RoomOptions {
   /** Holds this user in the room while this page is there. Without it the room is only watched. */
   as?: string;
-  /** What is said of `as`. Left out, what is known of them stays. */
+  /** What is said of `as`. Left out, nothing is said, and readers see what others say. */
   meta?: Meta;
+  /** How much `meta` counts beside what the user's other tabs and devices say: -9 to 9, 0 by default. */
+  rank?: number;
   /**
    * The gateway's base, absolute or relative to the page. By default the folder from which the gateway served this module,
    * `presently.js`, also below a path prefix of a proxy. A copy of `presently.js` at another address needs `url`; a bundle
@@ -134,7 +136,10 @@ export class Room extends EventTarget implements AsyncIterable<Change> {
   /** Whether the gateway holds `as` for this page. False from when others sign `as` out or kick them. */
   readonly holding: boolean;
 
-  /** Says something else of `as`. What was wrong with it, if anything, is in `refusal`. */
+  /**
+   * Says something else of `as`. What was wrong with it, if anything, is in `refusal`. Where the gateway refuses it for now
+   * (`too_fast`), what was said last is said again later.
+   */
   update(meta: Meta): void;
   /** Holds a user, also after being signed out. Whoever was held before leaves; the same user stays. */
   join(user: string, meta?: Meta): void;

@@ -246,6 +246,82 @@ test('a hold that is refused for now is asked for again', async (t) => {
   assert.deepEqual([room.holding, world.users()], [true, ['ann']]);
 });
 
+/** Refuses updates for now. */
+const tooFast = ({ action }) => action === 'update' && { code: 'too_fast', message: 'too fast', retry: true };
+
+test('an update that is refused for now is said again, once, with what was said last', async (t) => {
+  const world = new World(t);
+  const tab = await world.tab();
+  const room = await tab.room('lobby', { as: 'ann', meta: { n: 0 } });
+  world.refuse = tooFast;
+  for (const n of [1, 2]) room.update({ n });
+  await world.settle();
+  room.update({ n: 3 });
+  await world.signIn('lobby', 'ann', { n: 'of another device, before' });
+  world.refuse = null;
+  await world.pass(1_000);
+  assert.deepEqual(said(world, 'update').map(({ meta }) => meta.n), [1, 2, 3]);
+  assert.deepEqual(room.members.get('ann').meta, { n: 3 });
+  assert.deepEqual([room.holding, room.refusal], [true, null]);
+  await world.signIn('lobby', 'ann', { n: 'of another device, after' });
+  await world.cut();
+  await world.pass(1_000);
+  assert.deepEqual(room.members.get('ann').meta, { n: 'of another device, after' });
+});
+
+test('an update that is refused again and again waits longer each time', async (t) => {
+  const world = new World(t);
+  const tab = await world.tab();
+  const room = await tab.room('lobby', { as: 'ann' });
+  world.refuse = tooFast;
+  room.update({ n: 1 });
+  await world.settle();
+  const tries = [];
+  for (let i = 0; i < 4; i += 1) {
+    await world.pass(1_000);
+    tries.push(said(world, 'update').length);
+  }
+  assert.deepEqual(tries, [2, 2, 3, 3]);
+  world.refuse = null;
+  await world.pass(4_000);
+  world.refuse = tooFast;
+  room.update({ n: 2 });
+  await world.settle();
+  await world.pass(1_000);
+  assert.equal(said(world, 'update').length, 6, 'after a success the wait is short again');
+});
+
+test('an update that waits is not said again where it is needless', async (t) => {
+  const world = new World(t);
+  const tab = await world.tab();
+  const room = await tab.room('lobby', { as: 'ann' });
+  world.refuse = tooFast;
+  room.update({ n: 1 });
+  await world.settle();
+  world.refuse = null;
+  await world.cut();
+  await world.pass(5_000);
+  assert.deepEqual(room.members.get('ann').meta, { n: 1 }, 'the new connection joins with it');
+  world.refuse = tooFast;
+  room.update({ n: 2 });
+  await world.settle();
+  room.leave();
+  await world.pass(5_000);
+  assert.equal(said(world, 'update').length, 2);
+});
+
+test('what is said while a hold waits to be asked for again goes with it', async (t) => {
+  const world = new World(t);
+  world.refuse = ({ action }) => action === 'join' && { code: 'too_fast', message: 'too fast', retry: true };
+  const tab = await world.tab();
+  const room = await tab.room('lobby', { as: 'ann', meta: { n: 0 } });
+  room.update({ n: 1 });
+  await world.settle();
+  world.refuse = null;
+  await world.pass(5_000);
+  assert.deepEqual([room.holding, room.refusal, room.members.get('ann').meta], [true, null, { n: 1 }]);
+});
+
 test('a room that is refused says so, the others of the connection go on', async (t) => {
   const world = new World(t);
   world.refuse = ({ room }) => room === 'full' && { code: 'too_many_subscribed', message: 'enough', retry: false };

@@ -6,7 +6,7 @@ import { uuid } from './uuid.js';
 import { AWAY, CLEAN, WHOLE, reached } from './wire.js';
 
 /** Version of the messages between tabs. Tabs with the client of another version have a leader of their own. */
-const VERSION = 1;
+const VERSION = 2;
 
 /** The tabs with rooms, by what they share: one page may follow several gateways. */
 const tabs = new Map();
@@ -71,8 +71,9 @@ export class Tab {
     this.stop(CLEAN);
   }
 
-  join({ id, name, hold }) {
-    if (hold) this.#election.ask({ ask: 'join', room: name, id, ...hold });
+  /** `anew` where it is said once more, and not only made known to another leader. */
+  join({ id, name, hold }, anew = false) {
+    if (hold) this.#election.ask({ ask: 'join', room: name, id, anew, ...hold });
   }
 
   leave({ id, name, hold }) {
