@@ -39,7 +39,7 @@ test('events say what changed, those of changes too', () => {
     { type: 'update', detail: { user: 'ann', meta: { status: 'here' }, joined: '2026-11-22T05:53:00Z' } },
     { type: 'add', detail: { user: 'bob', meta: {}, joined: '2026-11-22T05:53:08Z' } },
   ]);
-  const [added, gone] = [told[2], told[7]];
+  const [added, gone] = [told[4], told[9]];
   assert.deepEqual(added, [{ type: 'add', detail: { user: 'ann', meta: {}, joined: '2026-11-22T05:53:00Z' } }]);
   assert.deepEqual(gone, [{ type: 'del', detail: { user: 'yay', reason: 'signed_out' } }]);
 });
