@@ -86,8 +86,8 @@ impl Talk<'_> {
         self.connection
     }
 
-    /// Sends a message.
-    pub fn send(&mut self, bytes: impl Into<Bytes>) {
+    /// Sends bytes that are framed already.
+    pub fn write(&mut self, bytes: impl Into<Bytes>) {
         let bytes = bytes.into();
         if !bytes.is_empty() {
             self.connection.queue(|outbox| outbox.send(bytes));
@@ -96,7 +96,7 @@ impl Talk<'_> {
 
     /// Sends a JSON message, framed as the stream needs it.
     pub fn say(&mut self, json: &str) {
-        self.send(self.connection.format().answer(json));
+        self.write(self.connection.format().answer(json));
     }
 
     /// Sends a JSON message that must not come before the event at `offset`, if the room is read here.

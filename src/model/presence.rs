@@ -287,11 +287,14 @@ impl Presence {
             self.deadlines.change(user, &kind.id(), kind.deadline(), None);
         }
         let event = self.del(user, reason, now, outcome);
-        let cause = if reason == DelReason::Kicked { EndCause::Kicked } else { EndCause::Left };
         for hold in holds.iter() {
             if let HoldKind::Connection(ConnectionHold { connection, client, deadline, .. }) = &hold.kind {
                 if deadline.is_none() {
-                    outcome.ended.push(EndedHold { connection: *connection, cause, event: Some(event.clone()) });
+                    outcome.ended.push(EndedHold {
+                        connection: *connection,
+                        cause: EndCause::Left,
+                        event: Some(event.clone()),
+                    });
                 }
                 if let Some(client) = client {
                     outcome.denied.push((user.clone(), *client, reason));

@@ -24,10 +24,11 @@ const MESSAGES: [&str; 6] = [
     r#"{"action":"join","room":"山","user":"cyd","client":"0192f0c1-2d3e-7a4b-8c5d-6e7f8091a2b3"}"#,
 ];
 
-const BODIES: [(&str, &str); 3] = [
+const BODIES: [(&str, &str); 4] = [
     ("PUT /api/rooms/lobby/users/bob", r#"{"meta":{"status":"away","n":[1E5,{}]},"ttl":30}"#),
     ("PATCH /api/rooms/lobby/users/ann", r#"{"meta":{"a":{"b":"\u0061"}}}"#),
     ("POST /api/rooms/lobby/users", r#"{"add":[{"user":"bob","meta":{}},{"user":"cyd","ttl":30}],"del":["eve"]}"#),
+    ("POST /api/stream", r#"[{"action":"join","room":"lobby","user":"bob","ref":1},{"action":"alive"},[],7]"#),
 ];
 
 const TARGETS: [&str; 5] = [

@@ -249,10 +249,9 @@ impl Naive {
             return Vec::new();
         };
         let mut seen = vec![Seen::Del(user.clone(), reason)];
-        let cause = if reason == DelReason::Kicked { EndCause::Kicked } else { EndCause::Left };
         for (which, (client, ends)) in held.holds {
             if let (HoldId::Connection(id), None) = (which, ends) {
-                seen.push(Seen::Ended(id, cause, true));
+                seen.push(Seen::Ended(id, EndCause::Left, true));
             }
             self.denied.extend(client.map(|client| (user.clone(), client, self.now + HOUR, reason)));
         }

@@ -86,7 +86,8 @@ export class Socket {
       if (!this.watched.delete(name)) return this.#refuse(ref, 'not_subscribed');
     } else if (action === 'alive' || action === 'close') {
       this.tell({ action: 'ok', ref });
-      return action === 'close' && this.cut(1000, '', 'closed');
+      // Behind the answer.
+      return action === 'close' && this.#tab.running.then(() => this.cut(1000, '', 'closed'));
     } else if (action !== 'subscribe') {
       return this.#refuse(ref, 'unknown_action');
     }

@@ -40,7 +40,7 @@ test('events say what changed, those of changes too', () => {
     { type: 'update', detail: { user: 'ann', meta: { status: 'here' }, info: {}, joined: '2026-11-22T05:53:00Z' } },
     { type: 'add', detail: { user: 'bob', meta: {}, info: {}, joined: '2026-11-22T05:53:08Z' } },
   ]);
-  const [added, gone] = [told[2], told.find(([event]) => event?.type === 'del')];
+  const [added, gone] = [told[4], told.find(([event]) => event?.type === 'del')];
   assert.deepEqual(added, [{ type: 'add', detail: { user: 'ann', meta: {}, info: {}, joined: '2026-11-22T05:53:00Z' } }]);
   const { user, reason, at } = golden('story').find(({ frame }) => frame.action === 'del').frame;
   assert.deepEqual(gone, [{ type: 'del', detail: { user, reason, at } }]);

@@ -160,7 +160,7 @@ export class Leader {
 
   #frame(frame) {
     this.#due();
-    if (frame.action === 'hello') this.#wants.grace = frame.grace;
+    if (frame.action === 'hello') this.#wants.grace = frame.grace ?? this.#wants.grace;
     if (frame.action === 'ok' || frame.action === 'refused') return this.#answer(frame);
     const feed = this.#feeds.get(frame.room);
     if (!feed) return null;

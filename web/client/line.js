@@ -123,7 +123,7 @@ export class Line {
       this.#proven ||= kind === 'websocket';
       this.#tell(status('live', { transport: kind }));
     }
-    if (frame.action === 'hello') this.#silence = frame.silence;
+    if (frame.action === 'hello') this.#silence = frame.silence ?? SILENCE_MS;
     if (frame.action === 'alive' && frame.ask) this.send({ action: 'alive' });
     this.#to.frame(frame);
   }

@@ -179,6 +179,7 @@ async function problem(answer) {
 /** Reads the events of a stream (WHATWG HTML, 9.2) as far as Presently uses them: a type, and `data:` of one line. */
 async function follow(body, take, alive) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  reader.closed.catch(() => {}); // WebKit rejects this as well as the read
   let [rest, event] = ['', ''];
   for (;;) {
     const { value, done } = await reader.read();

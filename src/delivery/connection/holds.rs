@@ -23,7 +23,7 @@ impl HoldListener for Connection {
         match ended.cause {
             EndCause::Replaced => self.end(Ending::Ours(Code::Replaced)),
             // Only the hold has ended: the connection may have others.
-            EndCause::Kicked | EndCause::Left => {}
+            EndCause::Left => {}
         }
     }
 }

@@ -35,7 +35,7 @@ impl Peer for &mut Echo {
         self.waited = self.waited.max(talk.connection.queue(|outbox| outbox.answers()));
         self.heard.extend(input);
         for _ in input {
-            talk.send(vec![b'a'; self.answer]);
+            talk.write(vec![b'a'; self.answer]);
         }
         Flow::Continue
     }

@@ -183,7 +183,7 @@ impl Peer for WsClient {
         let (mut output, mut flow) = (Vec::new(), Flow::Continue);
         let state = self.websocket.receive(input, &mut output, |text, output| {
             // Pongs keep their place among the answers.
-            talk.send(std::mem::take(output));
+            talk.write(std::mem::take(output));
             if let Some(speaker) = &mut self.speaker
                 && flow != Flow::End
             {
@@ -199,7 +199,7 @@ impl Peer for WsClient {
         let code = match state {
             State::Closed(code) => code,
             State::Open | State::Amid { .. } => {
-                talk.send(output);
+                talk.write(output);
                 return if let State::Amid { new } = state { Flow::Amid { new } } else { Flow::Continue };
             }
         };
