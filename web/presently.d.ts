@@ -137,12 +137,14 @@ export class Room extends EventTarget implements AsyncIterable<Change> {
   readonly holding: boolean;
 
   /**
-   * Says something else of `as`. What was wrong with it, if anything, is in `refusal`. Where the gateway refuses it for now
+   * Says something of `as`. Readers see what was said last among all tabs and devices, at the highest `rank`: say `away` of
+   * an idle tab at -1, and it is seen only while no other says anything at 0. It counts until this room is closed or says
+   * something else, and for a vanished tab until the grace is over. What was wrong with it, if anything, is in `refusal`. Where the gateway refuses it for now
    * (`too_fast`), what was said last is said again later.
    */
-  update(meta: Meta): void;
+  update(meta: Meta, options?: { rank?: number }): void;
   /** Holds a user, also after being signed out. Whoever was held before leaves; the same user stays. */
-  join(user: string, meta?: Meta): void;
+  join(user: string, meta?: Meta, options?: { rank?: number }): void;
   /** Ends the hold at once and goes on watching. */
   leave(): void;
   /** Tries again now, also after a refusal. */

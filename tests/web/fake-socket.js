@@ -78,7 +78,7 @@ export class Socket {
       this.#world.hold(room, user, by, { meta, socket: this });
     } else if (action === 'update') {
       if (!hold) return this.#refuse(ref, 'not_joined');
-      this.#world.update(room, user, meta);
+      this.#world.update(room, user, hold.by, meta);
     } else if (action === 'leave') {
       if (!this.held.delete(at)) return this.#refuse(ref, 'not_joined');
       this.#world.release(room, user, hold.by, this, 'closed');

@@ -119,7 +119,7 @@ test('whoever starts from a known set gets only what happened since', async (t) 
   assert.equal(room.count, 2);
 });
 
-test('after a loss it comes back where it was, holding whom it held with what was last said of them', async (t) => {
+test('after a loss it comes back where it was, holding whom it held, and says what it said itself', async (t) => {
   const world = new World(t);
   const tab = await world.tab();
   const room = await tab.room('lobby', { as: 'ann', meta: { status: 'here' } });
@@ -131,14 +131,49 @@ test('after a loss it comes back where it was, holding whom it held with what wa
   await world.signIn('lobby', 'bob');
   await world.pass(500);
   assert.equal(room.state, 'live');
-  assert.deepEqual(said(world, 'join').at(-1).meta, { status: 'away' });
+  assert.deepEqual(said(world, 'join').at(-1).meta, { status: 'here' });
   assert.equal(said(world, 'join')[0].client, said(world, 'join').at(-1).client);
   assert.equal(said(world, 'subscribe').at(-1).since, 'k3f.2');
   await world.pass(10_000);
   assert.deepEqual(other.seen, ['snapshot 1', 'update ann', 'add bob']);
 });
 
-test('what was said when the connection was lost is said again, and does not hide what others say later', async (t) => {
+test('a snapshot without its user makes it join again, unless it was ended or the gateway has just started', async (t) => {
+  const world = new World(t);
+  const tab = await world.tab();
+  const room = await tab.room('lobby', { as: 'ann', meta: { status: 'here' } });
+  const tell = async (fields) => {
+    const snapshot = { action: 'snapshot', room: 'lobby', cursor: 'zzz.1', count: 0, part: 0, last: true, users: [] };
+    for (const socket of world.sockets) socket.tell({ ...snapshot, ...fields });
+    await world.settle();
+    return said(world, 'join').length;
+  };
+  assert.equal(await tell({ fresh_for: 4_000 }), 1);
+  assert.deepEqual([...room.members.keys()], ['ann'], 'nobody is taken out until the gateway knows all');
+  assert.equal(await tell({ cursor: 'k3f.0' }), 1, 'a set of before the join');
+  assert.equal(await tell({}), 2);
+  assert.deepEqual(said(world, 'join')[1].meta, { status: 'here' });
+  room.leave();
+  await world.settle();
+  assert.equal(await tell({ cursor: 'zzz.2' }), 2);
+});
+
+test('a rank goes with what is said, and another tab says it too', async (t) => {
+  const world = new World(t);
+  const [one, two] = [await world.tab(), await world.tab()];
+  const first = await one.room('lobby', { as: 'ann', meta: { status: 'away' }, rank: -1 });
+  const second = await two.room('lobby', { as: 'ann', meta: { status: 'here' } });
+  const told = world.heard.filter(({ action }) => action === 'join' || action === 'update');
+  assert.deepEqual(told.map(({ meta, rank }) => [meta.status, rank]), [['away', -1], ['here', undefined]]);
+  first.update({ status: 'away' }, { rank: -1 });
+  await world.settle();
+  second.close();
+  await world.settle();
+  const { meta, rank } = said(world, 'update').at(-1);
+  assert.deepEqual([meta, rank], [{ status: 'away' }, -1]);
+});
+
+test('what was said when the connection was lost is said again, and what others say is never said for them', async (t) => {
   const world = new World(t);
   const tab = await world.tab();
   const room = await tab.room('lobby', { as: 'ann', meta: { status: 'here' } });
@@ -149,7 +184,8 @@ test('what was said when the connection was lost is said again, and does not hid
   await world.signIn('lobby', 'ann', { status: 'back' });
   await world.cut();
   await world.pass(1_000);
-  assert.deepEqual(said(world, 'join').at(-1).meta, { status: 'back' });
+  assert.deepEqual(said(world, 'join').at(-1).meta, { status: 'away' });
+  assert.deepEqual(room.members.get('ann').meta, { status: 'back' });
 });
 
 test('a state is told once', async (t) => {

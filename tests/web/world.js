@@ -147,18 +147,21 @@ export class World {
   hold(room, user, by, { meta, socket }) {
     const member = room.members.get(user);
     if (!member) {
-      room.members.set(user, { meta: meta ?? {}, holds: new Map([[by, { socket }]]) });
+      room.members.set(user, { meta: meta ?? {}, holds: new Map([[by, { socket, said: meta }]]) });
       this.event(room, { action: 'add', user, meta: meta ?? {}, joined: JOINED });
       return;
     }
-    const before = member.holds.get(by)?.socket;
-    member.holds.set(by, { socket });
+    const { socket: before, said } = member.holds.get(by) ?? {};
+    member.holds.set(by, { socket, said });
     if (before && before !== socket) before.cut(4409, 'replaced');
-    if (meta) this.update(room, user, meta);
+    // What this hold says already is not said anew.
+    if (meta && JSON.stringify(meta) !== JSON.stringify(said)) this.update(room, user, by, meta);
   }
 
-  update(room, user, meta) {
+  /** The last statement is seen; ranks and the way back to an earlier statement are the gateway's own tests. */
+  update(room, user, by, meta) {
     const member = room.members.get(user);
+    member.holds.get(by).said = meta;
     if (JSON.stringify(member.meta) === JSON.stringify(meta)) return;
     member.meta = meta;
     this.event(room, { action: 'update', user, meta });

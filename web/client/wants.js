@@ -50,7 +50,7 @@ export class Wants {
     // Where nobody says anything any more, what was said cannot be taken back, but hides nothing else at the lowest rank.
     const [{ meta, rank }] = said.length ? said.sort(weight) : [{ meta: {}, rank: -9 }];
     const before = JSON.stringify(hold.statement);
-    hold.statement = { meta, rank };
+    hold.statement = { meta, rank: rank || undefined };
     return JSON.stringify(hold.statement) !== before;
   }
 
