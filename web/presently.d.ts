@@ -73,7 +73,7 @@ export interface RoomEventMap {
   snapshot: CustomEvent<{ readonly count: number }>;
   /** Something changed in `members`: at most once a frame, for drawing. */
   change: CustomEvent<null>;
-  /** Something changed in `state`, `retryAt`, `refusal`, `transport` or `holding`. */
+  /** Something changed in `state`, `fresh`, `retryAt`, `refusal`, `transport` or `holding`. */
   state: CustomEvent<{ readonly state: State }>;
   /** `close()` was called. */
   close: CustomEvent<null>;
@@ -127,6 +127,8 @@ export class Room extends EventTarget implements AsyncIterable<Change> {
   /** Where the set stands in the room's order of events; '' while nothing is known. */
   readonly cursor: string;
   readonly state: State;
+  /** Whether the gateway has just started without memory: members of before may not be back yet, and stay in the set for now. */
+  readonly fresh: boolean;
   /** When `waiting`: the time of the next try, as `Date.now()` tells it. Otherwise 0. */
   readonly retryAt: number;
   /** Why the room, or the hold of `as`, was refused. A room whose hold was refused may well be `live`. */

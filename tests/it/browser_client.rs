@@ -230,7 +230,8 @@ async fn when_the_gateway_starts_anew_tabs_hold_and_watch_as_before() {
     gateway.exit().await;
     page.until("told when it tries again", "room.state === 'waiting' && room.retryAt > 0").await;
     let addr = gateway.addr.to_string();
-    let gateway = Binary::start_with(&["--listen", &addr], &[]).await;
+    // Until the time after the start is over, whom the old gateway knew stays.
+    let gateway = Binary::start_with(&["--listen", &addr, "--fresh-for", "2s"], &[]).await;
     for tab in [&first, &second] {
         page.to(tab).await;
         page.live().await;

@@ -45,6 +45,7 @@ test('thousands are set apart', () => {
 test('the banner says nothing while all is well, and since when it is not', () => {
   assert.equal(status('live'), 'Live');
   assert.equal(banner({ state: 'live', lost: 0, now: NOW, known: true }), '');
+  assert.match(banner({ state: 'live', lost: 0, now: NOW, known: true, fresh: true }), /just started/);
   assert.equal(banner({ state: 'connecting', lost: 0, now: NOW, known: false }), '');
   const lost = NOW - 5_000;
   assert.equal(banner({ state: 'waiting', lost, now: NOW, known: true }), `The connection was lost. The list is of ${clock(lost)}.`);
@@ -66,6 +67,7 @@ test('reasons are words, and those to come are shown as they are', () => {
 test('what holds a member is counted by kind', () => {
   const connection = (transport, more) => ({ kind: 'connection', connection: 'x', transport, ...more });
   assert.equal(held([{ kind: 'sign_in' }]), 'a sign-in');
+  assert.equal(held([{ kind: 'sign_in', hold: 'worker-a' }]), 'a sign-in named \u2068worker-a\u2069');
   assert.equal(held([{ kind: 'sign_in' }, connection('websocket'), connection('websocket'), connection('sse')]),
     'a sign-in, 2 WebSockets, 1 event stream');
   const expires = '2026-11-22T12:00:00Z';

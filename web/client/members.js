@@ -1,4 +1,4 @@
-import { KNOWN } from './wire.js';
+import { KNOWN, WHOLE } from './wire.js';
 
 /** The set of a room's members at a cursor. Members are replaced, never changed. */
 export class Members {
@@ -7,6 +7,8 @@ export class Members {
   cursor = '';
   /** Whether the set is known and not only the place in the order of events. */
   complete = false;
+  /** Whether the gateway has just started, so that members of before may not be back yet. */
+  fresh = false;
   #parts = null;
 
   start(cursor, members) {
@@ -30,13 +32,15 @@ export class Members {
     const events = this.#events(whole);
     if (!events) return null;
     this.cursor = whole.cursor;
+    if (WHOLE.includes(whole.action)) this.fresh = Boolean(whole.fresh_for);
     return { whole, events };
   }
 
   /** The set as a frame for who comes later. */
   snapshot(room) {
     const users = [...this.map.values()];
-    return { action: 'snapshot', room, cursor: this.cursor, count: users.length, part: 0, last: true, users };
+    const fresh = this.fresh ? { fresh_for: 1 } : {};
+    return { action: 'snapshot', room, cursor: this.cursor, ...fresh, count: users.length, part: 0, last: true, users };
   }
 
   /** The old set and the old cursor hold until the last part: half a snapshot is no set. */

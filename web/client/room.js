@@ -72,6 +72,10 @@ export class Room extends EventTarget {
     return this.#feed.members.cursor;
   }
 
+  get fresh() {
+    return this.#feed.members.fresh;
+  }
+
   get state() {
     if (this.#feed?.refusal) return 'refused';
     if (this.#feed?.live) return 'live';
@@ -177,9 +181,10 @@ export class Room extends EventTarget {
 
   /** Said once is enough. */
   #state() {
-    const shown = JSON.stringify([this.state, this.retryAt, this.refusal, this.transport, this.#holding]);
+    const { state, retryAt, refusal, transport } = this;
+    const shown = JSON.stringify([state, retryAt, refusal, transport, this.#holding, this.#feed?.members.fresh]);
     if (shown === this.#shown) return;
     this.#shown = shown;
-    this.dispatchEvent(new CustomEvent('state', { detail: { state: this.state } }));
+    this.dispatchEvent(new CustomEvent('state', { detail: { state } }));
   }
 }

@@ -159,7 +159,8 @@ export class Tab {
     if (!feed) return;
     const { members } = feed;
     if (WHOLE.includes(frame.action)) feed.asked = false;
-    if (members.cursor && reached(members.cursor, frame.cursor)) feed.applied([]);
+    const settles = members.fresh && frame.action === 'snapshot';
+    if (members.cursor && reached(members.cursor, frame.cursor) && !settles) feed.applied([]);
     else if (frame.action === 'snapshot' || (members.cursor && from === members.cursor)) {
       const done = feed.apply(frame, () => this.#watch(feed));
       if (done) feed.applied(done.events);

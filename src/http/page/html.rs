@@ -49,6 +49,8 @@ struct Page<'a> {
 struct Row {
     user: String,
     meta: String,
+    /// Empty where the member has none.
+    info: String,
     joined: String,
 }
 
@@ -75,6 +77,7 @@ fn html(room: &Name, call: &Call) -> Answer {
     let row = |member: &Arc<Member>| Row {
         user: member.user.to_string(),
         meta: member.meta.as_str().to_owned(),
+        info: member.info.object().map_or_else(String::new, |info| info.as_str().to_owned()),
         joined: Time(member.joined).to_string(),
     };
     let page = Page {
