@@ -4,4 +4,5 @@ pub mod message;
 pub mod options;
 pub mod speaker;
 pub mod sse;
+pub mod counts;
 pub mod websocket;

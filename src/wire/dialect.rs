@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use crate::model::changes::Changes;
+use crate::model::count::{CountChange, Prefix};
 use crate::model::cursor::Cursor;
 use crate::model::event::{Change, Event};
 use crate::model::name::Name;
@@ -143,7 +144,19 @@ impl Format {
 
     /// The number of members.
     pub fn count(self, room: &Name, count: usize) -> Bytes {
-        self.object(&object::count(room, count), None, "count")
+        self.object(&object::count(room, Some(count)), None, "count")
+    }
+
+    /// Changes of counts, in order. May be empty.
+    pub fn count_changes<'a>(self, changes: impl Iterator<Item = &'a CountChange>) -> Bytes {
+        let mut frames = Frames::new(self.framing);
+        changes.for_each(|change| frames.push(&object::count(&change.room, change.count), None, None));
+        frames.finish()
+    }
+
+    /// One part of the counts of all rooms that `prefix` selects.
+    pub fn counts(self, prefix: &Prefix, part: usize, last: bool, rooms: &[(Name, usize)]) -> Bytes {
+        self.object(&part::counts(prefix, part, last, rooms), None, "counts")
     }
 
     /// An answer to a message: its JSON, framed.

@@ -27,8 +27,8 @@ pub fn cursor(room: &Name, cursor: Cursor) -> String {
     to_json(&Resumed { action: "cursor", room, cursor })
 }
 
-/// The JSON of the number of members of `room`.
-pub fn count(room: &Name, count: usize) -> String {
+/// The JSON of the number of members of `room`; `None` when the room no longer exists.
+pub fn count(room: &Name, count: Option<usize>) -> String {
     to_json(&Count { action: "count", room, count })
 }
 
@@ -64,6 +64,13 @@ pub struct MemberObject<'a> {
     joined: Time,
 }
 
+/// A room and its number of members, as lists show it.
+#[derive(Debug, Serialize)]
+pub struct RoomObject<'a> {
+    room: &'a Name,
+    count: usize,
+}
+
 #[derive(Serialize)]
 struct EventObject<'a> {
     action: &'a str,
@@ -89,7 +96,7 @@ struct Resumed<'a> {
 struct Count<'a> {
     action: &'a str,
     room: &'a Name,
-    count: usize,
+    count: Option<usize>,
 }
 
 impl<'a> EventObject<'a> {
@@ -110,6 +117,12 @@ impl<'a> EventObject<'a> {
 impl<'a> From<&'a Member> for MemberObject<'a> {
     fn from(member: &'a Member) -> Self {
         MemberObject { user: &member.user, meta: &member.meta, joined: Time(member.joined) }
+    }
+}
+
+impl<'a> From<&'a (Name, usize)> for RoomObject<'a> {
+    fn from((room, count): &'a (Name, usize)) -> Self {
+        RoomObject { room, count: *count }
     }
 }
 

@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::http::body::{Field, given, value};
+use crate::model::count::Prefix;
 use crate::model::cursor::Cursor;
 use crate::model::id::ClientId;
 use crate::model::json::{Entries, is_beyond_f64};
@@ -26,6 +27,8 @@ pub enum Message {
     Leave { room: Name, user: Name },
     Subscribe { room: Name, since: Option<Cursor> },
     Unsubscribe { room: Name },
+    SubscribeCounts { prefix: Prefix },
+    UnsubscribeCounts { prefix: Prefix },
 }
 
 /// The `ref` of a message, chosen by the client and returned with the answer: a string or a number, as JSON. A number keeps
@@ -72,6 +75,12 @@ struct Unsubscribe {
     room: String,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Counts {
+    counts: String,
+}
+
 /// Reads a message, and its reference also if the message is refused.
 pub fn read(text: &str) -> (Reference, Result<Message, Refusal>) {
     let entries: Entries<'_> = match serde_json::from_str(text) {
@@ -107,6 +116,10 @@ fn read_entries(mut entries: Entries<'_>) -> Result<Message, Refusal> {
             let Leave { room, user } = fields(entries)?;
             Ok(Message::Leave { room: name("room", &room)?, user: name("user", &user)? })
         }
+        "subscribe" if entries.only("counts").is_some() => Ok(Message::SubscribeCounts { prefix: prefix(entries)? }),
+        "unsubscribe" if entries.only("counts").is_some() => {
+            Ok(Message::UnsubscribeCounts { prefix: prefix(entries)? })
+        }
         "subscribe" => {
             let Subscribe { room, since } = fields(entries)?;
             Ok(Message::Subscribe { room: name("room", &room)?, since: since.and_then(|since| since.parse().ok()) })
@@ -121,6 +134,11 @@ fn read_entries(mut entries: Entries<'_>) -> Result<Message, Refusal> {
 
 fn fields<'a, T: Deserialize<'a>>(entries: Entries<'a>) -> Result<T, Refusal> {
     entries.fields().map_err(|error| bad(error.to_string()))
+}
+
+fn prefix(entries: Entries<'_>) -> Result<Prefix, Refusal> {
+    let Counts { counts } = fields(entries)?;
+    Prefix::new("counts", &counts)
 }
 
 fn name(field: &str, text: &str) -> Result<Name, Refusal> {
@@ -222,6 +240,8 @@ mod tests {
             r#"{"action":"leave","room":"lobby","user":"ann","ref":18446744073709551616}"#,
             r#"{"action":"subscribe","room":"lobby","since":"k3f.17"}"#,
             r#"{"ref":"\ud83d\ude00","action":"unsubscribe","room":"lobby"}"#,
+            r#"{"action":"subscribe","counts":"game-","ref":7}"#,
+            r#"{"action":"unsubscribe","counts":""}"#,
         ];
         for text in Mutants::of(inputs, 20_000).texts() {
             let (reference, message) = read(&text);
