@@ -41,7 +41,7 @@ pub enum Code {
     Replaced,
     /// The connection holds the maximum number of users.
     TooManyJoined,
-    /// The connection watches the maximum number of rooms.
+    /// The connection watches the maximum number of rooms, or of prefixes.
     TooManySubscribed,
     /// The path does not support this method.
     MethodNotAllowed,
@@ -136,7 +136,12 @@ pub const TABLE: &[Row] = &[
     ),
     no(Code::Replaced, "replaced", 409, "A newer connection of the same client has taken over the hold"),
     no(Code::TooManyJoined, "too_many_joined", 429, "This connection holds the maximum number of users"),
-    no(Code::TooManySubscribed, "too_many_subscribed", 429, "This connection watches the maximum number of rooms"),
+    no(
+        Code::TooManySubscribed,
+        "too_many_subscribed",
+        429,
+        "This connection watches the maximum number of rooms, or of prefixes",
+    ),
     no(
         Code::MethodNotAllowed,
         "method_not_allowed",
