@@ -5,6 +5,7 @@
 pub mod step;
 pub mod batch;
 pub mod reader;
+pub mod count_reader;
 pub mod outbox;
 pub mod socket;
 pub mod asks;

@@ -13,6 +13,7 @@ use crate::delivery::connection::{Connection, Ending, Options, Shared};
 use crate::delivery::conversation::{Peer, converse};
 use crate::delivery::hub::Hub;
 use crate::delivery::session::Sessions;
+use crate::delivery::step::COUNT_EVERY;
 use crate::model::command::Command;
 use crate::model::cursor::Epoch;
 use crate::model::hold::Transport;
@@ -87,6 +88,9 @@ impl Gateway {
         tasks.supervise("time", move || keep_time(timed.clone(), beaten.clone(), timer.clone()));
         let (relieved, reliever) = (rooms.clone(), tasks.clone());
         tasks.supervise("memory", move || keep_memory(relieved.clone(), reliever.clone()));
+        let counted = rooms.clone();
+        let counter = tasks.clone();
+        tasks.supervise("counts", move || keep_counts(counted.clone(), counter.clone()));
         let shared = Arc::new(Shared {
             memory: rooms.memory().clone(),
             tasks: tasks.clone(),
@@ -214,6 +218,17 @@ async fn keep_time(rooms: Arc<Rooms>, clock: Arc<Clock>, tasks: Tasks) {
         while rooms.expire() {
             yield_now().await;
         }
+    }
+}
+
+/// Makes changes of counts readable.
+async fn keep_counts(rooms: Arc<Rooms>, tasks: Tasks) {
+    let mut rounds = interval(COUNT_EVERY);
+    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        rounds.tick().await;
+        tasks.fault("counts");
+        rooms.release_counts();
     }
 }
 

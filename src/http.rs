@@ -43,7 +43,7 @@ use gate::Gate;
 use host::Hosts;
 use page::asset::{self, Module};
 use page::html;
-use rest::{exercise, member, members, rooms, stats};
+use rest::{counts, exercise, member, members, rooms, stats};
 use stream::{session, sse, websocket};
 
 /// Where a connection came in.
@@ -155,6 +155,7 @@ fn routes(gate: Gate) -> BoxedFilter<(Response,)> {
         path!("assets" / ..).and(path::tail()).and(call()).then(asset::asset).boxed(),
         path!("api" / "rooms" / Segment).and(call()).then(rooms::room).boxed(),
         path!("api" / "rooms").and(call()).then(rooms::rooms).boxed(),
+        path!("api" / "counts").and(call()).then(counts::counts).boxed(),
         path::end().and(call()).then(html::home).boxed(),
     ];
     let nothing = path::full().and(call()).then(nothing_here).boxed();

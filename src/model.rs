@@ -6,6 +6,7 @@
 pub mod origin;
 pub mod refusal;
 pub mod name;
+pub mod count;
 pub mod json;
 pub mod meta;
 pub mod info;

@@ -6,27 +6,34 @@ pub mod key;
 pub mod upkeep;
 pub mod histories;
 pub mod edition;
+pub mod tally;
 pub mod room;
 pub mod registers;
 pub mod directory;
+pub mod listing;
+pub mod counting;
 pub mod hold_registry;
 pub mod connection_holds;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 use crate::model::command::Command;
+use crate::model::count::Prefix;
 use crate::model::moment::Taken;
 use crate::model::name::Name;
 use crate::model::outcome::Outcome;
 use crate::model::presence::Presence;
 use crate::model::refusal::Refusal;
+use crate::rooms::counting::Counting;
 use crate::rooms::directory::Directory;
 use crate::rooms::hold_registry::HoldRegistry;
 use crate::rooms::key::RoomKey;
+use crate::rooms::listing::{Listing, Listings};
 use crate::rooms::room::{ChangeError, Following, Room};
+use crate::rooms::tally::Round;
 use crate::runtime::clock::Clock;
 use crate::runtime::memory::{Kind, Level, Memory};
 use crate::runtime::meter::Meter;
@@ -41,6 +48,7 @@ const MAX_RELIEVED: usize = 64;
 #[derive(Debug)]
 pub struct Rooms {
     directory: Arc<Directory>,
+    listings: Listings,
     hold_registry: HoldRegistry,
     meter: Arc<Meter>,
     /// Names the rooms that have new events. The events themselves are in the room's history, where each reader's
@@ -53,6 +61,7 @@ impl Rooms {
     pub fn new(directory: Directory, meter: Arc<Meter>) -> Self {
         Rooms {
             directory: Arc::new(directory),
+            listings: Listings::default(),
             hold_registry: HoldRegistry::default(),
             meter,
             news: broadcast::Sender::new(MAX_NEWS),
@@ -157,13 +166,40 @@ impl Rooms {
         self.directory.follow(room)
     }
 
-    /// At most `limit` rooms after the name `after`, in byte order, with their numbers of members.
-    pub fn list(&self, after: Option<&str>, limit: usize) -> Vec<(Name, usize)> {
-        let count = |name: Name| {
-            let count = self.read(&name, |presence| presence.roster().len());
-            (name, count)
-        };
-        self.directory.registers().index.after(after, limit).into_iter().map(count).collect()
+    /// At most `limit` of the rooms that `prefix` selects, after the name `after`, in byte order, with their numbers of
+    /// members.
+    pub fn list(&self, prefix: &Prefix, after: Option<&str>, limit: usize) -> Vec<(Name, usize)> {
+        self.directory.counts(prefix, after, limit)
+    }
+
+    /// All rooms with their numbers of members, as of at most a second ago.
+    pub async fn listing(&self) -> Arc<Listing> {
+        self.listings.recent(&self.directory).await
+    }
+
+    /// The number of rooms that `prefix` selects, at most `limit`.
+    pub fn count_selected(&self, prefix: &Prefix, limit: usize) -> usize {
+        self.directory.registers().index.count(prefix, limit)
+    }
+
+    /// Adds a reader of counts.
+    pub fn count_all(&self) -> Counting {
+        Counting::begin(self.directory.clone())
+    }
+
+    /// The number of readers of counts.
+    pub fn count_readers(&self) -> usize {
+        self.directory.registers().tally.readers()
+    }
+
+    /// Makes the changes of counts so far readable.
+    pub fn release_counts(&self) {
+        self.directory.registers().tally.release();
+    }
+
+    /// Subscribes to the changes of counts that become readable together.
+    pub fn count_rounds(&self) -> watch::Receiver<Arc<Round>> {
+        self.directory.registers().tally.rounds()
     }
 
     /// Forgets the events older than `age`, and the idle rooms.
@@ -202,8 +238,9 @@ impl Rooms {
         beyond > 0
     }
 
-    /// Drops the editions stored before the last tick, and the rooms that were only watched and are no longer.
+    /// Drops the editions stored before the last tick, an old listing, and the rooms that were only watched and are no longer.
     pub fn tick(&self) {
+        self.listings.drop_old();
         self.directory.release_left();
         self.directory.registers().upkeep.old_editions().iter().for_each(|room| room.drop_edition());
     }
@@ -273,7 +310,7 @@ mod tests {
         sign_out(&rooms, "b", "ann");
         let now = rooms.clock().now();
         rooms.directory.remove_idle(|room| room.retire_if_idle(Tick(u64::MAX), now));
-        assert_eq!(rooms.list(None, 10), [(name("a"), 2)]);
+        assert_eq!(rooms.list(&Prefix::all(), None, 10), [(name("a"), 2)]);
         assert_eq!(rooms.directory.in_memory(), 1, "the refused room and the idle room are gone");
         sign_in(&rooms, "c", "ann").unwrap();
     }
@@ -284,7 +321,7 @@ mod tests {
         let watched: Vec<_> = (0..100).map(|n| rooms.follow(&name(&format!("watched-{n}")))).collect();
         let again = rooms.follow(&name("watched-7"));
         let start = again.room().read(|presence| presence.head());
-        assert_eq!((rooms.count(), rooms.list(None, 10)), (0, vec![]));
+        assert_eq!((rooms.count(), rooms.list(&Prefix::all(), None, 10)), (0, vec![]));
         sign_in(&rooms, "watched-7", "ann").unwrap();
         assert!(again.room().read(|presence| presence.after(start.offset).is_some()), "the watcher's cursor holds");
         assert_eq!(sign_in(&rooms, "watched-8", "ann").unwrap_err().code, Code::TooManyRooms);
@@ -306,7 +343,7 @@ mod tests {
         assert_eq!(rooms.count(), 1);
         drop(following);
         rooms.tick();
-        assert_eq!(rooms.list(None, 10), [(name("a"), 1)]);
+        assert_eq!(rooms.list(&Prefix::all(), None, 10), [(name("a"), 1)]);
     }
 
     #[test]
@@ -342,7 +379,7 @@ mod tests {
         // A sweep keeps the history of the current millisecond, so the room is retired with a later time.
         let now = rooms.clock().now();
         rooms.directory.remove_idle(|room| room.retire_if_idle(Tick(u64::MAX), now));
-        assert!(rooms.list(None, 10).is_empty());
+        assert!(rooms.list(&Prefix::all(), None, 10).is_empty());
         let second = sign_in(&rooms, "a", "ann").unwrap().cursor;
         assert_ne!(first.epoch, second.epoch);
         assert!(rooms.read(&name("a"), |presence| presence.place(first)).is_none());
@@ -397,7 +434,7 @@ mod tests {
             sign_in(&rooms, room, "ann").unwrap();
         }
         let names = |after, limit| -> Vec<String> {
-            rooms.list(after, limit).into_iter().map(|(name, _)| name.to_string()).collect()
+            rooms.list(&Prefix::all(), after, limit).into_iter().map(|(name, _)| name.to_string()).collect()
         };
         assert_eq!(names(None, 3), ["a", "b", "c"]);
         assert_eq!(names(Some("c"), 3), ["d"]);

@@ -17,7 +17,6 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use crate::delivery::asks::Asks;
-use crate::delivery::batch::Batch;
 use crate::delivery::outbox::Outbox;
 use crate::delivery::socket::StreamSocket;
 use crate::model::id::ConnectionId;
@@ -183,14 +182,14 @@ impl Connection {
         self.asks.as_deref()
     }
 
-    /// Writes a batch, if this connection's reader is at its beginning. A reader that is elsewhere makes its own next
-    /// step.
-    pub fn deliver(self: &Arc<Self>, batch: &Batch) {
+    /// Writes the bytes of a batch that `take` gives, if this connection's reader is at its beginning. A reader that is
+    /// elsewhere makes its own next step.
+    pub fn deliver(self: &Arc<Self>, take: impl FnOnce(&mut Outbox, Format) -> Option<Bytes>) {
         let mut output = self.output.lock();
         if output.catching_up {
             return;
         }
-        let Some(bytes) = output.outbox.take(batch, self.format) else {
+        let Some(bytes) = take(&mut output.outbox, self.format) else {
             return self.drive(output);
         };
         let written = self.guarded(&mut output, |this, output| this.write(output, bytes));

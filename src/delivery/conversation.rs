@@ -13,8 +13,10 @@ use tokio::time::{Instant, Sleep, sleep};
 use tracing::debug;
 
 use crate::delivery::connection::{Connection, Ending};
+use crate::delivery::count_reader::CountReader;
 use crate::delivery::outbox::Unsubscribed;
 use crate::delivery::reader::Reader;
+use crate::model::count::Prefix;
 use crate::model::cursor::Offset;
 use crate::model::refusal::Code;
 use crate::rooms::key::RoomKey;
@@ -72,6 +74,10 @@ pub trait Subscriptions: Send {
     fn add(&mut self, room: &Arc<Room>, counts: bool);
     /// Removes a room.
     fn remove(&mut self, room: RoomKey);
+    /// Adds the counts of many rooms.
+    fn add_counts(&mut self);
+    /// Removes the counts of many rooms.
+    fn remove_counts(&mut self);
 }
 
 /// The answers of a peer to received bytes. All answers are written together, in order.
@@ -121,6 +127,28 @@ impl Talk<'_> {
     pub fn stop(&mut self, room: RoomKey) -> Unsubscribed {
         self.subscriptions.remove(room);
         self.connection.queue(|outbox| outbox.stop(room))
+    }
+
+    /// Starts reading counts.
+    pub fn begin_counts(&mut self, reader: CountReader) {
+        if self.count_readers() == 0 {
+            self.subscriptions.add_counts();
+        }
+        self.connection.queue(|outbox| outbox.begin_counts(reader));
+    }
+
+    /// Stops reading the counts of `prefix`; false when they are not read here.
+    pub fn stop_counts(&mut self, prefix: &Prefix) -> bool {
+        let stopped = self.connection.queue(|outbox| outbox.stop_counts(prefix));
+        if stopped && self.count_readers() == 0 {
+            self.subscriptions.remove_counts();
+        }
+        stopped
+    }
+
+    /// The number of prefixes whose counts are read here.
+    pub fn count_readers(&self) -> usize {
+        self.connection.queue(|outbox| outbox.count_readers())
     }
 
     /// The number of rooms that are read here.

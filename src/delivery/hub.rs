@@ -14,12 +14,14 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use crate::delivery::batch::Batch;
 use crate::delivery::connection::{Connection, Ending};
 use crate::delivery::conversation::Subscriptions;
+use crate::delivery::count_reader::CountBatch;
 use crate::delivery::outbox::Outbox;
 use crate::delivery::step::COUNT_EVERY;
 use crate::model::cursor::Offset;
 use crate::rooms::Rooms;
 use crate::rooms::key::RoomKey;
 use crate::rooms::room::Room;
+use crate::rooms::tally::Round;
 use crate::runtime::clock::Clock;
 use crate::runtime::meter::Meter;
 use crate::runtime::tasks::Tasks;
@@ -57,6 +59,8 @@ pub struct Hub {
 struct Roll {
     all: Slab<Arc<Connection>>,
     rooms: HashMap<RoomKey, Followers>,
+    /// The connections that read the counts of many rooms.
+    counts: Slab<Arc<Connection>>,
 }
 
 #[derive(Debug)]
@@ -112,6 +116,7 @@ impl Hub {
 
     async fn run(self: Arc<Self>, rooms: Arc<Rooms>, keep_alive: Duration) {
         let mut news = rooms.news();
+        let mut rounds = rooms.count_rounds();
         let settles = || rooms.taken().fresh_for.map(|rest| Instant::now() + Duration::from_millis(rest));
         let mut settle_at = Some(settles().unwrap_or_else(Instant::now));
         let period = keep_alive / (STEPS + SLACK) as u32;
@@ -146,6 +151,13 @@ impl Hub {
                         self.settle().await;
                     }
                 }
+                changed = rounds.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    let round = rounds.borrow_and_update().clone();
+                    self.deliver_counts(&round).await;
+                }
                 _ = steps.tick() => {
                     step = (step + 1) % STEPS;
                     self.keep_alive(step, period).await;
@@ -169,7 +181,7 @@ impl Hub {
         let start = Instant::now();
         self.each(
             |roll| roll.rooms.get(&room.key()).map(|followers| &followers.connections),
-            |_, connection| connection.deliver(&batch),
+            |_, connection| connection.deliver(|outbox, format| outbox.take(&batch, format)),
         )
         .await;
         let took = start.elapsed();
@@ -219,6 +231,22 @@ impl Hub {
             && let Some(followers) = self.roll.lock().rooms.get_mut(&room.key())
         {
             followers.schedule_count(Instant::now() + COUNT_EVERY, schedule);
+        }
+    }
+
+    /// Writes the changes of counts that became readable together.
+    async fn deliver_counts(&self, round: &Round) {
+        if round.changes.is_empty() {
+            // The round that this hub was woken for is freed already.
+            return self.each(|roll| Some(&roll.counts), |_, connection| connection.catch_up()).await;
+        }
+        self.tasks.fault("hub");
+        for batch in CountBatch::several(round.from, &round.changes) {
+            self.each(
+                |roll| Some(&roll.counts),
+                |_, connection| connection.deliver(|outbox, format| outbox.take_counts(&batch, format)),
+            )
+            .await;
         }
     }
 
@@ -316,16 +344,21 @@ pub struct Registration {
     subscriptions: Vec<Subscription>,
 }
 
-/// A connection's place among a room's followers.
+/// A connection's place in the roll.
 #[derive(Clone, Copy, Debug)]
-struct Subscription {
-    room: RoomKey,
-    place: usize,
-    counts: bool,
+enum Subscription {
+    /// Among a room's followers.
+    Room { room: RoomKey, place: usize, counts: bool },
+    /// Among the readers of counts.
+    Counts { place: usize },
 }
 
 impl Roll {
-    fn unsubscribe(&mut self, Subscription { room, place, counts }: Subscription) {
+    fn unsubscribe(&mut self, subscription: Subscription) {
+        let (room, place, counts) = match subscription {
+            Subscription::Room { room, place, counts } => (room, place, counts),
+            Subscription::Counts { place } => return drop(self.counts.remove(place)),
+        };
         let Some(followers) = self.rooms.get_mut(&room) else {
             return;
         };
@@ -337,6 +370,21 @@ impl Roll {
     }
 }
 
+impl Registration {
+    fn push(&mut self, subscription: Subscription) {
+        self.subscriptions.reserve_exact(1);
+        self.subscriptions.push(subscription);
+    }
+
+    /// Ends the first subscription that `is_meant`.
+    fn end(&mut self, is_meant: impl FnMut(&Subscription) -> bool) {
+        if let Some(at) = self.subscriptions.iter().position(is_meant) {
+            let subscription = self.subscriptions.swap_remove(at);
+            self.hub.roll.lock().unsubscribe(subscription);
+        }
+    }
+}
+
 impl Subscriptions for Registration {
     fn add(&mut self, room: &Arc<Room>, counts: bool) {
         let mut roll = self.hub.roll.lock();
@@ -344,15 +392,20 @@ impl Subscriptions for Registration {
         let connections = if counts { &mut followers.counters } else { &mut followers.connections };
         let place = connections.insert(self.connection.clone());
         drop(roll);
-        self.subscriptions.reserve_exact(1);
-        self.subscriptions.push(Subscription { room: room.key(), place, counts });
+        self.push(Subscription::Room { room: room.key(), place, counts });
     }
 
     fn remove(&mut self, room: RoomKey) {
-        if let Some(at) = self.subscriptions.iter().position(|subscription| subscription.room == room) {
-            let subscription = self.subscriptions.swap_remove(at);
-            self.hub.roll.lock().unsubscribe(subscription);
-        }
+        self.end(|subscription| matches!(subscription, Subscription::Room { room: key, .. } if *key == room));
+    }
+
+    fn add_counts(&mut self) {
+        let place = self.hub.roll.lock().counts.insert(self.connection.clone());
+        self.push(Subscription::Counts { place });
+    }
+
+    fn remove_counts(&mut self) {
+        self.end(|subscription| matches!(subscription, Subscription::Counts { .. }));
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod holds;
 mod sessions;
+mod list;
 
 use std::future::pending;
 use std::sync::Arc;
@@ -116,7 +117,7 @@ impl Gate {
     /// # Errors
     ///
     /// None today.
-    pub fn may_list(&self, request: &Forwarded<'_>) -> Result<List, Refusal> {
+    pub fn may_list(&self, request: &Forwarded<'_>) -> Result<List<'static>, Refusal> {
         Ok(List { gate: self.clone(), payer: Payer::Address(request.source()) })
     }
 
@@ -252,6 +253,15 @@ impl Visitor {
         Ok(Join { gate: self.gate.clone(), payer: self.payer(), room })
     }
 
+    /// A permit to list the rooms.
+    ///
+    /// # Errors
+    ///
+    /// None today.
+    pub fn may_list(&self) -> Result<List<'_>, Refusal> {
+        Ok(List { gate: self.gate.clone(), payer: self.payer() })
+    }
+
     /// Permits the visitor to say something through a hold.
     ///
     /// # Errors
@@ -330,23 +340,10 @@ impl Watch<'_> {
     }
 }
 
-/// A permit to list the rooms.
-pub struct List {
+/// A permit to list the rooms, and to read the counts of all.
+pub struct List<'a> {
     gate: Gate,
-    payer: Payer<'static>,
-}
-
-impl List {
-    /// At most `limit` rooms after the name `after`, in byte order, with their numbers of members.
-    ///
-    /// # Errors
-    ///
-    /// `too_fast` past the rate of snapshots.
-    pub fn rooms(&self, after: Option<&str>, limit: usize) -> Result<Vec<(Name, usize)>, Refusal> {
-        let rooms = self.gate.0.rooms();
-        self.payer.pay(self.gate.rates(), Work::Snapshots, page_cost(limit.min(rooms.count())))?;
-        Ok(rooms.list(after, limit))
-    }
+    payer: Payer<'a>,
 }
 
 /// A permit to change one room.
@@ -438,6 +435,11 @@ impl Operate {
     /// The number of rooms.
     pub fn room_count(&self) -> usize {
         self.0.0.rooms().count()
+    }
+
+    /// The number of readers of counts.
+    pub fn count_readers(&self) -> usize {
+        self.0.0.rooms().count_readers()
     }
 
     /// The memory of the process.

@@ -76,6 +76,15 @@ impl Query {
         }
     }
 
+    /// Whether the parameter `name` is 1, and not left out.
+    pub fn flag(&self, name: &str) -> Result<bool, Refusal> {
+        match self.get(name) {
+            None => Ok(false),
+            Some("1") => Ok(true),
+            Some(_) => Err(bad(name, "is 1 or left out")),
+        }
+    }
+
     /// The parameter `name` as a number from `least` to `most`.
     pub fn number<N>(&self, name: &str, least: N, most: N) -> Result<Option<N>, Refusal>
     where
@@ -89,7 +98,8 @@ impl Query {
     }
 }
 
-fn bad(name: &str, what: &str) -> Refusal {
+/// The refusal of the parameter `name`, for the reason `what`.
+pub fn bad(name: &str, what: &str) -> Refusal {
     let shown = shown(name);
     Refusal::new(Code::BadParameter, format!("parameter {shown:?} {what}")).of(shown)
 }

@@ -4,5 +4,6 @@ pub mod message;
 pub mod options;
 pub mod speaker;
 pub mod sse;
+pub mod counts;
 pub mod websocket;
 pub mod session;

@@ -53,7 +53,7 @@ pub enum Code {
     TooManyJoined,
     /// The member has the maximum number of named sign-ins.
     TooManyHolds,
-    /// The connection watches the maximum number of rooms.
+    /// The connection watches the maximum number of rooms, or of prefixes.
     TooManySubscribed,
     /// The path does not support this method.
     MethodNotAllowed,
@@ -171,7 +171,12 @@ pub const TABLE: &[Row] = &[
     ),
     no(Code::TooManyJoined, "too_many_joined", 429, "This connection holds the maximum number of users"),
     no(Code::TooManyHolds, "too_many_holds", 429, "The member has the maximum number of named sign-ins"),
-    no(Code::TooManySubscribed, "too_many_subscribed", 429, "This connection watches the maximum number of rooms"),
+    no(
+        Code::TooManySubscribed,
+        "too_many_subscribed",
+        429,
+        "This connection watches the maximum number of rooms, or of prefixes",
+    ),
     no(
         Code::MethodNotAllowed,
         "method_not_allowed",

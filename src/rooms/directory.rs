@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use dashmap::DashMap;
 
+use crate::model::count::Prefix;
 use crate::model::cursor::{Cursor, Epoch};
 use crate::model::name::Name;
 use crate::model::presence::{Bounds, Presence};
@@ -81,6 +82,16 @@ impl Directory {
         for name in self.registers.index.all() {
             self.map.remove_if(&name, |_, room| is_idle(room));
         }
+    }
+
+    /// At most `limit` of the existing rooms that `prefix` selects, after the name `after`, in byte order, with their
+    /// numbers of members. Each count is read at a moment of its own.
+    pub fn counts(&self, prefix: &Prefix, after: Option<&str>, limit: usize) -> Vec<(Name, usize)> {
+        let count = |room: Name| {
+            let count = self.find(&room).map_or(0, |room| room.read(|presence| presence.roster().len()));
+            (room, count)
+        };
+        self.registers.index.after(prefix, after, limit).into_iter().map(count).collect()
     }
 
     /// The number of rooms in memory.

@@ -14,6 +14,7 @@ use crate::rooms::edition::Edition;
 use crate::rooms::histories;
 use crate::rooms::key::RoomKey;
 use crate::rooms::registers::Registers;
+use crate::rooms::tally::Serial;
 use crate::runtime::memory::{Kind, Level};
 
 /// The most members of a set whose edition is stored for other readers: some 10 MB. A larger set is framed for each
@@ -56,6 +57,8 @@ struct State {
     history: (usize, usize),
     /// Whether the room is in the index: it has members or remembered events.
     exists: bool,
+    /// The room's last change in the tally.
+    tallied: Serial,
     /// Set when the room is removed from the directory: a task that still has the room looks it up again.
     retired: bool,
 }
@@ -73,8 +76,16 @@ impl Room {
     /// A room that may be changed and read.
     pub fn new(presence: Presence, registers: Arc<Registers<Room>>) -> Self {
         let history = (0, histories::NONE);
-        let state =
-            State { presence, readers: 0, edition: None, deadline: None, history, exists: false, retired: false };
+        let state = State {
+            presence,
+            readers: 0,
+            edition: None,
+            deadline: None,
+            history,
+            exists: false,
+            tallied: Serial::default(),
+            retired: false,
+        };
         Room { state: Mutex::new(state), registers }
     }
 
@@ -137,7 +148,11 @@ impl Room {
         if state.retired {
             return Err(ChangeError::Retired);
         }
+        let existed = state.exists;
         let outcome = self.apply(&mut state, commands, now).map_err(ChangeError::Refused)?;
+        if outcome.added != outcome.removed || existed != state.exists {
+            self.tally(&mut state);
+        }
         let deadline = state.presence.next_deadline();
         self.move_deadline(&mut state, deadline);
         self.count_history(&mut state);
@@ -227,6 +242,17 @@ impl Room {
             state.exists = false;
             self.registers.index.remove(state.presence.room());
             self.move_deadline(state, None);
+            self.tally(state);
+        }
+    }
+
+    /// Notes a new count, or the room's end, for readers of counts. After the room's change in the index: a reader that
+    /// does not find the room there gets the change instead.
+    fn tally(&self, state: &mut State) {
+        let tally = &self.registers.tally;
+        if tally.is_read() {
+            let count = state.exists.then(|| state.presence.roster().len());
+            tally.note(&mut state.tallied, state.presence.room(), count);
         }
     }
 

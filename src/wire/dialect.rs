@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use crate::model::changes::{Changes, Gone};
+use crate::model::count::{CountChange, Prefix};
 use crate::model::cursor::Cursor;
 use crate::model::event::{Change, Event};
 use crate::model::moment::Taken;
@@ -158,7 +159,26 @@ impl Format {
 
     /// The number of members.
     pub fn count(self, room: &Name, count: usize, fresh_for: Option<u64>) -> Bytes {
-        self.object(&object::count(room, count, fresh_for), None, "count")
+        self.object(&object::count(room, Some(count), fresh_for), None, "count")
+    }
+
+    /// Changes of counts, in order. May be empty.
+    pub fn count_changes<'a>(self, changes: impl Iterator<Item = &'a CountChange>) -> Bytes {
+        let mut frames = Frames::new(self.framing);
+        changes.for_each(|change| frames.push(&object::count(&change.room, change.count, None), None, None));
+        frames.finish()
+    }
+
+    /// One part of the counts of all rooms that `prefix` selects.
+    pub fn counts(
+        self,
+        prefix: &Prefix,
+        fresh_for: Option<u64>,
+        part: usize,
+        last: bool,
+        rooms: &[(Name, usize)],
+    ) -> Bytes {
+        self.object(&part::counts(prefix, fresh_for, part, last, rooms), None, "counts")
     }
 
     /// An answer to a message: its JSON, framed.

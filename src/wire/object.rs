@@ -27,8 +27,8 @@ pub fn cursor(room: &Name, cursor: Cursor) -> String {
     to_json(&Place { action: "cursor", room, cursor, at: None, fresh_for: None })
 }
 
-/// The JSON of the number of members of `room`.
-pub fn count(room: &Name, count: usize, fresh_for: Option<u64>) -> String {
+/// The JSON of the number of members of `room`; `None` when the room no longer exists.
+pub fn count(room: &Name, count: Option<usize>, fresh_for: Option<u64>) -> String {
     to_json(&Count { action: "count", room, count, fresh_for })
 }
 
@@ -70,6 +70,13 @@ pub struct MemberObject<'a> {
     joined: Time,
 }
 
+/// A room and its number of members, as lists show it.
+#[derive(Debug, Serialize)]
+pub struct RoomObject<'a> {
+    room: &'a Name,
+    count: usize,
+}
+
 #[derive(Serialize)]
 struct EventObject<'a> {
     action: &'a str,
@@ -102,7 +109,7 @@ struct Place<'a> {
 struct Count<'a> {
     action: &'a str,
     room: &'a Name,
-    count: usize,
+    count: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     fresh_for: Option<u64>,
 }
@@ -128,6 +135,12 @@ impl<'a> From<&'a Member> for MemberObject<'a> {
     fn from(member: &'a Member) -> Self {
         let (meta, info) = (&member.meta, member.info.object());
         MemberObject { user: &member.user, meta, info, joined: Time(member.joined) }
+    }
+}
+
+impl<'a> From<&'a (Name, usize)> for RoomObject<'a> {
+    fn from((room, count): &'a (Name, usize)) -> Self {
+        RoomObject { room, count: *count }
     }
 }
 

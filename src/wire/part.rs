@@ -3,13 +3,14 @@
 use serde::Serialize;
 
 use crate::model::changes::{self, Changes, Set};
+use crate::model::count::Prefix;
 use crate::model::cursor::Cursor;
 use crate::model::event::DelReason;
 use crate::model::moment::Taken;
 use crate::model::name::Name;
 use crate::model::roster::{Mark, Roster};
 use crate::model::snapshot::Snapshot;
-use crate::wire::object::{Instant, MemberObject, to_json};
+use crate::wire::object::{Instant, MemberObject, RoomObject, to_json};
 
 /// The size in bytes at which a part ends: half of the 64 KiB to which many WebSocket clients bound a message, and small
 /// enough that encoding one part delays nothing else.
@@ -17,6 +18,9 @@ pub const PART_BYTES: usize = 32 * 1024;
 
 /// The size in bytes at which a page of a list ends: an answer waits in memory while its client reads.
 pub const PAGE_BYTES: usize = 1024 * 1024;
+
+/// The size in bytes of a room and its count in a list, without the name.
+const ROOM_BYTES: usize = 32;
 
 /// One part, and where the next begins.
 #[derive(Debug)]
@@ -66,6 +70,17 @@ struct ChangesObject<'a> {
     last: bool,
     set: Vec<SetObject<'a>>,
     gone: Vec<Gone<'a>>,
+}
+
+#[derive(Serialize)]
+struct CountsObject<'a> {
+    action: &'a str,
+    prefix: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fresh_for: Option<u64>,
+    part: usize,
+    last: bool,
+    counts: Vec<RoomObject<'a>>,
 }
 
 #[derive(Serialize)]
@@ -155,6 +170,22 @@ pub fn changes(changes: &Changes, from: ChangesMark) -> Part<ChangesMark> {
     let at = Instant(at);
     let json = to_json(&ChangesObject { action: "changes", room, cursor, at, fresh_for, part, last, set, gone });
     Part { json, next: (!last).then_some(ChangesMark { part: part + 1, done }) }
+}
+
+/// The number of `rooms` that fit into `bytes`, at least one.
+pub fn rooms_within(rooms: &[(Name, usize)], bytes: usize) -> usize {
+    let mut sum = 0;
+    let fits = |(room, _): &&(Name, usize)| {
+        sum += room.len() + ROOM_BYTES;
+        sum <= bytes
+    };
+    rooms.iter().take_while(fits).count().max(1)
+}
+
+/// Encodes part `part` of the counts of all rooms that `prefix` selects.
+pub fn counts(prefix: &Prefix, fresh_for: Option<u64>, part: usize, last: bool, rooms: &[(Name, usize)]) -> String {
+    let counts = rooms.iter().map(RoomObject::from).collect();
+    to_json(&CountsObject { action: "counts", prefix, fresh_for, part, last, counts })
 }
 
 #[cfg(test)]

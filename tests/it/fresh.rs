@@ -24,6 +24,10 @@ async fn each_reader_that_was_told_gets_one_snapshot_when_the_time_is_over() {
     for first in [frame(&mut sse).await, ws.hear().await, frame(&mut count).await] {
         assert!(first["fresh_for"].as_u64().is_some_and(|left| (1..=400).contains(&left)), "{first}");
     }
+    let mut counts = Sse::open(server.addr, "/api/counts?alive=1", &[]).await;
+    assert_eq!(frame(&mut counts).await["action"], "hello");
+    let first = frame(&mut counts).await;
+    assert!(first["action"] == "counts" && first["fresh_for"].is_u64(), "{first}");
     let cursor = server.sign_in("lobby", "ann").await;
     for second in [frame(&mut sse).await, ws.hear().await] {
         assert_eq!((&second["action"], second.get("fresh_for")), (&json!("add"), None), "{second}");
@@ -37,6 +41,11 @@ async fn each_reader_that_was_told_gets_one_snapshot_when_the_time_is_over() {
         counted = frame(&mut count).await;
     }
     assert_eq!(counted, json!({"action": "count", "room": "lobby", "count": 1}));
+    let mut all = frame(&mut counts).await;
+    while all["action"] != "counts" {
+        all = frame(&mut counts).await;
+    }
+    assert_eq!((all.get("fresh_for"), &all["counts"][0]["count"]), (None, &json!(1)));
     server.sign_in("lobby", "bob").await;
     assert_eq!(frame(&mut sse).await["user"], "bob", "one snapshot, and the events go on");
     let mut late = Sse::open(server.addr, "/api/rooms/lobby/stream", &[]).await;
@@ -51,6 +60,8 @@ async fn lists_and_counts_tell_it_and_the_exercise_does_not() {
         let told = server.get(path).await.expect(200).json();
         assert!(told["fresh_for"].as_u64().is_some_and(|left| left > 1_000), "{path}: {told}");
     }
+    let asked = server.send_json("POST", "/api/counts", &json!({"rooms": ["lobby"]})).await.expect(200).json();
+    assert!(asked["fresh_for"].is_u64(), "{asked}");
     let mut resumed = Sse::open(server.addr, &format!("/api/rooms/lobby/stream?since={cursor}"), &[]).await;
     let first = frame(&mut resumed).await;
     assert!(first["action"] == "resumed" && first["fresh_for"].is_u64(), "{first}");

@@ -80,7 +80,8 @@ test('the gateway of these tests answers the golden messages, as far as it judge
   socket.onmessage = ({ data }) => answers.push(JSON.parse(data));
   await world.settle();
   for (const { about, says, answer } of golden('messages')) {
-    if (/^bad_/.test(answer.code)) continue;
+    // The client reads no counts, so the fake has none.
+    if (/^bad_/.test(answer.code) || 'counts' in says) continue;
     answers.length = 0;
     socket.send(JSON.stringify(says));
     await world.settle();

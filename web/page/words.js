@@ -25,6 +25,14 @@ export function ago(joined, now) {
   return days === 1 ? 'yesterday' : `${days} days ago`;
 }
 
+/** Below the list of rooms: how many there are, how many are listed, and how to open one that is not. */
+export function roomsNote({ total, listed, largest, wanted, absent }) {
+  const { rooms, members } = total;
+  const many = `${number(rooms)} ${rooms === 1 ? 'room' : 'rooms'}${wanted ? ' found' : ''}, ${number(members)} ${noun(members)}.`;
+  const rest = rooms > listed && ` The ${largest ? 'largest' : 'first'} ${number(listed)} are listed.`;
+  return [absent && 'Enter opens it. ', many, rest].filter(Boolean).join('');
+}
+
 export const noun = (count) => (count === 1 ? 'member' : 'members');
 
 /** A number for people: thousands are set apart by a thin space, in every language. */

@@ -15,6 +15,10 @@ impl Subscriptions for NoRooms {
     fn add(&mut self, _: &Arc<Room>, _: bool) {}
 
     fn remove(&mut self, _: RoomKey) {}
+
+    fn add_counts(&mut self) {}
+
+    fn remove_counts(&mut self) {}
 }
 
 /// Answers all received bytes with as many messages of this size.

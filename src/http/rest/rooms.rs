@@ -1,53 +1,100 @@
 //! Rooms over HTTP: their list, and the count and cursor of one.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use warp::http::StatusCode;
 
 use crate::http::answer::{self, Answer};
 use crate::http::call::{Call, Segment};
-use crate::http::query::{MAX_PAGE, PAGE, PAGING, Query};
+use crate::http::query::{MAX_PAGE, PAGE, Query, bad};
+use crate::model::count::Prefix;
 use crate::model::cursor::Cursor;
 use crate::model::name::Name;
-use crate::wire::part::PAGE_BYTES;
-
-/// The size in bytes of a room in the list, without its name.
-const ROOM_BYTES: usize = 32;
+use crate::model::refusal::Refusal;
+use crate::rooms::listing::{Listing, Total};
+use crate::wire::object::RoomObject;
+use crate::wire::part::{PAGE_BYTES, rooms_within};
 
 #[derive(Serialize)]
 struct RoomList<'a> {
-    rooms: Vec<RoomCount<'a>>,
+    rooms: Vec<RoomObject<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     fresh_for: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    next: Option<&'a Name>,
+    next: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total: Option<TotalObject>,
 }
 
 #[derive(Serialize)]
-struct RoomCount<'a> {
-    room: &'a Name,
-    count: usize,
+struct TotalObject {
+    rooms: usize,
+    members: u64,
+}
+
+/// The order of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    Name,
+    /// The largest room first.
+    Count,
+}
+
+impl Order {
+    fn of(query: &Query) -> Result<Self, Refusal> {
+        match query.get("order") {
+            None | Some("name") => Ok(Order::Name),
+            Some("count") => Ok(Order::Count),
+            Some(_) => Err(bad("order", "is name, count or left out")),
+        }
+    }
+
+    /// The text for `after` that continues behind a room.
+    fn mark(self, (room, count): &(Name, usize)) -> String {
+        match self {
+            Order::Name => room.to_string(),
+            Order::Count => format!("{count}.{room}"),
+        }
+    }
+}
+
+/// Reads a mark of [`Order::Count`].
+fn read_mark(text: &str) -> Result<(usize, &str), Refusal> {
+    let mark = text.split_once('.').and_then(|(count, room)| Some((count.parse().ok()?, room)));
+    mark.ok_or_else(|| bad("after", "is not the next of a list in this order"))
 }
 
 /// `GET /api/rooms`
 pub async fn rooms(call: Call) -> Answer {
     call.only("GET, HEAD")?;
-    let query = Query::strict(&call.query, &PAGING)?;
+    let query = Query::strict(&call.query, &["limit", "after", "prefix", "order", "total"])?;
     let limit = query.number("limit", 1, MAX_PAGE)?.unwrap_or(PAGE);
+    let prefix = Prefix::new("prefix", query.get("prefix").unwrap_or_default())?;
+    let (order, after) = (Order::of(&query)?, query.get("after"));
     let most = call.gate.memory().list_bytes(PAGE_BYTES)?;
-    // One more than asked for shows whether there are more.
-    let mut list = call.gate.may_list(&call.forwarded())?.rooms(query.get("after"), limit + 1)?;
-    let mut bytes = 0;
-    let fits = |(room, _): &&(Name, usize)| {
-        bytes += room.len() + ROOM_BYTES;
-        bytes <= most
+    let listing = match order == Order::Count || query.flag("total")? {
+        true => Some(listing(&call, limit)?.await),
+        false => None,
     };
-    let shown = list.iter().take(limit).take_while(fits).count();
+    // One more than asked for shows whether there are more.
+    let mut list = match (order, &listing) {
+        (Order::Count, Some(listing)) => listing.largest(&prefix, after.map(read_mark).transpose()?, limit + 1),
+        _ => call.gate.may_list(&call.forwarded())?.rooms(&prefix, after, limit + 1)?,
+    };
+    let shown = rooms_within(&list, most).min(limit);
     let more = list.len() > shown;
     list.truncate(shown);
-    let rooms = list.iter().map(|(room, count)| RoomCount { room, count: *count }).collect();
-    let fresh_for = call.gate.taken().fresh_for;
-    let next = list.last().filter(|_| more).map(|(room, _)| room);
-    Ok(answer::counted(answer::json(StatusCode::OK, &RoomList { rooms, fresh_for, next }), call.gate.memory()))
+    let next = list.last().filter(|_| more).map(|room| order.mark(room));
+    let total = listing.map(|listing| listing.total(&prefix));
+    let total = total.map(|Total { rooms, members }| TotalObject { rooms, members });
+    let (rooms, fresh_for) = (list.iter().map(RoomObject::from).collect(), call.gate.taken().fresh_for);
+    let page = RoomList { rooms, fresh_for, next, total };
+    Ok(answer::counted(answer::json(StatusCode::OK, &page), call.gate.memory()))
+}
+
+fn listing(call: &Call, limit: usize) -> Result<impl Future<Output = Arc<Listing>> + use<>, Refusal> {
+    call.gate.may_list(&call.forwarded())?.listing(limit)
 }
 
 #[derive(Serialize)]

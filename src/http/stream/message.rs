@@ -5,6 +5,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::http::body::{Field, given, value};
+use crate::model::count::Prefix;
 use crate::model::cursor::Cursor;
 use crate::model::id::ClientId;
 use crate::model::json::{Entries, is_beyond_f64};
@@ -41,6 +42,12 @@ pub enum Message {
     },
     Unsubscribe {
         room: Name,
+    },
+    SubscribeCounts {
+        prefix: Prefix,
+    },
+    UnsubscribeCounts {
+        prefix: Prefix,
     },
     /// Shows that the client's own code runs.
     Alive,
@@ -100,6 +107,12 @@ struct Unsubscribe {
 #[serde(deny_unknown_fields)]
 struct Nothing {}
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Counts {
+    counts: String,
+}
+
 /// Reads a message, and its reference also if the message is refused.
 pub fn read(text: &str) -> (Reference, Result<Message, Refusal>) {
     let entries: Entries<'_> = match serde_json::from_str(text) {
@@ -136,6 +149,10 @@ fn read_entries(mut entries: Entries<'_>) -> Result<Message, Refusal> {
             let Leave { room, user } = fields(entries)?;
             Ok(Message::Leave { room: name("room", &room)?, user: name("user", &user)? })
         }
+        "subscribe" if entries.only("counts").is_some() => Ok(Message::SubscribeCounts { prefix: prefix(entries)? }),
+        "unsubscribe" if entries.only("counts").is_some() => {
+            Ok(Message::UnsubscribeCounts { prefix: prefix(entries)? })
+        }
         "subscribe" => {
             let Subscribe { room, since } = fields(entries)?;
             Ok(Message::Subscribe { room: name("room", &room)?, since: since.and_then(|since| since.parse().ok()) })
@@ -152,6 +169,11 @@ fn read_entries(mut entries: Entries<'_>) -> Result<Message, Refusal> {
 
 fn fields<'a, T: Deserialize<'a>>(entries: Entries<'a>) -> Result<T, Refusal> {
     entries.fields().map_err(|error| bad(error.to_string()))
+}
+
+fn prefix(entries: Entries<'_>) -> Result<Prefix, Refusal> {
+    let Counts { counts } = fields(entries)?;
+    Prefix::new("counts", &counts)
 }
 
 fn name(field: &str, text: &str) -> Result<Name, Refusal> {
@@ -247,6 +269,8 @@ mod tests {
             r#"{"ref":"\ud83d\ude00","action":"unsubscribe","room":"lobby"}"#,
             r#"{"action":"alive","ref":2}"#,
             r#"{"action":"close"}"#,
+            r#"{"action":"subscribe","counts":"game-","ref":7}"#,
+            r#"{"action":"unsubscribe","counts":""}"#,
         ];
         for text in Mutants::of(inputs, 20_000).texts() {
             let (reference, message) = read(&text);

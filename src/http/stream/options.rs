@@ -1,12 +1,12 @@
 //! Stream options: the parameters of a stream's URL, apart from the room.
 
-use crate::http::query::Query;
+use crate::http::query::{Query, bad};
 use crate::http::stream::message;
 use crate::model::cursor::Cursor;
 use crate::model::id::ClientId;
 use crate::model::meta::Meta;
 use crate::model::name::Name;
-use crate::model::refusal::{Code, Refusal};
+use crate::model::refusal::Refusal;
 use crate::model::statement::{Rank, Statement};
 
 /// The options of a stream.
@@ -35,20 +35,11 @@ impl StreamOptions {
             return Err(bad("meta", "needs \"as\", and that is missing"));
         }
         let statement = Statement::of(meta, query.get("rank").map(Rank::read).transpose()?)?;
-        let alive = match query.get("alive") {
-            None => false,
-            Some("1") => true,
-            Some(_) => return Err(bad("alive", "is 1 or left out")),
-        };
         Ok(StreamOptions {
             since: query.get("since").and_then(|text| text.parse().ok()),
             holds: user.map(|user| (user, statement)),
             client: query.get("client").map(message::client).transpose()?,
-            alive,
+            alive: query.flag("alive")?,
         })
     }
-}
-
-fn bad(name: &str, what: &str) -> Refusal {
-    Refusal::new(Code::BadParameter, format!("parameter {name:?} {what}")).of(name)
 }

@@ -4,17 +4,22 @@ use std::time::Duration;
 
 use crate::delivery::asks::Asks;
 use crate::delivery::conversation::{Flow, Talk};
+use crate::delivery::count_reader::CountReader;
 use crate::delivery::outbox::Unsubscribed;
 use crate::delivery::reader::{Place, Reader};
 use crate::delivery::step::Follower;
 use crate::http::gate::{Holds, Visitor};
 use crate::http::stream::message::{self, Message, Reference};
 use crate::http::stream::options::StreamOptions;
+use crate::model::count::Prefix;
 use crate::model::cursor::{Cursor, Offset};
 use crate::model::id::ClientId;
 use crate::model::name::Name;
 use crate::model::refusal::{Code, Refusal};
 use crate::model::statement::Statement;
+
+/// The prefixes whose counts one connection may read. One is enough for most, and each is asked for every change.
+const MAX_COUNTS: usize = 16;
 
 /// Does what one client asks for, by its stream's URL and by messages.
 pub struct Speaker {
@@ -121,6 +126,14 @@ impl Speaker {
                     }
                 }
             }
+            Message::SubscribeCounts { prefix } => self.subscribe_counts(prefix, reference, talk)?,
+            Message::UnsubscribeCounts { prefix } => {
+                if !talk.stop_counts(&prefix) {
+                    let message = format!("this connection does not read the counts of {:?}", &*prefix);
+                    return Err(Refusal::new(Code::NotSubscribed, message).of("counts"));
+                }
+                talk.say(&reference.ok(None));
+            }
             Message::Alive => {
                 // Who sends this knows the questions, and may be held to them.
                 talk.connection().asks().into_iter().for_each(Asks::bind);
@@ -133,6 +146,18 @@ impl Speaker {
             }
         }
         Ok(Flow::Continue)
+    }
+
+    fn subscribe_counts(&self, prefix: Prefix, reference: &Reference, talk: &mut Talk<'_>) -> Result<(), Refusal> {
+        let counting = self.visitor.may_list()?.follow_counts(&prefix, &self.holds)?;
+        // Asked for again, all counts are read anew.
+        if !talk.stop_counts(&prefix) && talk.count_readers() >= MAX_COUNTS {
+            let message = format!("this connection reads the counts of {MAX_COUNTS} prefixes, which is the maximum");
+            return Err(Refusal::new(Code::TooManySubscribed, message));
+        }
+        talk.say(&reference.ok(None));
+        talk.begin_counts(CountReader::new(counting, prefix));
+        Ok(())
     }
 
     fn subscribe(

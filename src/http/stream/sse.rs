@@ -178,13 +178,13 @@ pub fn head_bytes(head: &Response<Bytes>) -> Vec<u8> {
 
 /// The delay before an EventSource reconnects, `more` milliseconds and one to two seconds: within the grace period, and
 /// different for each client.
-fn retry_line(more: u64) -> String {
+pub fn retry_line(more: u64) -> String {
     format!("retry: {}\n\n", more.saturating_add(fastrand::u64(1_000..=2_000)))
 }
 
 /// The answer for a refusal with retry. An EventSource gives up after an error status, so this answer is a stream that
 /// ends.
-fn refused_for_now(refusal: &Refusal) -> Response<Bytes> {
+pub fn refused_for_now(refusal: &Refusal) -> Response<Bytes> {
     let after = refusal.retry_after.unwrap_or_default().saturating_mul(1_000);
     let body = retry_line(after) + &refused_event(refusal);
     let mut response = answer::content(StatusCode::OK, "text/event-stream", body);
@@ -222,11 +222,16 @@ impl Peer for SseClient {
     }
 
     fn farewell(&mut self, code: Code, framing: Framing) -> Bytes {
-        // An EventSource comes back by itself, and is told when it had better not.
-        let said = match code.row().retry {
-            true => Bytes::new(),
-            false => framing.lines(&refused_event(&Refusal::new(code, code.row().means))),
-        };
-        [said, framing.end()].concat().into()
+        farewell(code, framing)
     }
+}
+
+/// The last message of an event stream.
+pub fn farewell(code: Code, framing: Framing) -> Bytes {
+    // An EventSource comes back by itself, and is told when it had better not.
+    let said = match code.row().retry {
+        true => Bytes::new(),
+        false => framing.lines(&refused_event(&Refusal::new(code, code.row().means))),
+    };
+    [said, framing.end()].concat().into()
 }

@@ -1,0 +1,54 @@
+//! The counts of some rooms over HTTP, without their members.
+
+use serde::{Deserialize, Serialize};
+use warp::http::{Method, StatusCode};
+
+use crate::http::answer::{self, Answer};
+use crate::http::body::Object;
+use crate::http::call::Call;
+use crate::http::query::{PAGE, Query};
+use crate::http::stream::counts;
+use crate::model::name::Name;
+use crate::model::refusal::{Code, Refusal};
+use crate::wire::object::RoomObject;
+
+/// Rooms of one question: as many as on a page of the list.
+const MAX_ASKED: usize = PAGE;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    rooms: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Counts<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fresh_for: Option<u64>,
+    counts: Vec<RoomObject<'a>>,
+}
+
+/// `GET` and `POST /api/counts`
+pub async fn counts(call: Call) -> Answer {
+    call.only("GET, HEAD, POST")?;
+    match call.method == Method::POST {
+        true => of_some(call).await,
+        false => counts::stream(&call).await,
+    }
+}
+
+async fn of_some(mut call: Call) -> Answer {
+    Query::strict(&call.query, &[])?;
+    let missing = || Refusal::new(Code::BadJson, "a JSON body is missing").of("body");
+    let Object(Asked { rooms }) = call.json::<Object<Asked>>().await?.ok_or_else(missing)?;
+    if rooms.len() > MAX_ASKED {
+        let message = format!("the question names {} rooms, more than {MAX_ASKED}; ask several times", rooms.len());
+        return Err(Refusal::new(Code::BatchTooLarge, message).of("rooms"));
+    }
+    let name = |(at, room): (usize, &String)| Name::new(&format!("rooms[{at}]"), room);
+    let rooms = rooms.iter().enumerate().map(name).collect::<Result<_, _>>()?;
+    let counts = call.gate.may_list(&call.forwarded())?.counts(rooms)?;
+    let (fresh_for, counts) = (call.gate.taken().fresh_for, counts.iter().map(RoomObject::from).collect());
+    let counts = Counts { fresh_for, counts };
+    Ok(answer::counted(answer::json(StatusCode::OK, &counts), call.gate.memory()))
+}
