@@ -86,8 +86,6 @@ impl Gateway {
         tasks.supervise("sweep", move || sweep(swept.clone(), limits, sweeper.clone()));
         let (timed, beaten, timer) = (rooms.clone(), clock.clone(), tasks.clone());
         tasks.supervise("time", move || keep_time(timed.clone(), beaten.clone(), timer.clone()));
-        let (relieved, reliever) = (rooms.clone(), tasks.clone());
-        tasks.supervise("memory", move || keep_memory(relieved.clone(), reliever.clone()));
         let counted = rooms.clone();
         let counter = tasks.clone();
         tasks.supervise("counts", move || keep_counts(counted.clone(), counter.clone()));
@@ -101,6 +99,8 @@ impl Gateway {
             alive_within: config.alive_within,
         });
         let admissions = Admissions::new(config.max_connections, config.max_per_address);
+        let (relieved, shed, reliever) = (rooms.clone(), admissions.clone(), tasks.clone());
+        tasks.supervise("memory", move || keep_memory(relieved.clone(), shed.clone(), reliever.clone()));
         let rates = Arc::new(Rates::new(config.rates()));
         Ok(Arc::new(Gateway {
             config,
@@ -138,11 +138,9 @@ impl Gateway {
         &self.meter
     }
 
-    /// Whether the memory budget has room for one more connection without a stream.
-    pub fn has_memory_for_connections(&self) -> bool {
-        let streams = self.meter.open(Transport::Sse) + self.meter.open(Transport::WebSocket);
-        let others = (self.admissions.open() as u64).saturating_sub(streams);
-        self.rooms.memory().admits(others)
+    /// The memory of the process.
+    pub fn memory(&self) -> &Arc<Memory> {
+        self.rooms.memory()
     }
 
     /// The bounds on connections.
@@ -233,12 +231,19 @@ async fn keep_counts(rooms: Arc<Rooms>, tasks: Tasks) {
 }
 
 /// Keeps the process within its budget.
-async fn keep_memory(rooms: Arc<Rooms>, tasks: Tasks) {
+async fn keep_memory(rooms: Arc<Rooms>, admissions: Arc<Admissions>, tasks: Tasks) {
     loop {
         rooms.memory().next_look().await;
         tasks.fault("memory");
-        while rooms.relieve() {
-            yield_now().await;
+        loop {
+            while rooms.relieve() {
+                yield_now().await;
+            }
+            let most = rooms.memory().connections();
+            if !admissions.shed(most) {
+                break;
+            }
+            admissions.settled(most).await;
         }
         rooms.memory().give_back(&tasks);
     }

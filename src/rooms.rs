@@ -3,9 +3,10 @@
 //! May import: [`crate::model`], [`crate::wire`], [`crate::runtime`].
 
 pub mod key;
+pub mod netted;
+pub mod edition;
 pub mod upkeep;
 pub mod histories;
-pub mod edition;
 pub mod tally;
 pub mod room;
 pub mod registers;
@@ -215,13 +216,13 @@ impl Rooms {
         &self.directory.registers().memory
     }
 
-    /// Reads the memory in use, and gives up what it does not allow: snapshots of slow readers, and history, the largest
+    /// Reads the memory in use, and gives up what it does not allow: snapshots and changes of slow readers, and history, the largest
     /// first, of a bounded number of rooms at once; true when more has to go.
     pub fn relieve(&self) -> bool {
         let registers = self.directory.registers();
         registers.memory.look();
         if registers.memory.level() >= Level::Snapshots {
-            registers.upkeep.left_editions().iter().for_each(|edition| edition.withdraw());
+            registers.upkeep.left_behind().iter().for_each(|set| set.withdraw());
         }
         let now = self.clock().now();
         let mut beyond = registers.memory.too_much_history();

@@ -31,6 +31,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// The time of a connection that came while all places were taken, for a health check.
 const SPARE_WITHIN: Duration = Duration::from_secs(2);
 
+/// The bytes of answers that may wait unsent in the kernel: the part of an answer that is encoded at once.
+#[cfg(target_os = "linux")]
+const UNSENT: u32 = 32 * 1024;
+
 /// How long the connections of operators may take to end, which are cut.
 const CUT_WITHIN: Duration = Duration::from_millis(200);
 
@@ -133,6 +137,9 @@ impl Desk {
                 // Without a place closed without an answer: an EventSource gives up after an error status, but reconnects
                 // after a close.
                 Ok((socket, peer)) => {
+                    if self.entrance == Entrance::Public {
+                        self.gateway.admissions().settled(self.gateway.memory().connections()).await;
+                    }
                     if let Some(visit) = self.admit(peer) {
                         self.receive(socket, peer, visit, tasks);
                     }
@@ -159,17 +166,19 @@ impl Desk {
         if address.is_some_and(|address| !self.gateway.rates().admits(Source::direct(address.to_canonical()))) {
             return None;
         }
-        if !self.gateway.has_memory_for_connections() {
-            admissions.turn_away_for_memory();
-            return config.admin.is_none().then(|| admissions.enter_reserved()).flatten();
-        }
-        admissions.enter(address, config.admin.is_none())
+        self.gateway.memory().accepted();
+        admissions.enter(address, config.admin.is_none(), self.gateway.memory().connections())
     }
 
     fn receive(&self, socket: TcpStream, peer: IpAddr, visit: Visit, tasks: &Tasks) {
-        // The system ends the connection of a client that acknowledges no bytes for so long.
+        // The system ends the connection of a client that acknowledges no bytes for so long. An answer that its client does
+        // not read waits here, where the memory is counted, and not in the kernel.
         #[cfg(target_os = "linux")]
-        let _ = SockRef::from(&socket).set_tcp_user_timeout(Some(self.gateway.config().send_within));
+        {
+            let socket = SockRef::from(&socket);
+            let _ = socket.set_tcp_user_timeout(Some(self.gateway.config().send_within));
+            let _ = socket.set_tcp_notsent_lowat(UNSENT);
+        }
         let is_spare = self.entrance == Entrance::Public && visit.is_reserved();
         let entrance = if is_spare { Entrance::Spare } else { self.entrance };
         let (door, gateway, limits, own) = (self.door.clone(), self.gateway.clone(), self.limits, tasks.clone());
@@ -178,7 +187,7 @@ impl Desk {
                 let door = door.clone();
                 async move { door.answer(request, slot, peer, entrance).await }
             };
-            let served = handover::serve(socket, visit, limits, own.stop(), answer);
+            let served = handover::serve(socket, visit, limits, gateway.memory(), own.stop(), answer);
             let served = match entrance {
                 Entrance::Public => served.await,
                 Entrance::Spare => timeout(SPARE_WITHIN, served).await.unwrap_or(Ok(())),

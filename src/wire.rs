@@ -5,6 +5,7 @@
 pub mod object;
 pub mod greeting;
 pub mod part;
+pub mod page;
 pub mod framing;
 pub mod dialect;
 pub mod websocket;

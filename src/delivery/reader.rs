@@ -6,10 +6,10 @@ use bytes::Bytes;
 
 use crate::delivery::batch::Batch;
 use crate::delivery::step::{CountTurn, Follower, Step};
-use crate::model::changes::Changes;
 use crate::model::cursor::{Cursor, Offset};
 use crate::model::name::Name;
 use crate::rooms::edition::Edition;
+use crate::rooms::netted::Netted;
 use crate::rooms::room::Room;
 use crate::wire::dialect::Format;
 use crate::wire::part::ChangesMark;
@@ -37,7 +37,7 @@ enum Rest {
     /// A snapshot from this part on.
     Snapshot(Arc<Edition>, usize),
     /// Changes from this part on.
-    Changes(Changes, ChangesMark),
+    Changes(Arc<Netted>, ChangesMark),
 }
 
 impl Reader {
@@ -99,7 +99,11 @@ impl Reader {
             Step::Resumed(cursor, taken, events) => {
                 format.resumed(&self.name(), cursor, taken, events.iter().map(|event| &**event))
             }
-            Step::Changes(changes) => return self.set_part(Rest::Changes(changes, ChangesMark::default()), format),
+            Step::Changes(changes) => {
+                let (bytes, next) = format.changes_part(&changes, ChangesMark::default());
+                self.rest = next.map(|next| Box::new(Rest::Changes(self.room().keep_changes(changes), next)));
+                bytes
+            }
             Step::Snapshot(edition) => return self.set_part(Rest::Snapshot(edition, 0), format),
             Step::Count(count, fresh_for) => format.count(&self.name(), count, fresh_for),
         })
@@ -113,19 +117,27 @@ impl Reader {
         let (bytes, rest) = match rest {
             Rest::Snapshot(edition, number) => {
                 let Some((bytes, is_last)) = edition.part(number, format) else {
-                    // Withdrawn, because memory is short. Part 0 of the next edition replaces the parts so far.
-                    self.follower.begin_anew(edition.cursor().offset);
-                    return self.next(format);
+                    return self.begin_anew(edition.cursor(), format);
                 };
                 (bytes, (!is_last).then(|| Rest::Snapshot(edition, number + 1)))
             }
-            Rest::Changes(changes, from) => {
+            Rest::Changes(netted, from) => {
+                let Some(changes) = netted.changes() else {
+                    return self.begin_anew(netted.cursor(), format);
+                };
                 let (bytes, next) = format.changes_part(&changes, from);
-                (bytes, next.map(|next| Rest::Changes(changes, next)))
+                (bytes, next.map(|next| Rest::Changes(netted, next)))
             }
         };
         self.rest = rest.map(Box::new);
         Some(bytes)
+    }
+
+    /// Begins anew after a set that led to `cursor` was withdrawn, because memory is short. Part 0 of a snapshot replaces the
+    /// parts so far.
+    fn begin_anew(&mut self, cursor: Cursor, format: Format) -> Option<Bytes> {
+        self.follower.begin_anew(cursor.offset);
+        self.next(format)
     }
 }
 
@@ -217,6 +229,41 @@ mod tests {
         }
         let one = 2_500 * 24 + 2_500 * 60;
         assert!(held() < 2 * one, "the new edition is shared");
+    }
+
+    /// A past bug: only snapshots could be withdrawn, and a slow reader kept up to a megabyte of changes.
+    #[test]
+    fn changes_are_withdrawn_for_a_snapshot_when_memory_is_short() {
+        let resident = MadeUp::default();
+        let bounds = Bounds { history: Bound { events: 200, bytes: usize::MAX }, members: 0, grace: Duration::ZERO };
+        let rooms = Rooms::with_memory(10, bounds, Memory::new(1_000_000_000, Box::new(resident.clone())));
+        (0..3_000).for_each(|n| assert!(sign_in(&rooms, n).offset > Offset(0)));
+        const EXERCISE: Format = Format { dialect: Dialect::Exercise, ..SSE };
+        let mut slow = [reader(&rooms), Reader::new(Follower::from_now_on(rooms.follow(&Name::lobby())))];
+        assert!(text(&mut slow[0]).contains(r#""last":true"#));
+        (0..2_500).for_each(|n| assert!(sign_in(&rooms, format!("late {n}")).offset > Offset(0)));
+        let formats = [SSE, EXERCISE];
+        for (reader, format) in slow.iter_mut().zip(formats) {
+            let first = reader.next(format).unwrap();
+            assert!(!first.starts_with(b"id:") && reader.is_amid_set() && reader.place() == Place::Nowhere);
+        }
+        let held = || rooms.memory().held(Kind::Snapshots);
+        assert!(held() >= 2 * 2_500 * 24, "{}", held());
+        resident.0.store(800_000_000, Relaxed);
+        rooms.relieve();
+        assert!(held() > 0, "begun a moment ago");
+        rooms.tick();
+        rooms.tick();
+        rooms.relieve();
+        assert_eq!(held(), 0, "freed before the readers read on");
+        sign_in(&rooms, "last");
+        for (reader, format) in slow.iter_mut().zip(formats) {
+            let next = reader.next(format).unwrap();
+            assert!(str::from_utf8(&next).unwrap().contains(r#""action":"snapshot","#), "{format:?}");
+            let rest: Vec<_> = std::iter::from_fn(|| reader.next(format)).collect();
+            let rest = String::from_utf8(rest.concat()).unwrap();
+            assert!(rest.contains(r#""last":true"#) && rest.contains(r#""user":"last""#) && !rest.contains("changes"));
+        }
     }
 
     #[test]

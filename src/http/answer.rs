@@ -1,11 +1,14 @@
 //! Answers and refusals over HTTP.
 
+use std::convert::Infallible;
+use std::fmt;
 use std::io::Write;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use futures_util::stream;
 use headers::HeaderMapExt;
 use headers_accept::Accept;
 use mediatype::MediaType;
@@ -16,9 +19,32 @@ use warp::http::{HeaderMap, Response, StatusCode};
 use crate::model::refusal::{Code, Refusal};
 use crate::runtime::memory::{Held, Kind, Memory};
 use crate::wire::object::to_json;
+use crate::wire::page::{Entry, Page};
 
 /// A handler's result.
-pub type Answer = Result<Response<Bytes>, Refusal>;
+pub type Answer = Result<Response<Body>, Refusal>;
+
+/// The body of an answer.
+pub enum Body {
+    Whole(Bytes),
+    /// Encoded while the client reads.
+    Parts(Box<dyn Iterator<Item = Bytes> + Send + Sync>),
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Body::Whole(bytes) => bytes.fmt(f),
+            Body::Parts(_) => f.write_str("parts"),
+        }
+    }
+}
+
+impl<B: Into<Bytes>> From<B> for Body {
+    fn from(bytes: B) -> Self {
+        Body::Whole(bytes.into())
+    }
+}
 
 pub const HTML: MediaType<'static> = MediaType::new(mediatype::names::TEXT, mediatype::names::HTML);
 pub const JSON: MediaType<'static> = MediaType::new(mediatype::names::APPLICATION, mediatype::names::JSON);
@@ -26,14 +52,14 @@ pub const JSON: MediaType<'static> = MediaType::new(mediatype::names::APPLICATIO
 pub const NOTHING: MediaType<'static> = MediaType::new(mediatype::names::APPLICATION, mediatype::names::OCTET_STREAM);
 
 /// An answer without a body.
-pub fn bare(status: StatusCode) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::new());
+pub fn bare(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Bytes::new().into());
     *response.status_mut() = status;
     response
 }
 
 /// An answer with a body of the type `ty`. Caches must ask again before each use, because presence changes.
-pub fn content(status: StatusCode, ty: &'static str, body: impl Into<Bytes>) -> Response<Bytes> {
+pub fn content(status: StatusCode, ty: &'static str, body: impl Into<Body>) -> Response<Body> {
     let mut response = bare(status);
     *response.body_mut() = body.into();
     let headers = response.headers_mut();
@@ -43,9 +69,9 @@ pub fn content(status: StatusCode, ty: &'static str, body: impl Into<Bytes>) -> 
     response
 }
 
-/// The same answer, whose body counts as memory until its client has read it.
-pub fn counted(response: Response<Bytes>, memory: &Arc<Memory>) -> Response<Bytes> {
-    struct Counted(Bytes, #[expect(dead_code, reason = "dropped with the body")] Held);
+/// `bytes` that count as memory until they are sent.
+pub fn counted(bytes: Bytes, memory: &Arc<Memory>) -> Bytes {
+    struct Counted(Bytes, #[expect(dead_code, reason = "dropped with the bytes")] Held);
 
     impl AsRef<[u8]> for Counted {
         fn as_ref(&self) -> &[u8] {
@@ -53,19 +79,38 @@ pub fn counted(response: Response<Bytes>, memory: &Arc<Memory>) -> Response<Byte
         }
     }
 
-    response.map(|body| {
-        let held = memory.hold(Kind::Messages, body.len() as u64);
-        Bytes::from_owner(Counted(body, held))
-    })
+    let held = memory.hold(Kind::Messages, bytes.len() as u64);
+    Bytes::from_owner(Counted(bytes, held))
+}
+
+/// A JSON answer with a list: `page` between `open` and `close`. Its parts are encoded as the client reads, and count as
+/// memory until they are sent.
+pub fn list<E>(page: Page<E>, open: &str, close: String, memory: &Arc<Memory>) -> Response<Body>
+where
+    E: Entry + Send + Sync + 'static,
+{
+    let (length, mut parts) = page.between(open, close);
+    if parts.kept_bytes() == 0 {
+        let whole = counted(parts.next().unwrap_or_default().into(), memory);
+        return content(StatusCode::OK, "application/json", whole);
+    }
+    let (memory, kept) = (memory.clone(), memory.hold(Kind::Messages, parts.kept_bytes() as u64));
+    let parts = parts.map(move |part| {
+        let _ = &kept;
+        counted(part.into(), &memory)
+    });
+    let mut response = content(StatusCode::OK, "application/json", Body::Parts(Box::new(parts)));
+    response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
+    response
 }
 
 /// A JSON answer.
-pub fn json(status: StatusCode, body: &impl Serialize) -> Response<Bytes> {
+pub fn json(status: StatusCode, body: &impl Serialize) -> Response<Body> {
     content(status, "application/json", to_json(body))
 }
 
 /// A redirect to the address `to` of this gateway.
-pub fn redirect(status: StatusCode, to: &str) -> Response<Bytes> {
+pub fn redirect(status: StatusCode, to: &str) -> Response<Body> {
     let mut response = bare(status);
     if let Ok(to) = HeaderValue::from_str(to) {
         response.headers_mut().insert(header::LOCATION, to);
@@ -74,7 +119,7 @@ pub fn redirect(status: StatusCode, to: &str) -> Response<Bytes> {
 }
 
 /// The same answer with one more header.
-pub fn with(mut response: Response<Bytes>, name: HeaderName, value: &'static str) -> Response<Bytes> {
+pub fn with(mut response: Response<Body>, name: HeaderName, value: &'static str) -> Response<Body> {
     response.headers_mut().insert(name, HeaderValue::from_static(value));
     response
 }
@@ -97,13 +142,12 @@ pub fn gzip(bytes: &[u8], level: Compression) -> Bytes {
     encoder.finish().unwrap_or_default().into()
 }
 
-/// The same answer, compressed if the client accepts gzip. A page of 500 members shrinks to a tenth.
-pub fn compressed(mut response: Response<Bytes>, headers: &HeaderMap) -> Response<Bytes> {
-    if !takes_gzip(headers) {
-        return response;
+/// `body`, compressed if the client accepts gzip, with the content coding. A page of 500 members shrinks to a tenth.
+pub fn compressed(body: String, headers: &HeaderMap) -> (Bytes, Option<&'static str>) {
+    match takes_gzip(headers) {
+        true => (gzip(body.as_bytes(), Compression::fast()), Some("gzip")),
+        false => (body.into(), None),
     }
-    *response.body_mut() = gzip(response.body(), Compression::fast());
-    with(response, header::CONTENT_ENCODING, "gzip")
 }
 
 /// The type of `available` that the client prefers (RFC 9110, 12.5.1); the first one without a usable preference.
@@ -127,7 +171,14 @@ struct Problem<'a> {
 
 /// The HTTP response for an answer or a refusal.
 pub fn respond(answer: Answer) -> warp::reply::Response {
-    warp::Reply::into_response(answer.unwrap_or_else(|refusal| problem(&refusal)))
+    let (head, body) = answer.unwrap_or_else(|refusal| problem(&refusal)).into_parts();
+    let body = match body {
+        Body::Whole(bytes) => warp::Reply::into_response(Response::new(bytes)),
+        Body::Parts(parts) => {
+            warp::Reply::into_response(warp::reply::stream(stream::iter(parts.map(Ok::<_, Infallible>))))
+        }
+    };
+    Response::from_parts(head, body.into_body())
 }
 
 /// Notes with a response the refusal that it tells, for the log.
@@ -149,7 +200,7 @@ pub fn refusal<T>(response: &mut Response<T>) -> Option<Refusal> {
     response.extensions_mut().remove()
 }
 
-fn problem(refusal: &Refusal) -> Response<Bytes> {
+fn problem(refusal: &Refusal) -> Response<Body> {
     let row = refusal.code.row();
     let status = StatusCode::from_u16(row.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let problem = Problem {

@@ -95,7 +95,7 @@ impl Gate {
 
     /// The memory of the process.
     pub fn memory(&self) -> &Arc<Memory> {
-        self.0.rooms().memory()
+        self.0.memory()
     }
 
     /// The number of dropped lines of the log.

@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 
 use crate::model::cursor::Cursor;
 use crate::model::snapshot::Snapshot;
+use crate::rooms::netted::Withdraw;
 use crate::runtime::memory::{Held, Kind, Memory};
 use crate::wire::dialect::{FORMATS, Format};
 use crate::wire::part::SnapshotMark;
@@ -87,9 +88,10 @@ impl Edition {
         let last = framed.next.is_none() && number + 1 >= framed.parts.len();
         Some((framed.parts.get(number)?.clone(), last))
     }
+}
 
-    /// Frees the edition while it still has readers.
-    pub fn withdraw(&self) {
+impl Withdraw for Edition {
+    fn withdraw(&self) {
         drop(self.snapshot.lock().take());
         self.framed.iter().for_each(|framed| framed.lock().parts = Vec::new());
         self.held.lock().release();

@@ -1,9 +1,10 @@
 //! One room, shared by all tasks: changed under one lock, kept while it has readers.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
+use crate::model::changes::Changes;
 use crate::model::command::Command;
 use crate::model::cursor::Offset;
 use crate::model::moment::{Moment, Taken, Tick};
@@ -13,6 +14,7 @@ use crate::model::refusal::Refusal;
 use crate::rooms::edition::Edition;
 use crate::rooms::histories;
 use crate::rooms::key::RoomKey;
+use crate::rooms::netted::{Netted, Withdraw};
 use crate::rooms::registers::Registers;
 use crate::rooms::tally::Serial;
 use crate::runtime::memory::{Kind, Level};
@@ -119,12 +121,19 @@ impl Room {
         }
         let shared = state.presence.roster().len() <= MAX_STORED;
         let edition = Arc::new(Edition::new(state.presence.snapshot(taken), shared, &self.registers.memory));
-        self.registers.upkeep.begins_edition(&edition);
+        self.registers.upkeep.begins(Arc::downgrade(&edition) as Weak<dyn Withdraw>);
         if shared {
             state.edition = Some(edition.clone());
             self.registers.upkeep.stores_edition(self);
         }
         edition
+    }
+
+    /// Keeps `changes` for a reader who gets them in several parts.
+    pub fn keep_changes(&self, changes: Changes) -> Arc<Netted> {
+        let netted = Arc::new(Netted::new(changes, &self.registers.memory));
+        self.registers.upkeep.begins(Arc::downgrade(&netted) as Weak<dyn Withdraw>);
+        netted
     }
 
     /// Whether memory is so short that readers had better share an edition than get changes of their own.

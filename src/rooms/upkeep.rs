@@ -7,16 +7,16 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 
 use crate::model::moment::Tick;
-use crate::rooms::edition::Edition;
 use crate::rooms::key::RoomKey;
+use crate::rooms::netted::Withdraw;
 
 /// The rooms that need attention later. The locks here are taken under a room's lock, and never the other way round.
 #[derive(Debug)]
 pub struct Upkeep<R> {
     /// The rooms that store an edition: since the last tick, and since the tick before.
     editions: Mutex<[Vec<Weak<R>>; 2]>,
-    /// All editions that have readers, with the ticks since they were made.
-    under_way: Mutex<Vec<(u32, Weak<Edition>)>>,
+    /// All editions and changes that have readers, with the ticks since they were made.
+    under_way: Mutex<Vec<(u32, Weak<dyn Withdraw>)>>,
     /// The rooms in which a hold ends by itself, by the earliest deadline.
     deadlines: Mutex<BTreeMap<(Tick, RoomKey), Weak<R>>>,
     /// The rooms that their last reader has left and that do not exist.
@@ -43,21 +43,21 @@ impl<R> Upkeep<R> {
         self.editions.lock()[0].push(Arc::downgrade(room));
     }
 
-    /// Notes an edition that a reader begins.
-    pub fn begins_edition(&self, edition: &Arc<Edition>) {
-        self.under_way.lock().push((0, Arc::downgrade(edition)));
+    /// Notes an edition, or changes, that a reader begins.
+    pub fn begins(&self, set: Weak<dyn Withdraw>) {
+        self.under_way.lock().push((0, set));
     }
 
-    /// The editions with readers that no further reader gets, because no room stores them any more.
-    pub fn left_editions(&self) -> Vec<Arc<Edition>> {
+    /// What slow readers still read: no further reader gets these editions, because no room stores them any more.
+    pub fn left_behind(&self) -> Vec<Arc<dyn Withdraw>> {
         let under_way = self.under_way.lock();
-        under_way.iter().filter(|(ticks, _)| *ticks >= 2).filter_map(|(_, edition)| edition.upgrade()).collect()
+        under_way.iter().filter(|(ticks, _)| *ticks >= 2).filter_map(|(_, set)| set.upgrade()).collect()
     }
 
     /// The rooms whose edition was stored before the last tick. Called once each tick.
     pub fn old_editions(&self) -> Vec<Arc<R>> {
         let mut under_way = self.under_way.lock();
-        under_way.retain(|(_, edition)| edition.strong_count() > 0);
+        under_way.retain(|(_, set)| set.strong_count() > 0);
         under_way.iter_mut().for_each(|(ticks, _)| *ticks += 1);
         drop(under_way);
         let mut rooms = self.editions.lock();

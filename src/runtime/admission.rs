@@ -3,8 +3,10 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
 
 use dashmap::DashMap;
+use tokio::time::timeout;
 use tracing::warn;
 
 use crate::runtime::idle::{Activity, Entry, IdleQueue};
@@ -18,8 +20,11 @@ const RESERVE: u64 = 100;
 /// Connections beyond the bound: for operators, or otherwise for health checks while all places are taken.
 const RESERVED: usize = 16;
 
-/// Connections that have to give way and are not closed yet: each still has its file.
+/// Connections that have to give way and are not closed yet: each still has its file and its memory.
 const LEAVING: usize = 32;
+
+/// The longest time for which a newcomer waits for others to leave: longer than these may stay.
+const SETTLED_WITHIN: Duration = Duration::from_millis(500);
 
 /// Counts and bounds the open connections.
 #[derive(Debug)]
@@ -95,9 +100,12 @@ impl Admissions {
 
     /// Admits a connection, of `address` unless that is a proxy's. While all places are taken, the connection gets the place
     /// of one that is idle in HTTP, and otherwise one beyond the bound if `spares`. `None`, counted, when a bound is reached.
-    pub fn enter(self: &Arc<Self>, address: Option<IpAddr>, spares: bool) -> Option<Visit> {
+    ///
+    /// There is memory for `most_in_http` connections that are no streams. Any of them gives way for a newcomer: whose presence
+    /// a newcomer keeps is not known before its request is read.
+    pub fn enter(self: &Arc<Self>, address: Option<IpAddr>, spares: bool, most_in_http: usize) -> Option<Visit> {
         let charge = address.map_or_else(|| Some(Charge::default()), |address| self.charge(address))?;
-        if let Some(admission) = self.place(charge) {
+        if let Some(admission) = self.place(charge, most_in_http) {
             return Some(Visit { entry: self.idle.enter(), place: Place::Counted(admission) });
         }
         let spare = if spares { self.enter_reserved() } else { None };
@@ -107,25 +115,61 @@ impl Admissions {
         spare
     }
 
+    /// Ends those of more than `most` connections that are no streams whose last step was earliest, a bounded number at once;
+    /// true when more have to go.
+    pub fn shed(&self, most: usize) -> bool {
+        (0..LEAVING).all(|_| self.idle.len() > most && self.idle.any_gives_way())
+    }
+
+    /// Waits, for a short time, until there are fewer than `most` connections that are no streams or one of them may give way. A
+    /// flood of newcomers waits in the kernel, where a connection takes less memory.
+    pub async fn settled(&self, most: usize) {
+        let settled = async {
+            loop {
+                let left = self.idle.left();
+                let wait = match self.idle.leaving() < LEAVING {
+                    true if self.idle.len() < most => return,
+                    true => self.idle.patience(),
+                    false => Some(SETTLED_WITHIN),
+                };
+                let Some(wait) = wait else {
+                    return;
+                };
+                let _ = timeout(wait, left).await;
+            }
+        };
+        let _ = timeout(SETTLED_WITHIN, settled).await;
+    }
+
     /// Admits a connection beyond the bound, if need be instead of an idle one there.
     pub fn enter_reserved(self: &Arc<Self>) -> Option<Visit> {
         let open = self.reserved.fetch_add(1, Relaxed);
         // From here on, dropping the place takes back what was counted.
         let place = Place::Reserved { _place: Reserved(self.clone()) };
-        let has_place = open < RESERVED || open < RESERVED + LEAVING && self.reserved_idle.give_way();
+        let has_place = open < RESERVED || open < RESERVED + LEAVING && self.reserved_idle.idle_gives_way();
         has_place.then(|| Visit { entry: self.reserved_idle.enter(), place })
     }
 
-    fn place(self: &Arc<Self>, charge: Charge) -> Option<Admission> {
+    fn place(self: &Arc<Self>, charge: Charge, most_in_http: usize) -> Option<Admission> {
         let open = self.open.fetch_add(1, Relaxed);
         // From here on, dropping the admission takes back what was counted.
         let admission = Admission { admissions: self.clone(), charge };
-        if open < self.most {
+        let is_short = self.idle.len() >= most_in_http;
+        if open < self.most && !is_short {
             return Some(admission);
         }
-        let gave_way = open < self.most.saturating_add(LEAVING) && self.idle.give_way();
+        let gave_way = open < self.most.saturating_add(LEAVING)
+            && match is_short {
+                true => self.idle.leaving() < 2 * LEAVING && self.idle.any_gives_way(),
+                false => self.idle.idle_gives_way(),
+            };
         if gave_way && let Some(times) = self.gave_way.again() {
-            warn!(times, max_connections = self.most, "idle connections closed for new ones");
+            warn!(
+                times,
+                max_connections = self.most,
+                short_of_memory = is_short,
+                "idle connections closed for new ones"
+            );
         }
         gave_way.then_some(admission)
     }
@@ -134,13 +178,6 @@ impl Admissions {
     pub fn turn_away(&self) {
         self.refused(&self.refused_in_all, |refused| {
             warn!(refused, open = self.open(), max_connections = self.most, "connections refused");
-        });
-    }
-
-    /// Counts a connection that found no memory.
-    pub fn turn_away_for_memory(&self) {
-        self.refused(&self.refused_in_all, |refused| {
-            warn!(refused, open = self.open(), "connections refused for want of memory");
         });
     }
 
@@ -266,7 +303,7 @@ mod tests {
     #[test]
     fn places_are_counted_in_all_and_for_each_address_and_given_back() {
         let admissions = Admissions::new(3, 2);
-        let stream = |address| admissions.enter(Some(address), false).and_then(Visit::into_admission);
+        let stream = |address| admissions.enter(Some(address), false, usize::MAX).and_then(Visit::into_admission);
         let first = stream(HERE).unwrap();
         let _second = stream(HERE).unwrap();
         assert!(stream(HERE).is_none(), "a third from one address");
@@ -294,26 +331,52 @@ mod tests {
     #[test]
     fn idle_connections_give_way_and_streams_and_requests_do_not() {
         let admissions = Admissions::new(2, 0);
-        let (asking, idle) = (admissions.enter(None, true).unwrap(), admissions.enter(None, true).unwrap());
+        let (asking, idle) =
+            (admissions.enter(None, true, usize::MAX).unwrap(), admissions.enter(None, true, usize::MAX).unwrap());
         assert!(asking.activity().begin());
-        let new = admissions.enter(None, true).unwrap();
+        let new = admissions.enter(None, true, usize::MAX).unwrap();
         assert!(!new.is_reserved() && !idle.activity().begin(), "the idle one gives way");
         drop(idle);
         let _streams = [asking, new].map(|visit| visit.into_admission().unwrap());
-        assert!(admissions.enter(None, false).is_none());
+        assert!(admissions.enter(None, false, usize::MAX).is_none());
         assert_eq!((admissions.open(), admissions.refusals()), (2, 1));
+    }
+
+    #[tokio::test]
+    async fn any_connection_that_is_no_stream_gives_way_when_memory_for_them_is_short() {
+        let admissions = Admissions::new(10, 0);
+        let enter = |most| admissions.enter(None, true, most).unwrap();
+        let stream = enter(2).into_admission().unwrap();
+        let (asking, idle) = (enter(2), enter(2));
+        assert!(asking.activity().begin());
+        admissions.settled(2).await;
+        let new = enter(2);
+        assert!(!new.is_reserved() && !idle.activity().begin(), "the one whose last step was earliest");
+        admissions.settled(2).await;
+        let newer = enter(2);
+        assert!(!newer.is_reserved() && !asking.activity().begin(), "one amid its request");
+        let more: Vec<_> = (0..4).map(|_| enter(usize::MAX)).collect();
+        assert!(!admissions.shed(1) && admissions.idle.len() == 6, "too young");
+        admissions.settled(1).await;
+        while admissions.idle.len() > 1 {
+            admissions.shed(1);
+            std::thread::yield_now();
+        }
+        assert!(more[3].activity().begin(), "the one whose step was last");
+        drop((stream, asking, idle, new, newer, more));
+        assert_eq!((admissions.open(), admissions.refusals(), admissions.idle.leaving()), (0, 0, 0));
     }
 
     #[test]
     fn beyond_the_bound_there_are_places_that_are_no_streams() {
         let admissions = Admissions::new(1, 0);
-        let _stream = admissions.enter(None, true).and_then(Visit::into_admission).unwrap();
-        let mut spares: Vec<_> = (0..RESERVED).map(|_| admissions.enter(None, true).unwrap()).collect();
+        let _stream = admissions.enter(None, true, usize::MAX).and_then(Visit::into_admission).unwrap();
+        let mut spares: Vec<_> = (0..RESERVED).map(|_| admissions.enter(None, true, usize::MAX).unwrap()).collect();
         assert!(spares.iter().all(|spare| spare.activity().begin() && spare.is_reserved()));
-        assert!(admissions.enter(None, true).is_none(), "all are amid a request");
+        assert!(admissions.enter(None, true, usize::MAX).is_none(), "all are amid a request");
         assert_eq!((admissions.open(), admissions.refusals()), (1, 1));
         spares[3].activity().rest();
-        let new = admissions.enter(None, true).unwrap();
+        let new = admissions.enter(None, true, usize::MAX).unwrap();
         assert!(!spares[3].activity().begin(), "idle, so it gives way");
         assert!(spares.remove(0).into_admission().is_none());
         drop((spares, new));
@@ -323,7 +386,7 @@ mod tests {
     #[test]
     fn connections_of_a_proxy_count_for_the_addresses_that_they_are_charged_to() {
         let admissions = Admissions::new(10, 1);
-        let proxied = || admissions.enter(None, false).and_then(Visit::into_admission).unwrap();
+        let proxied = || admissions.enter(None, false, usize::MAX).and_then(Visit::into_admission).unwrap();
         let (mut first, second) = (proxied(), proxied());
         first.charge = admissions.charge(HERE).unwrap();
         assert!(admissions.charge(HERE).is_none());

@@ -27,6 +27,7 @@ use warp::reply::Response;
 
 use crate::runtime::admission::{Admission, Visit};
 use crate::runtime::head_timer::{Arrivals, HeadLimits, HeadTimer};
+use crate::runtime::memory::Memory;
 
 /// A socket taken back from hyper.
 #[derive(Debug)]
@@ -57,6 +58,9 @@ impl ClaimSlot {
     }
 }
 
+/// What one read of a head takes of hyper's buffer, in bytes, about.
+const HEAD_READ: u64 = 8 * 1024;
+
 /// The bounds on the requests of one connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -81,6 +85,7 @@ pub async fn serve<A>(
     stream: TcpStream,
     visit: Visit,
     limits: Limits,
+    memory: &Arc<Memory>,
     stop: &CancellationToken,
     answer: impl Fn(Request<Incoming>, ClaimSlot) -> A,
 ) -> hyper::Result<()>
@@ -89,7 +94,8 @@ where
 {
     let (slot, blocked) = (ClaimSlot::default(), Arc::new(AtomicBool::new(false)));
     let arrivals = Arrivals::default();
-    let io = Watched { io: TokioIo::new(stream), blocked: blocked.clone(), arrivals: arrivals.clone() };
+    let memory = memory.clone();
+    let io = Watched { io: TokioIo::new(stream), blocked: blocked.clone(), arrivals: arrivals.clone(), memory };
     let (claimable, activity, heads) = (slot.clone(), visit.activity().clone(), arrivals.clone());
     let service = service_fn(move |request: Request<Incoming>| {
         heads.complete();
@@ -111,7 +117,7 @@ where
     let mut stopping = std::pin::pin!(stop.cancelled());
     let activity = visit.activity().clone();
     let mut gives_way = std::pin::pin!(activity.chosen());
-    let mut told = false;
+    let (mut told, mut chosen) = (false, false);
     let ended = poll_fn(|cx| {
         let Some(connection) = &mut http else {
             return Poll::Ready(Ok(()));
@@ -121,6 +127,7 @@ where
             Pin::new(&mut *connection).graceful_shutdown();
         }
         if gives_way.as_mut().poll(cx).is_ready() {
+            chosen = true;
             return Poll::Ready(Ok(()));
         }
         let polled = Pin::new(connection).poll(cx);
@@ -133,7 +140,8 @@ where
         polled
     })
     .await;
-    let claim = slot.0.lock().take();
+    // A stream that has to give way is never begun: the answers before it may not be written.
+    let claim = slot.0.lock().take().filter(|_| !chosen);
     if let (Some(connection), Some(claim), Some(admission)) = (http.take(), claim, visit.into_admission()) {
         let parts = connection.into_parts();
         let stream = parts.io.io.into_inner();
@@ -144,12 +152,13 @@ where
     ended
 }
 
-/// A socket that records whether hyper has read bytes, and whether it has unwritten bytes. hyper flushes at the end of each poll, so it has unwritten
-/// bytes exactly if its last write had to wait.
+/// A socket that records whether hyper has read bytes, and whether it has unwritten bytes. hyper flushes at the end of each
+/// poll, so it has unwritten bytes exactly if its last write had to wait.
 struct Watched {
     io: TokioIo<TcpStream>,
     blocked: Arc<AtomicBool>,
     arrivals: Arrivals,
+    memory: Arc<Memory>,
 }
 
 impl Watched {
@@ -164,6 +173,10 @@ impl Read for Watched {
         let polled = Pin::new(&mut self.io).poll_read(cx, buf);
         if polled.is_ready() {
             self.arrivals.note();
+            // What is read of a head stays in hyper's buffer. Bodies are counted by those who read them.
+            if self.arrivals.is_awaited() {
+                self.memory.grew(HEAD_READ);
+            }
         }
         polled
     }

@@ -36,6 +36,10 @@ const MESSAGES: u64 = 8;
 /// A message takes at most this part of what is left of that share: the more messages wait, the shorter the next.
 const WAITING: u64 = 16;
 
+/// The same for bodies as long as newcomers are accepted: most arrive within milliseconds, so with a budget of 64 MiB several
+/// of a mebibyte may come at once.
+const BODIES: u64 = 4;
+
 /// A body of this size is read however short memory is.
 const SMALL_BODY: usize = 4 * 1024;
 
@@ -54,11 +58,11 @@ const COLLECTED_BY: usize = 4_096;
 /// How long the threads wait for each other, so that each gets its turn.
 const TURN: Duration = Duration::from_millis(2);
 
-/// The memory of a connection without a stream, about: hyper's buffers.
-const CONNECTION: u64 = 16 * 1024;
+/// The memory of a connection without a stream, at most, about: hyper's buffers, a head and a small body.
+const CONNECTION: u64 = 32 * 1024;
 
-/// The share of the budget for such connections when the budget is used up: an eighth.
-const CONNECTIONS: u64 = 8;
+/// The share of the budget for such connections: a half, or a quarter when newcomers are refused.
+const CONNECTIONS: [u64; 2] = [2, 4];
 
 /// A level of use, with the percentage of the budget from which it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -213,9 +217,15 @@ impl Memory {
         }
     }
 
-    /// Whether there is memory for one more connection beside `connections` without a stream.
-    pub fn admits(&self, connections: u64) -> bool {
-        self.level() < Level::Full || connections < self.budget / CONNECTIONS / CONNECTION
+    /// The number of connections without a stream for which there is memory.
+    pub fn connections(&self) -> usize {
+        let most = self.budget / CONNECTIONS[usize::from(self.level() >= Level::Refuse)] / CONNECTION;
+        usize::try_from(most).unwrap_or(usize::MAX).max(1)
+    }
+
+    /// Notes that a connection was accepted.
+    pub fn accepted(&self) {
+        self.grew(CONNECTION);
     }
 
     /// Refuses what would take more memory.
@@ -271,26 +281,30 @@ impl Memory {
         beyond.max(all.saturating_sub(self.budget / HISTORIES)).min(all)
     }
 
-    /// The most bytes of a list, at most `most`: less, the more answers wait for their clients.
+    /// The most bytes of a list, at most `most`: less, the more answers wait for their clients, and at most `part` when
+    /// newcomers are refused.
     ///
     /// # Errors
     ///
     /// `too_much_memory` when so many answers wait that the list would be very short.
-    pub fn list_bytes(&self, most: usize) -> Result<usize, Refusal> {
-        let bytes = most.min(self.message_bytes());
+    pub fn list_bytes(&self, most: usize, part: usize) -> Result<usize, Refusal> {
+        // The entries of further parts may belong to the list alone by the time they are read.
+        let most = if self.level() < Level::Refuse { most } else { part };
+        let bytes = most.min(self.message_bytes(WAITING));
         if bytes < SHORTEST_LIST { Err(self.refusal()) } else { Ok(bytes) }
     }
 
-    /// The most bytes of a request's body, beside its own bound. When memory is short, those who are present still come
-    /// through: their changes are small, and departures of many at once are not much larger.
+    /// The most bytes of a request's body, beside its own bound: less, the more bodies are being read. Small ones are always
+    /// read, since those who are present still come through: their changes are small, and departures of many at once are
+    /// not much larger.
     pub fn body_bytes(&self) -> usize {
-        if self.level() < Level::Refuse { usize::MAX } else { self.message_bytes().max(SMALL_BODY) }
+        self.message_bytes(if self.level() < Level::Refuse { BODIES } else { WAITING }).max(SMALL_BODY)
     }
 
-    /// The most bytes of a further large message: less, the more there are.
-    fn message_bytes(&self) -> usize {
+    /// The most bytes of a further message, one in `part` of what is left of the share for all.
+    fn message_bytes(&self, part: u64) -> usize {
         let left = (self.budget / MESSAGES).saturating_sub(self.held(Kind::Messages));
-        usize::try_from(left / WAITING).unwrap_or(usize::MAX)
+        usize::try_from(left / part).unwrap_or(usize::MAX)
     }
 }
 
@@ -437,17 +451,35 @@ pub mod tests {
         const MIB: u64 = 1 << 20;
         let memory = Arc::new(Memory::new(128 * MIB, Box::new(MadeUp::default())));
         let most = MIB as usize;
-        assert_eq!(memory.list_bytes(most), Ok(most));
+        assert_eq!(memory.list_bytes(most, 1), Ok(most));
         let mut held = memory.hold(Kind::Messages, 3 * MIB);
         held.grow(5 * MIB);
-        assert_eq!((memory.held(Kind::Messages), memory.list_bytes(most)), (8 * MIB, Ok(most / 2)));
+        assert_eq!((memory.held(Kind::Messages), memory.list_bytes(most, 1)), (8 * MIB, Ok(most / 2)));
         held.grow(8 * MIB);
-        assert_eq!(memory.list_bytes(most).unwrap_err().code, Code::TooMuchMemory);
+        assert_eq!(memory.list_bytes(most, 1).unwrap_err().code, Code::TooMuchMemory);
         held.shrink(16 * MIB);
         assert_eq!(memory.held(Kind::Messages), 0);
         held.grow(MIB);
         drop(held);
         assert_eq!((memory.held(Kind::Messages), memory.held(Kind::Snapshots)), (0, 0));
+    }
+
+    #[test]
+    fn large_messages_are_fewer_and_shorter_the_more_there_are_and_the_shorter_memory_is() {
+        const MIB: usize = 1 << 20;
+        let resident = MadeUp::default();
+        let memory = Arc::new(Memory::new(64 << 20, Box::new(resident.clone())));
+        assert_eq!((memory.body_bytes(), memory.list_bytes(MIB, MIB / 32)), (2 * MIB, Ok(MIB / 2)));
+        assert_eq!(memory.connections(), 1_024);
+        let half = memory.hold(Kind::Messages, 4 << 20);
+        assert_eq!((memory.body_bytes(), memory.list_bytes(MIB, MIB / 32)), (MIB, Ok(MIB / 4)));
+        let all = memory.hold(Kind::Messages, 8 << 20);
+        assert_eq!((memory.body_bytes(), memory.list_bytes(MIB, MIB / 32).is_err()), (SMALL_BODY, true));
+        drop((half, all));
+        resident.0.store(58 << 20, Relaxed);
+        memory.look();
+        assert_eq!((memory.body_bytes(), memory.list_bytes(MIB, MIB / 32)), (MIB / 2, Ok(MIB / 32)));
+        assert_eq!(memory.connections(), 512);
     }
 
     #[test]

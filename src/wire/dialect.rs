@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use serde::Serialize;
 
-use crate::model::changes::{Changes, Gone};
+use crate::model::changes::Changes;
 use crate::model::count::{CountChange, Prefix};
 use crate::model::cursor::Cursor;
 use crate::model::event::{Change, Event};
@@ -137,22 +137,21 @@ impl Format {
     /// One part of changes, and where the next begins. Only the last part has a cursor to resume from.
     pub fn changes_part(self, changes: &Changes, from: ChangesMark) -> (Bytes, Option<ChangesMark>) {
         if self.dialect == Dialect::Exercise {
-            return (self.changes_as_events(changes), None);
+            let (events, next) = part::events(changes, from);
+            return (self.changes_as_events(changes, events, next.is_none()), next);
         }
         let part = part::changes(changes, from);
         let id = part.next.is_none().then_some(changes.cursor());
         (self.object(&part.json, id, "changes"), part.next)
     }
 
-    /// The events that lead to the same set as `changes`. Only the last has a cursor to resume from.
-    fn changes_as_events(self, changes: &Changes) -> Bytes {
-        let del = |Gone { user, reason, at }: &Gone| (*at, Change::Del(user.clone(), *reason));
-        let new = changes.set().iter().filter(|set| set.new).map(|set| (set.at, Change::Add(set.member.clone())));
-        let event = |(at, change)| Event::new(changes.room().clone(), changes.cursor(), at, change);
+    /// Some of the events that lead to the same set as `changes`. Only the last of all has a cursor to resume from.
+    fn changes_as_events(self, changes: &Changes, events: Vec<Change>, are_last: bool) -> Bytes {
+        let event = |change| Event::new(changes.room().clone(), changes.cursor(), changes.taken().at, change);
         let mut frames = Frames::new(self.framing);
-        let mut events = changes.gone().iter().map(del).chain(new).map(event).peekable();
+        let mut events = events.into_iter().map(event).peekable();
         while let Some(event) = events.next() {
-            self.dialect.push_event(&mut frames, &event, events.peek().is_none());
+            self.dialect.push_event(&mut frames, &event, are_last && events.peek().is_none());
         }
         frames.finish()
     }

@@ -5,10 +5,10 @@ use serde::Serialize;
 use crate::model::changes::{self, Changes, Set};
 use crate::model::count::Prefix;
 use crate::model::cursor::Cursor;
-use crate::model::event::DelReason;
+use crate::model::event::{Change, DelReason};
 use crate::model::moment::Taken;
 use crate::model::name::Name;
-use crate::model::roster::{Mark, Roster};
+use crate::model::roster::Mark;
 use crate::model::snapshot::Snapshot;
 use crate::wire::object::{Instant, MemberObject, RoomObject, to_json};
 
@@ -16,8 +16,8 @@ use crate::wire::object::{Instant, MemberObject, RoomObject, to_json};
 /// enough that encoding one part delays nothing else.
 pub const PART_BYTES: usize = 32 * 1024;
 
-/// The size in bytes at which a page of a list ends: an answer waits in memory while its client reads.
-pub const PAGE_BYTES: usize = 1024 * 1024;
+/// The size in bytes of an event in such a part, without the user's name.
+const EVENT_BYTES: usize = 32;
 
 /// The size in bytes of a room and its count in a list, without the name.
 const ROOM_BYTES: usize = 32;
@@ -122,31 +122,21 @@ pub fn snapshot(Snapshot { room, cursor, taken, roster }: &Snapshot, from: Snaps
     }
 }
 
-/// One page of a room's members.
-#[derive(Debug)]
-pub struct Page {
-    /// The members, as JSON objects with commas between.
-    pub users: String,
-    /// The last user of the page, if more follow.
-    pub next: Option<Name>,
-}
-
-/// Encodes at most `limit` members of `roster` from `from` on. The page ends early at `bytes`.
-pub fn page(roster: &Roster, from: Mark, limit: usize, bytes: usize) -> Page {
-    let mut page = Page { users: String::new(), next: None };
-    let mut rest = roster.iter_from(from).peekable();
-    for _ in 0..limit {
-        let Some(member) = rest.next_if(|_| page.users.len() < bytes) else {
-            break;
-        };
-        if !page.users.is_empty() {
-            page.users.push(',');
-        }
-        page.users.push_str(&to_json(&MemberObject::from(&**member)));
-        page.next = Some(member.user.clone());
+/// The part of `changes` that begins at `from`, as `add` and `del` that lead to the same set; empty only if all of it is. The
+/// reader's set has the others already.
+pub fn events(changes: &Changes, from: ChangesMark) -> (Vec<Change>, Option<ChangesMark>) {
+    let gone = changes.gone().iter().map(|gone| Some(Change::Del(gone.user.clone(), gone.reason)));
+    let new = changes.set().iter().map(|set| set.new.then(|| Change::Add(set.member.clone())));
+    let mut rest =
+        gone.chain(new).enumerate().skip(from.done).filter_map(|(at, change)| Some((at, change?))).peekable();
+    let (mut events, mut bytes) = (Vec::new(), 0);
+    while bytes < PART_BYTES
+        && let Some((_, change)) = rest.next()
+    {
+        bytes += EVENT_BYTES + change.user().len();
+        events.push(change);
     }
-    page.next.take_if(|_| rest.peek().is_none());
-    page
+    (events, rest.peek().map(|(done, _)| ChangesMark { part: from.part + 1, done: *done }))
 }
 
 /// Encodes the part of `changes` that begins at `from`.
@@ -199,7 +189,7 @@ mod tests {
     use crate::model::info::Info;
     use crate::model::meta::Meta;
     use crate::model::moment::Timestamp;
-    use crate::model::roster::Member;
+    use crate::model::roster::{Member, Roster};
 
     const CURSOR: Cursor = Cursor { epoch: Epoch(1), offset: Offset(9) };
     const TAKEN: Taken = Taken { at: Timestamp(7), fresh_for: Some(42) };
@@ -212,24 +202,6 @@ mod tests {
             roster.put(Arc::new(member), Holds::plain(&Meta::default()));
         }
         roster
-    }
-
-    #[test]
-    fn pages_end_at_their_limit_or_their_size_and_name_the_next() {
-        let few = roster(["ann", "bob", "cyd"].map(str::to_owned).into_iter());
-        let users = |from, limit| {
-            let Page { users, next } = page(&few, from, limit, PAGE_BYTES);
-            let parsed: Vec<serde_json::Value> = serde_json::from_str(&format!("[{users}]")).unwrap();
-            let names: Vec<_> = parsed.iter().map(|user| user["user"].as_str().unwrap().to_owned()).collect();
-            (names.concat(), next.map(|name| name.to_string()))
-        };
-        assert_eq!(users(Mark::default(), 2), ("annbob".into(), Some("bob".into())));
-        assert_eq!(users(few.mark_after("bob"), 2), ("cyd".into(), None));
-        assert_eq!(users(Mark::default(), 3), ("annbobcyd".into(), None));
-        assert_eq!(users(few.mark_after("cyd"), 3), (String::new(), None));
-        let many = roster((0..20_000).map(|n| format!("{n:0100}")));
-        let Page { users, next } = page(&many, Mark::default(), 20_000, PAGE_BYTES);
-        assert!((PAGE_BYTES..PAGE_BYTES + 1_000).contains(&users.len()) && next.is_some());
     }
 
     /// All parts, each parsed, from `encode`.
@@ -293,6 +265,15 @@ mod tests {
         let went = (0..1_500).map(|n| brief(format!("out {n}"), Kind::Del(DelReason::SignedOut)));
         let now = roster((0..1_500).map(|n| format!("in {n}")));
         let netted = Changes::net(Name::lobby(), CURSOR, TAKEN, came.chain(went), &now);
+        let (mut events_of, mut from, mut count) = (Vec::new(), Some(ChangesMark::default()), 0);
+        while let Some(mark) = from {
+            let (some, next) = events(&netted, mark);
+            assert!(some.len() * 32 < 2 * PART_BYTES);
+            events_of.extend(some);
+            (from, count) = (next, count + 1);
+        }
+        let users: Vec<_> = events_of.iter().map(|event| event.user().to_string()).collect();
+        assert!(count > 2 && users.len() == 3_000 && users[..1_500].is_sorted() && users[1_500..].is_sorted());
         let parts = all(|from| changes(&netted, from));
         let (set, gone) = (names(&parts, "set"), names(&parts, "gone"));
         assert!(parts.len() > 2 && set.is_sorted() && gone.is_sorted());

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::harness::{Binary, Conn, Parting, Reader, Talker, Transport, member_path, quoted, within};
+use crate::harness::{Binary, Conn, Mirror, Parting, Reader, Talker, Transport, member_path, quoted, raw, within};
 
 const BUDGET: u64 = 64 << 20;
 
@@ -159,4 +159,114 @@ async fn half_bodies_of_many_clients_are_refused_and_their_memory_is_given_back(
     drop(clients);
     relieved(&gateway).await;
     gateway.sign_in("lobby", "bob").await;
+}
+
+/// A gateway whose budget is used up by members, who stay.
+async fn full(args: &[&str]) -> Binary {
+    let gateway = Binary::start(&[&["--max-memory", "64MiB", "--grace", "1min", "--user", "ann"], args].concat()).await;
+    let some = |first: usize, meta: &Value| -> Value {
+        let user = |n| json!({ "user": user(n), "meta": meta });
+        json!({ "add": (first..first + BATCH).map(user).collect::<Vec<_>>() })
+    };
+    let (small, large) = (json!({}), json!({ "a": "x".repeat(1_015) }));
+    let mut turns = 0..1_000;
+    for turn in turns.by_ref().take(20) {
+        assert_eq!(post(&gateway, &room(turn), &some(0, &small)).await, 200);
+    }
+    // New members fill the most of the budget, and longer `meta` of the first members all of it.
+    let mut status = 200;
+    while status == 200 {
+        status = post(&gateway, &room(turns.next().expect("more members than fit")), &some(0, &large)).await;
+    }
+    for turn in 0..20 {
+        post(&gateway, &room(turn), &some(0, &large)).await;
+    }
+    assert!(metric(&gateway, "presently_memory_level").await >= 90);
+    gateway
+}
+
+/// Requests that never end: none, half a head, and half a body.
+const HALVES: [&str; 3] = [
+    "",
+    "GET /healthz HTTP/1.1\r\nHost: localhost\r\n",
+    "PUT /api/rooms/lobby/users/ann HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{",
+];
+
+/// A past bug: with the budget used up, connections were refused before anybody was known, so a client could lose a presence.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_comes_back_gets_in_at_full_memory_however_many_strangers_hold_places() {
+    let gateway = full(&[]).await;
+    let mut strangers = Vec::new();
+    for half in HALVES {
+        for transport in Transport::BOTH {
+            let query = format!("as=ann&{CLIENT}");
+            let held = Reader::with(Conn::open(gateway.addr).await, transport, Mirror::of("lobby"), &query).await;
+            held.begun().await.part(Parting::Reset).await;
+            let lost = async { while !gateway.holds("lobby", "ann").await.concat().contains("lost") {} };
+            within("the loss", lost).await;
+            for _ in 0..600 {
+                let mut stranger = Conn::open(gateway.addr).await;
+                // May be closed already, for another stranger.
+                let _ = tokio::io::AsyncWriteExt::write_all(&mut stranger.stream, half.as_bytes()).await;
+                strangers.push(stranger);
+            }
+            let back = Reader::with(Conn::open(gateway.addr).await, transport, Mirror::of("lobby"), &query).await;
+            let back = back.begun().await;
+            assert!(!gateway.holds("lobby", "ann").await.concat().contains("lost"), "{transport:?} {half:?}");
+            let get = "GET /api/rooms/lobby/stream HTTP/1.1\r\nHost: localhost\r\n\r\n";
+            let refused = raw(gateway.addr, get).await.expect(200);
+            assert!(refused.text().contains("event: refused") && refused.text().contains("too_much_memory"));
+            let closed = Talker::open(gateway.addr, "room=lobby&as=bob").await.closed().await;
+            assert_eq!(closed, (1013, "too_much_memory".to_owned()));
+            let open = gateway.get("/healthz").await.expect(200).json()["connections"].as_u64().expect("a number");
+            assert!(open < 600, "{open} of {} strangers are there", strangers.len());
+            back.part(Parting::Close(None)).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn health_is_told_when_memory_and_places_are_short_together() {
+    let gateway = full(&["--max-connections", "2"]).await;
+    let hold = async || {
+        let conn = Conn::open(gateway.addr).await;
+        Reader::with(conn, Transport::Sse, Mirror::of("lobby"), "as=ann").await.begun().await
+    };
+    let _streams = [hold().await, hold().await];
+    for path in ["/healthz", "/readyz", "/healthz"] {
+        let get = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        raw(gateway.addr, get).await.expect(200);
+    }
+    let mut other = Conn::open(gateway.addr).await;
+    other.send("GET /api/rooms HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    other.ended().await;
+}
+
+/// A past bug: the kernel took whole answers, a mebibyte for each client that read nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_answers_are_encoded_while_their_clients_read() {
+    const UNREAD: u64 = 30;
+    let gateway = Binary::start(&["--max-memory", "1GiB"]).await;
+    let users = |first: usize| (first..first + 2_000).map(|n| json!({ "user": user(n) })).collect::<Vec<_>>();
+    for first in [0, 2_000, 4_000] {
+        assert_eq!(post(&gateway, "large", &json!({ "add": users(first) })).await, 200);
+    }
+    let get = "GET /api/rooms/large/users?limit=10000 HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let mut unread = Vec::new();
+    for _ in 0..UNREAD {
+        let mut client = Conn::narrow(gateway.addr).await;
+        client.send(get).await;
+        unread.push(client);
+    }
+    const MESSAGES: &str = "presently_memory_held_bytes{kind=\"messages\"}";
+    let begun = async { while metric(&gateway, MESSAGES).await < UNREAD * 32 * 1024 {} };
+    within("the beginning of all answers", begun).await;
+    let whole = raw(gateway.addr, get).await.expect(200);
+    assert!(whole.body.len() > 1 << 20 && whole.json()["users"].as_array().expect("users").len() > 3_000);
+    let waiting = metric(&gateway, MESSAGES).await;
+    assert!((UNREAD * 32 * 1024..UNREAD * 100 * 1024).contains(&waiting), "{waiting} for {UNREAD}");
+    for client in &mut unread {
+        assert_eq!(client.answer().await.expect(200).body, whole.body);
+    }
+    assert_eq!(metric(&gateway, MESSAGES).await, 0);
 }

@@ -30,7 +30,7 @@ pub async fn connected() -> (Arc<Connection>, TcpStream) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (stream, _) = listener.accept().await.unwrap();
-    let admission = Admissions::new(1, 0).enter(None, false).and_then(Visit::into_admission).unwrap();
+    let admission = Admissions::new(1, 0).enter(None, false, usize::MAX).and_then(Visit::into_admission).unwrap();
     let id = ConnectionId(Uuid::nil());
     let options = Options { id, format: Format::WEBSOCKET, alive: true, asks: None, head: Bytes::from_static(b"HEAD") };
     let send_within = Duration::from_secs(15);

@@ -11,7 +11,7 @@ use warp::http::header::{self, HeaderMap, HeaderValue};
 use warp::http::{Response, StatusCode};
 use warp::path::Tail;
 
-use crate::http::answer::{self, Answer};
+use crate::http::answer::{self, Answer, Body};
 use crate::http::call::Call;
 use crate::http::page::client;
 use crate::model::refusal::{Code, Refusal};
@@ -104,7 +104,7 @@ impl Asset {
         }
     }
 
-    fn respond(&self, headers: &HeaderMap) -> Response<Bytes> {
+    fn respond(&self, headers: &HeaderMap) -> Response<Body> {
         let gzip = answer::takes_gzip(headers) && self.gzip.len() < self.plain.len();
         let (body, etag) = if gzip { (&self.gzip, &self.gzip_etag) } else { (&self.plain, &self.etag) };
         let mut response = match headers.get(header::IF_NONE_MATCH) == Some(etag) {

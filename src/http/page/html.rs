@@ -18,7 +18,8 @@ use crate::model::refusal::{Code, Refusal};
 use crate::model::roster::{Mark, Member};
 use crate::model::snapshot::Snapshot;
 use crate::wire::object::Time;
-use crate::wire::part::PAGE_BYTES;
+use crate::wire::page::PAGE_BYTES;
+use crate::wire::part::PART_BYTES;
 
 /// The number of members in the served HTML, enough for many screens. The script loads the others.
 const SHOWN: usize = 500;
@@ -72,7 +73,7 @@ pub async fn users(call: Call) -> Answer {
 }
 
 fn html(room: &Name, call: &Call) -> Answer {
-    call.gate.memory().list_bytes(PAGE_BYTES)?;
+    call.gate.memory().list_bytes(PAGE_BYTES, PART_BYTES)?;
     let Snapshot { cursor, roster, .. } = call.may_watch(room)?.snapshot(SHOWN)?;
     let row = |member: &Arc<Member>| Row {
         user: member.user.to_string(),
@@ -93,12 +94,16 @@ fn html(room: &Name, call: &Call) -> Answer {
         has_numbers: call.gate.config().admin.is_none(),
     };
     let html = page.render().map_err(|error| Refusal::new(Code::Failed, format!("the page failed: {error}")))?;
-    let response = answer::content(StatusCode::OK, "text/html; charset=utf-8", html);
+    let (body, coding) = answer::compressed(html, &call.headers);
+    let body = answer::counted(body, call.gate.memory());
+    let mut response = answer::content(StatusCode::OK, "text/html; charset=utf-8", body);
+    if let Some(coding) = coding {
+        response = answer::with(response, header::CONTENT_ENCODING, coding);
+    }
     let response = answer::with(response, header::CONTENT_SECURITY_POLICY, POLICY);
     // Not "no-referrer", which would make the `Origin` of the page's own forms null.
     let response = answer::with(response, header::REFERRER_POLICY, "same-origin");
-    let response = answer::with(response, header::VARY, "accept, accept-encoding");
-    Ok(answer::counted(answer::compressed(response, &call.headers), call.gate.memory()))
+    Ok(answer::with(response, header::VARY, "accept, accept-encoding"))
 }
 
 /// `POST /api/rooms/{room}/login` with `user=` in a form

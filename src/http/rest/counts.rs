@@ -1,7 +1,7 @@
 //! The counts of some rooms over HTTP, without their members.
 
-use serde::{Deserialize, Serialize};
-use warp::http::{Method, StatusCode};
+use serde::Deserialize;
+use warp::http::Method;
 
 use crate::http::answer::{self, Answer};
 use crate::http::body::Object;
@@ -10,7 +10,7 @@ use crate::http::query::{PAGE, Query};
 use crate::http::stream::counts;
 use crate::model::name::Name;
 use crate::model::refusal::{Code, Refusal};
-use crate::wire::object::RoomObject;
+use crate::wire::page::Page;
 
 /// Rooms of one question: as many as on a page of the list.
 const MAX_ASKED: usize = PAGE;
@@ -19,13 +19,6 @@ const MAX_ASKED: usize = PAGE;
 #[serde(deny_unknown_fields)]
 struct Asked {
     rooms: Vec<String>,
-}
-
-#[derive(Serialize)]
-struct Counts<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    fresh_for: Option<u64>,
-    counts: Vec<RoomObject<'a>>,
 }
 
 /// `GET` and `POST /api/counts`
@@ -48,7 +41,8 @@ async fn of_some(mut call: Call) -> Answer {
     let name = |(at, room): (usize, &String)| Name::new(&format!("rooms[{at}]"), room);
     let rooms = rooms.iter().enumerate().map(name).collect::<Result<_, _>>()?;
     let counts = call.gate.may_list(&call.forwarded())?.counts(rooms)?;
-    let (fresh_for, counts) = (call.gate.taken().fresh_for, counts.iter().map(RoomObject::from).collect());
-    let counts = Counts { fresh_for, counts };
-    Ok(answer::counted(answer::json(StatusCode::OK, &counts), call.gate.memory()))
+    let page = Page::of(counts.into_iter(), usize::MAX, usize::MAX);
+    let close =
+        call.gate.taken().fresh_for.map_or_else(|| "]}".to_owned(), |rest| format!(r#"],"fresh_for":{rest}}}"#));
+    Ok(answer::list(page, r#"{"counts":["#, close, call.gate.memory()))
 }

@@ -20,7 +20,8 @@ use crate::model::refusal::{Code, Refusal};
 use crate::model::snapshot::Snapshot;
 use crate::model::statement::Rank;
 use crate::wire::object::to_json;
-use crate::wire::part::{self, Page};
+use crate::wire::page::{PAGE_BYTES, Page};
+use crate::wire::part::PART_BYTES;
 
 /// `GET` and `POST /api/rooms/{room}/users`
 pub async fn members(room: Segment, call: Call) -> Answer {
@@ -41,22 +42,21 @@ struct Members<'a> {
     fresh_for: Option<u64>,
     count: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
-    next: Option<Name>,
+    next: Option<&'a Name>,
 }
 
 /// The members of `room`, the page of them that `query` asks for.
 pub fn list(room: &Name, call: &Call, query: &Query) -> Answer {
     let limit = query.number("limit", 1, MAX_PAGE)?.unwrap_or(PAGE);
-    let bytes = call.gate.memory().list_bytes(part::PAGE_BYTES)?;
+    let bytes = call.gate.memory().list_bytes(PAGE_BYTES, PART_BYTES)?;
     // Members are encoded outside of the room's lock.
     let Snapshot { cursor, roster, taken, .. } = call.may_watch(room)?.snapshot(limit)?;
     let from = query.get("after").map(|after| roster.mark_after(after)).unwrap_or_default();
-    let Page { users, next } = part::page(&roster, from, limit, bytes);
+    let page = Page::of(roster.iter_from(from).cloned(), limit, bytes);
     let (fresh_for, count) = (taken.fresh_for, roster.len());
-    let head = to_json(&Members { room, cursor, fresh_for, count, next });
+    let head = to_json(&Members { room, cursor, fresh_for, count, next: page.next() });
     let open = head.strip_suffix('}').unwrap_or(&head);
-    let page = answer::content(StatusCode::OK, "application/json", format!(r#"{open},"users":[{users}]}}"#));
-    Ok(answer::counted(page, call.gate.memory()))
+    Ok(answer::list(page, &format!(r#"{open},"users":["#), "]}".to_owned(), call.gate.memory()))
 }
 
 #[derive(Deserialize)]

@@ -13,12 +13,13 @@ use crate::model::cursor::Cursor;
 use crate::model::name::Name;
 use crate::model::refusal::Refusal;
 use crate::rooms::listing::{Listing, Total};
-use crate::wire::object::RoomObject;
-use crate::wire::part::{PAGE_BYTES, rooms_within};
+use crate::wire::object::to_json;
+use crate::wire::page::{PAGE_BYTES, Page};
+use crate::wire::part::PART_BYTES;
 
+/// The end of a list, behind the rooms.
 #[derive(Serialize)]
-struct RoomList<'a> {
-    rooms: Vec<RoomObject<'a>>,
+struct ListEnd {
     #[serde(skip_serializing_if = "Option::is_none")]
     fresh_for: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -72,25 +73,26 @@ pub async fn rooms(call: Call) -> Answer {
     let limit = query.number("limit", 1, MAX_PAGE)?.unwrap_or(PAGE);
     let prefix = Prefix::new("prefix", query.get("prefix").unwrap_or_default())?;
     let (order, after) = (Order::of(&query)?, query.get("after"));
-    let most = call.gate.memory().list_bytes(PAGE_BYTES)?;
+    let most = call.gate.memory().list_bytes(PAGE_BYTES, PART_BYTES)?;
     let listing = match order == Order::Count || query.flag("total")? {
         true => Some(listing(&call, limit)?.await),
         false => None,
     };
     // One more than asked for shows whether there are more.
-    let mut list = match (order, &listing) {
+    let list = match (order, &listing) {
         (Order::Count, Some(listing)) => listing.largest(&prefix, after.map(read_mark).transpose()?, limit + 1),
         _ => call.gate.may_list(&call.forwarded())?.rooms(&prefix, after, limit + 1)?,
     };
-    let shown = rooms_within(&list, most).min(limit);
-    let more = list.len() > shown;
-    list.truncate(shown);
-    let next = list.last().filter(|_| more).map(|room| order.mark(room));
+    let page = Page::of(list.iter().cloned(), limit, most);
+    let last = page.next().and_then(|next| list.iter().find(|(room, _)| room == next));
     let total = listing.map(|listing| listing.total(&prefix));
-    let total = total.map(|Total { rooms, members }| TotalObject { rooms, members });
-    let (rooms, fresh_for) = (list.iter().map(RoomObject::from).collect(), call.gate.taken().fresh_for);
-    let page = RoomList { rooms, fresh_for, next, total };
-    Ok(answer::counted(answer::json(StatusCode::OK, &page), call.gate.memory()))
+    let end = to_json(&ListEnd {
+        fresh_for: call.gate.taken().fresh_for,
+        next: last.map(|room| order.mark(room)),
+        total: total.map(|Total { rooms, members }| TotalObject { rooms, members }),
+    });
+    let close = if end == "{}" { "]}".to_owned() } else { end.replacen('{', "],", 1) };
+    Ok(answer::list(page, r#"{"rooms":["#, close, call.gate.memory()))
 }
 
 fn listing(call: &Call, limit: usize) -> Result<impl Future<Output = Arc<Listing>> + use<>, Refusal> {

@@ -12,7 +12,7 @@ use crate::delivery::connection::Options;
 use crate::delivery::conversation::{Flow, Peer, Talk};
 use crate::delivery::reader::Reader;
 use crate::delivery::step::Follower;
-use crate::http::answer::{self, Answer};
+use crate::http::answer::{self, Answer, Body};
 use crate::http::call::{Call, Segment};
 use crate::http::gate::Holds;
 use crate::http::query::Query;
@@ -153,7 +153,7 @@ pub fn no_body(call: &Call) -> Result<(), Refusal> {
 }
 
 /// The head of an event stream.
-pub fn head(version: Version) -> Response<Bytes> {
+pub fn head(version: Version) -> Response<Body> {
     let mut head = answer::content(StatusCode::OK, "text/event-stream", Bytes::new());
     head = answer::with(head, header::CACHE_CONTROL, "no-store");
     // nginx would keep events back to fill its buffers.
@@ -166,7 +166,7 @@ pub fn head(version: Version) -> Response<Bytes> {
 
 /// A response's head on the wire (RFC 9112, 4). hyper writes the heads of all other answers; a stream begins after the
 /// socket has left hyper.
-pub fn head_bytes(head: &Response<Bytes>) -> Vec<u8> {
+pub fn head_bytes(head: &Response<Body>) -> Vec<u8> {
     let mut text = format!("HTTP/1.1 {}\r\n", head.status());
     for (name, value) in head.headers() {
         // All of these values are the gateway's own, and ASCII.
@@ -184,7 +184,7 @@ pub fn retry_line(more: u64) -> String {
 
 /// The answer for a refusal with retry. An EventSource gives up after an error status, so this answer is a stream that
 /// ends.
-pub fn refused_for_now(refusal: &Refusal) -> Response<Bytes> {
+pub fn refused_for_now(refusal: &Refusal) -> Response<Body> {
     let after = refusal.retry_after.unwrap_or_default().saturating_mul(1_000);
     let body = retry_line(after) + &refused_event(refusal);
     let mut response = answer::content(StatusCode::OK, "text/event-stream", body);

@@ -12,7 +12,7 @@ use warp::http::{Response, StatusCode, Version};
 
 use crate::delivery::connection::Options;
 use crate::delivery::conversation::{Flow, Peer, Talk};
-use crate::http::answer::{self, Answer};
+use crate::http::answer::{self, Answer, Body};
 use crate::http::audit::Asked;
 use crate::http::call::Call;
 use crate::http::query::Query;
@@ -82,7 +82,7 @@ fn options(call: &Call) -> Result<(Speaker, Option<Name>, StreamOptions), Refusa
 }
 
 /// Checks the client's handshake (RFC 6455, 4.2.1), and gives the head of the answer (4.2.2).
-fn handshake(call: &Call) -> Result<Response<Bytes>, Refusal> {
+fn handshake(call: &Call) -> Result<Response<Body>, Refusal> {
     no_body(call)?;
     if call.version < Version::HTTP_11 {
         return Err(bad("the handshake is not HTTP/1.1", "version"));
@@ -105,7 +105,7 @@ fn handshake(call: &Call) -> Result<Response<Bytes>, Refusal> {
     Ok(accept(call, &derive_accept_key(key.as_bytes())))
 }
 
-fn accept(call: &Call, key: &str) -> Response<Bytes> {
+fn accept(call: &Call, key: &str) -> Response<Body> {
     let mut head = answer::bare(StatusCode::SWITCHING_PROTOCOLS);
     head = answer::with(head, header::CONNECTION, "Upgrade");
     head = answer::with(head, header::UPGRADE, "websocket");
