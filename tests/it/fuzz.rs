@@ -258,7 +258,7 @@ fn is_known_message(message: &Value) {
             let row = TABLE.iter().find(|row| message["code"] == row.name);
             assert!(row.is_some_and(|row| row.name != "failed"), "{message}");
         }
-        Some("ok" | "snapshot" | "resumed" | "changes" | "add" | "update" | "del" | "alive") => {}
+        Some("ok" | "snapshot" | "resumed" | "changes" | "add" | "update" | "del" | "counts" | "count" | "alive") => {}
         _ => panic!("unknown: {message}"),
     }
 }
