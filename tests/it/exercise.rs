@@ -243,6 +243,19 @@ async fn a_page_shows_the_first_500_of_many_users() {
     assert_eq!((listed.len(), listed.last().map(String::as_str)), (500, Some("u499")));
 }
 
+/// A past bug: 500 members with long `meta` made a page of 4 MiB.
+#[tokio::test]
+async fn a_page_of_members_with_long_meta_ends_earlier() {
+    let server = TestServer::start().await;
+    let meta = json!({ "a": "\"".repeat(500) });
+    let users: Vec<_> = (0..500).map(|n| json!({"user": format!("{n:03}{}", "'".repeat(125)), "meta": meta})).collect();
+    server.batch("lobby", &json!({ "add": users })).await;
+    let page = server.get("/users").await.expect(200);
+    let shown = listed(page.text()).len();
+    assert!(shown > 100 && page.body.len() < 1 << 20, "{shown} users in {} bytes", page.body.len());
+    assert!(page.text().contains(&format!("and {} more", 500 - shown)));
+}
+
 #[tokio::test]
 async fn a_page_is_revalidated_before_reuse_and_runs_only_the_gateways_scripts() {
     let server = TestServer::start().await;

@@ -24,6 +24,10 @@ use crate::wire::part::PART_BYTES;
 /// The number of members in the served HTML, enough for many screens. The script loads the others.
 const SHOWN: usize = 500;
 
+/// The size in bytes of their names and `meta` at which the list ends: escaped, and a name in each of a row's controls, they
+/// take up to eight times as much.
+const SHOWN_BYTES: usize = 128 * 1024;
+
 /// Allows only the gateway's own scripts, styles and images, nothing inline, and no embedding in frames (CSP 3).
 const POLICY: &str =
     "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'";
@@ -81,13 +85,18 @@ fn html(room: &Name, call: &Call) -> Answer {
         info: member.info.object().map_or_else(String::new, |info| info.as_str().to_owned()),
         joined: Time(member.joined).to_string(),
     };
+    let mut bytes = 0;
+    let fits = |row: &Row| {
+        bytes += row.user.len() + row.meta.len();
+        bytes <= SHOWN_BYTES
+    };
     let page = Page {
         room,
         room_path: segment(room),
         forms: forms(room),
         cursor: cursor.to_string(),
         count: roster.len(),
-        users: roster.iter_from(Mark::default()).take(SHOWN).map(row).collect(),
+        users: roster.iter_from(Mark::default()).take(SHOWN).map(row).take_while(fits).collect(),
         assets: asset::folder(),
         modules: asset::modules(),
         version: env!("CARGO_PKG_VERSION"),
