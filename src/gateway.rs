@@ -35,6 +35,10 @@ use crate::wire::framing::Framing;
 /// (30 s) would kill it.
 const STOP_WITHIN: Duration = Duration::from_millis(4_500);
 
+/// The age of events that a lack of memory does not take from their room: longer than the way of an event to the readers
+/// takes on a busy machine.
+const SPARED: Duration = Duration::from_secs(2);
+
 /// How long an edition is stored for other readers, once or twice over: after a cut all clients reconnect within two
 /// seconds (see `retry:`).
 const TICK: Duration = Duration::from_secs(1);
@@ -201,7 +205,7 @@ async fn keep_memory(rooms: Arc<Rooms>, tasks: Tasks) {
     loop {
         rooms.memory().next_look().await;
         tasks.fault("memory");
-        while rooms.relieve() {
+        while rooms.relieve(SPARED) {
             yield_now().await;
         }
         rooms.memory().give_back(&tasks);

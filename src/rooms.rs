@@ -25,7 +25,7 @@ use crate::model::refusal::Refusal;
 use crate::rooms::directory::Directory;
 use crate::rooms::hold_registry::HoldRegistry;
 use crate::rooms::key::RoomKey;
-use crate::rooms::room::{ChangeError, Following, Room};
+use crate::rooms::room::{ChangeError, Following, Room, Shortened};
 use crate::runtime::clock::Clock;
 use crate::runtime::memory::{Kind, Level, Memory};
 use crate::runtime::meter::Meter;
@@ -173,21 +173,27 @@ impl Rooms {
 
     /// Reads the memory in use, and gives up what it does not allow: snapshots of slow readers, and history, the largest
     /// first, of a bounded number of rooms at once; true when more has to go.
-    pub fn relieve(&self) -> bool {
+    ///
+    /// Before [`Level::Refuse`], the events of the last `spared` stay: readers who follow are a moment behind, and each
+    /// would need a snapshot in place of an event.
+    pub fn relieve(&self, spared: Duration) -> bool {
         let registers = self.directory.registers();
         registers.memory.look();
         if registers.memory.level() >= Level::Snapshots {
             registers.upkeep.left_editions().iter().for_each(|edition| edition.withdraw());
         }
         let now = self.clock.now();
+        let until = if registers.memory.level() < Level::Refuse { now.tick.before(spared) } else { now.tick };
         let mut beyond = registers.memory.too_much_history();
         for _ in 0..MAX_RELIEVED {
             let before = registers.memory.held(Kind::Histories);
             let Some(room) = registers.histories.largest().filter(|_| beyond > 0) else {
                 return false;
             };
-            if room.shorten(now) {
-                self.directory.release(&room);
+            match room.shorten(until, now) {
+                Shortened::Gone => self.directory.release(&room),
+                Shortened::Less => {}
+                Shortened::Nothing => return false,
             }
             beyond = beyond.saturating_sub(before.saturating_sub(registers.memory.held(Kind::Histories)));
         }
@@ -408,16 +414,16 @@ mod tests {
         (0..100).for_each(|n| drop(sign_out(&rooms, "large", &n.to_string())));
         let (small, large) = (known("small"), known("large"));
         assert_eq!(rooms.memory().held(Kind::Histories), (small + large) as u64);
-        assert!(!rooms.relieve());
+        assert!(!rooms.relieve(NOW));
 
         resident.0.store(700_000_000 + large as u64 / 4, Relaxed);
-        while rooms.relieve() {
+        while rooms.relieve(NOW) {
             resident.0.store(700_000_000, Relaxed);
         }
         assert!(known("large") < large * 3 / 4 && known("large") > 0 && known("small") == small);
 
         resident.0.store(900_000_000, Relaxed);
-        while rooms.relieve() {}
+        while rooms.relieve(NOW) {}
         assert_eq!((rooms.memory().held(Kind::Histories), rooms.count()), (0, 2), "the members stay");
         assert_eq!(sign_in(&rooms, "small", "bob").unwrap_err().code, Code::TooMuchMemory);
         assert_eq!(sign_in(&rooms, "new", "ann").unwrap_err().code, Code::TooMuchMemory);
@@ -428,15 +434,44 @@ mod tests {
         says(r#"{"status":"away"}"#).unwrap();
 
         resident.0.store(1_000_000_000, Relaxed);
-        rooms.relieve();
+        rooms.relieve(NOW);
         assert_eq!(says(r#"{"status":"far away"}"#).unwrap_err().code, Code::TooMuchMemory);
         says(r#"{"status":"here"}"#).unwrap();
         sign_out(&rooms, "small", "ann");
-        while rooms.relieve() {}
+        while rooms.relieve(NOW) {}
         assert_eq!(rooms.count(), 1, "an empty room goes with its history");
 
         resident.0.store(0, Relaxed);
-        rooms.relieve();
+        rooms.relieve(NOW);
         sign_in(&rooms, "new", "ann").unwrap();
+    }
+
+    #[test]
+    fn for_want_of_memory_no_reader_who_is_a_moment_behind_loses_events_until_newcomers_are_refused() {
+        let resident = MadeUp::default();
+        let memory = Memory::new(1_000_000_000, Box::new(resident.clone()));
+        let directory = Directory::new(100, BOUNDS, crate::model::cursor::Epoch(0), Arc::new(memory));
+        let hour = Duration::from_secs(3_600);
+        let clock = Clock::starting(Tick(0) + 2 * hour, Instant::now());
+        let rooms = Rooms::new(directory, Arc::new(clock), Arc::default());
+        let start = sign_in(&rooms, "busy", "ann").unwrap().cursor;
+        let is_known = || rooms.read(&name("busy"), |presence| presence.after(start.offset).is_some());
+        (0..50).for_each(|n| drop(sign_in(&rooms, &n.to_string(), "ann").unwrap()));
+        sign_in(&rooms, "busy", "bob").unwrap();
+        resident.0.store(899_000_000, Relaxed);
+        while rooms.relieve(hour) {}
+        assert!(is_known());
+        sign_in(&rooms, "busy", "cyd").unwrap();
+        while rooms.relieve(hour) {}
+        assert!(is_known());
+        while rooms.relieve(NOW) {}
+        assert!(!is_known(), "older events go");
+        assert_eq!(rooms.memory().held(Kind::Histories), 0);
+        resident.0.store(0, Relaxed);
+        rooms.relieve(NOW);
+        sign_in(&rooms, "busy", "dan").unwrap();
+        resident.0.store(900_000_000, Relaxed);
+        while rooms.relieve(hour) {}
+        assert_eq!(rooms.memory().held(Kind::Histories), 0);
     }
 }

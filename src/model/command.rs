@@ -21,8 +21,8 @@ pub enum Command {
     Expire(usize),
     /// Forgets the events from before this time, and expired denylist entries.
     Trim(Tick),
-    /// Forgets the oldest history until all of it takes at most this many bytes.
-    Shorten(usize),
+    /// Forgets the oldest history until all of it takes at most this many bytes, but no event after this time.
+    Shorten(usize, Tick),
 }
 
 /// A change to one user. Without `meta`, a member keeps the present one.
@@ -71,7 +71,7 @@ impl Command {
     pub fn adds(&self) -> Option<&Name> {
         match self {
             Command::User(user, Action::SignIn { .. } | Action::Join { .. }) => Some(user),
-            Command::User(..) | Command::Expire(_) | Command::Trim(_) | Command::Shorten(_) => None,
+            Command::User(..) | Command::Expire(_) | Command::Trim(_) | Command::Shorten(..) => None,
         }
     }
 
@@ -79,7 +79,7 @@ impl Command {
     pub fn removes(&self) -> Option<&Name> {
         match self {
             Command::User(user, Action::SignOut(_)) => Some(user),
-            Command::User(..) | Command::Expire(_) | Command::Trim(_) | Command::Shorten(_) => None,
+            Command::User(..) | Command::Expire(_) | Command::Trim(_) | Command::Shorten(..) => None,
         }
     }
 }

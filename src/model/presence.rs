@@ -69,7 +69,7 @@ impl Presence {
                 Command::User(user, action) => self.act(user, action, now, &mut outcome),
                 Command::Expire(most) => self.expire(*most, now, &mut outcome),
                 Command::Trim(before) => self.history.trim(*before),
-                Command::Shorten(bytes) => self.history.shorten(*bytes),
+                Command::Shorten(bytes, until) => self.history.shorten(*bytes, *until),
             }
         }
         Ok(outcome)
@@ -140,7 +140,7 @@ impl Presence {
             Command::User(user, Action::Join { meta: Some(meta), hold }) => {
                 enlarges(user, meta) && !replaces(user, hold)
             }
-            Command::User(..) | Command::Expire(_) | Command::Trim(_) | Command::Shorten(_) => false,
+            Command::User(..) | Command::Expire(_) | Command::Trim(_) | Command::Shorten(..) => false,
         })
     }
 
