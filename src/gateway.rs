@@ -37,6 +37,10 @@ use crate::runtime::tasks::Tasks;
 /// (30 s) would kill it.
 const STOP_WITHIN: Duration = Duration::from_millis(4_500);
 
+/// The age of events that a lack of memory does not take from their room: longer than the way of an event to the readers
+/// takes on a busy machine.
+const SPARED: Duration = Duration::from_secs(2);
+
 /// How long an edition is stored for other readers, once or twice over: after a cut all clients reconnect within two
 /// seconds (see `retry:`).
 const TICK: Duration = Duration::from_secs(1);
@@ -236,7 +240,7 @@ async fn keep_memory(rooms: Arc<Rooms>, admissions: Arc<Admissions>, tasks: Task
         rooms.memory().next_look().await;
         tasks.fault("memory");
         loop {
-            while rooms.relieve() {
+            while rooms.relieve(SPARED) {
                 yield_now().await;
             }
             let most = rooms.memory().connections();

@@ -215,10 +215,10 @@ mod tests {
         assert!(held() > 64 * 1024, "two editions");
         rooms.tick();
         rooms.tick();
-        rooms.relieve();
+        rooms.relieve(Duration::ZERO);
         assert!(held() > 64 * 1024, "memory is not short");
         resident.0.store(800_000_000, Relaxed);
-        rooms.relieve();
+        rooms.relieve(Duration::ZERO);
         assert_eq!(held(), 0, "freed before the readers read on");
         for reader in &mut slow {
             let text = text(reader);
@@ -250,11 +250,11 @@ mod tests {
         let held = || rooms.memory().held(Kind::Snapshots);
         assert!(held() >= 2 * 2_500 * 24, "{}", held());
         resident.0.store(800_000_000, Relaxed);
-        rooms.relieve();
+        rooms.relieve(Duration::ZERO);
         assert!(held() > 0, "begun a moment ago");
         rooms.tick();
         rooms.tick();
-        rooms.relieve();
+        rooms.relieve(Duration::ZERO);
         assert_eq!(held(), 0, "freed before the readers read on");
         sign_in(&rooms, "last");
         for (reader, format) in slow.iter_mut().zip(formats) {

@@ -22,8 +22,8 @@ pub enum Command {
     Expire(usize),
     /// Forgets the events from before this time, and expired denylist entries.
     Trim(Tick),
-    /// Forgets the oldest history until all of it takes at most this many bytes.
-    Shorten(usize),
+    /// Forgets the oldest history until all of it takes at most this many bytes, but no event after this time.
+    Shorten(usize, Tick),
 }
 
 /// A change to one user. Without a statement, a hold says what it said before.
@@ -77,7 +77,7 @@ impl Command {
     pub fn adds(&self) -> Option<&Name> {
         match self {
             Command::User(user, Action::SignIn(_) | Action::Join(..)) => Some(user),
-            Command::User(..) | Command::Expire(_) | Command::Trim(_) | Command::Shorten(_) => None,
+            Command::User(..) | Command::Expire(_) | Command::Trim(_) | Command::Shorten(..) => None,
         }
     }
 
@@ -85,7 +85,7 @@ impl Command {
     pub fn removes(&self) -> Option<&Name> {
         match self {
             Command::User(user, Action::SignOut(_)) => Some(user),
-            Command::User(..) | Command::Expire(_) | Command::Trim(_) | Command::Shorten(_) => None,
+            Command::User(..) | Command::Expire(_) | Command::Trim(_) | Command::Shorten(..) => None,
         }
     }
 }

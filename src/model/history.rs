@@ -104,9 +104,10 @@ impl History {
         }
     }
 
-    /// Forgets the oldest events until all others take at most `bytes`.
-    pub fn shorten(&mut self, bytes: usize) {
-        while self.bytes > bytes && !self.events.is_empty() {
+    /// Forgets the oldest events until all others take at most `bytes`. Events after `until` stay.
+    pub fn shorten(&mut self, bytes: usize, until: Tick) {
+        let is_old = |(at, _): &(Tick, Arc<Event>)| *at <= until;
+        while self.bytes > bytes && (!self.briefs.is_empty() || self.events.front().is_some_and(is_old)) {
             self.forget_oldest();
         }
         self.briefs.shrink_to_fit();
@@ -258,12 +259,14 @@ mod tests {
         assert_eq!(history(10, 1..=10).bytes(), 10 * each);
         let briefs = all.bytes() - 10 * each;
         assert!(briefs > 0 && all.briefs_after(Offset(0)).is_some(), "all 50 are known");
-        all.shorten(10 * each + briefs / 2);
+        all.shorten(10 * each + briefs / 2, Tick(50));
         assert_eq!((all.briefs_after(Offset(19)).is_none(), all.briefs_after(Offset(20)).is_some()), (true, true));
-        all.shorten(4 * each);
+        all.shorten(4 * each, Tick(50));
         assert_eq!((after(&all, 45), after(&all, 46)), (None, Some(vec![47, 48, 49, 50])));
         assert!(all.briefs_after(Offset(45)).is_none() && all.briefs_after(Offset(46)).is_some());
-        all.shorten(0);
+        all.shorten(0, Tick(48));
+        assert_eq!((after(&all, 47), after(&all, 48)), (None, Some(vec![49, 50])), "later events stay");
+        all.shorten(0, Tick(50));
         assert_eq!((after(&all, 50), all.is_empty(), all.bytes()), (Some(vec![]), true, 0));
         let mut bounded = history(10, 1..=1);
         bounded.bound.bytes = 3 * each;

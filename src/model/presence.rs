@@ -70,7 +70,7 @@ impl Presence {
                 Command::User(user, action) => self.act(user, action, now, &mut outcome),
                 Command::Expire(most) => self.expire(*most, now, &mut outcome),
                 Command::Trim(before) => self.history.trim(*before),
-                Command::Shorten(bytes) => self.history.shorten(*bytes),
+                Command::Shorten(bytes, until) => self.history.shorten(*bytes, *until),
             }
         }
         Ok(outcome)
@@ -162,7 +162,7 @@ impl Presence {
             Command::User(user, Action::Update(connection, statement)) => {
                 self.says_more(user, Some(&HoldId::Connection(*connection)), Some(statement))
             }
-            Command::User(..) | Command::Expire(_) | Command::Trim(_) | Command::Shorten(_) => false,
+            Command::User(..) | Command::Expire(_) | Command::Trim(_) | Command::Shorten(..) => false,
         })
     }
 

@@ -12,7 +12,7 @@ use crate::model::outcome::Outcome;
 use crate::model::presence::Presence;
 use crate::model::refusal::Refusal;
 use crate::rooms::edition::Edition;
-use crate::rooms::histories;
+use crate::rooms::histories::{self, LAST};
 use crate::rooms::key::RoomKey;
 use crate::rooms::netted::{Netted, Withdraw};
 use crate::rooms::registers::Registers;
@@ -38,6 +38,17 @@ const MIN_HISTORY: usize = 1_024;
 
 /// What an event and its member take, about. An overestimate costs only a reading of the memory.
 const MAX_EVENT: u64 = 2_048;
+
+/// The outcome of [`Room::shorten`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shortened {
+    /// The room no longer exists.
+    Gone,
+    /// The room remembers less, or is now the last of which something is to be forgotten.
+    Less,
+    /// The room is such a last one, and nothing can be forgotten yet.
+    Nothing,
+}
 
 /// One room, shared.
 #[derive(Debug)]
@@ -233,14 +244,27 @@ impl Room {
         self.retire()
     }
 
-    /// Forgets the oldest half of the events, a bounded number at once, for want of memory; true when the room then no longer
-    /// exists.
-    pub(super) fn shorten(self: &Arc<Self>, now: Moment) -> bool {
+    /// Forgets the oldest half of the events, a bounded number at once, for want of memory, but no event after `until`. A
+    /// room with only such events is listed last.
+    pub(super) fn shorten(self: &Arc<Self>, until: Tick, now: Moment) -> Shortened {
         let mut state = self.state.lock();
         let bytes = state.presence.history_bytes();
         let most = (bytes / 2).max(bytes.saturating_sub(MAX_SHORTENED));
-        self.forget(&mut state, Command::Shorten(if most < MIN_HISTORY { 0 } else { most }), now);
-        !state.exists
+        let most = if most < MIN_HISTORY { 0 } else { most };
+        self.forget(&mut state, Command::Shorten(most, until), now);
+        if !state.exists {
+            return Shortened::Gone;
+        }
+        let class = state.history.1;
+        if state.presence.history_bytes() < bytes {
+            return Shortened::Less;
+        }
+        if class == LAST {
+            return Shortened::Nothing;
+        }
+        self.registers.histories.relist(self, class, LAST);
+        state.history.1 = LAST;
+        Shortened::Less
     }
 
     /// Forgets events by a command that is never refused. Without members and events, the room exists no longer.

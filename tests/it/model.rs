@@ -459,7 +459,7 @@ fn the_same_commands_at_the_same_moments_make_the_same_room() {
                     now = now + time;
                     match rng.u8(..8) {
                         0 | 1 => Command::Trim(now),
-                        2 => Command::Shorten(rng.usize(..2_000)),
+                        2 => Command::Shorten(rng.usize(..2_000), Tick(rng.u64(..=now.0))),
                         _ => Command::Expire(rng.usize(1..3)),
                     }
                 }
