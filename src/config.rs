@@ -12,7 +12,7 @@ use crate::model::name::Name;
 use crate::model::origin::{Host, Origin};
 use crate::model::presence::Bounds;
 use crate::runtime::address::Address;
-use crate::runtime::amount::Amount;
+use crate::runtime::memory::Amount;
 use crate::runtime::rates::Rate;
 use crate::runtime::tasks::Faults;
 
@@ -132,7 +132,8 @@ pub struct Config {
     #[arg(long, env = "PRESENTLY_MAX_HEAD", default_value_t = 16 * 1024, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(8_192..=1_048_576))]
     pub max_head: u64,
 
-    /// Maximum size of a WebSocket message from a client, in bytes. The default is far above the longest command
+    /// Maximum size of a WebSocket message from a client, and of the messages in a request of a session, in bytes. The default
+    /// is far above the longest command
     #[arg(long, env = "PRESENTLY_MAX_MESSAGE", default_value_t = 64 * 1024, value_name = "BYTES")]
     pub max_message: usize,
 
@@ -143,7 +144,7 @@ pub struct Config {
     #[arg(long, env = "PRESENTLY_RATE_CONNECTIONS", default_value = "50/s", value_name = "RATE")]
     pub rate_connections: Rate,
 
-    /// Messages over the WebSockets of one address, and a tenth of it over one connection. The gateway reads the messages of
+    /// Messages over the WebSockets and sessions of one address, and a tenth of it over one connection. The gateway reads the messages of
     /// a faster client more slowly. The default is one message every two seconds from each of 2,000 people
     #[arg(long, env = "PRESENTLY_RATE_MESSAGES", default_value = "1000/s", value_name = "RATE")]
     pub rate_messages: Rate,
@@ -177,6 +178,11 @@ pub struct Config {
     #[arg(long, env = "PRESENTLY_GRACE", default_value = "5s", value_name = "TIME", value_parser = duration)]
     pub grace: Duration,
 
+    /// Time after the start in which answers and streams say `fresh_for`, since members of before the start may not be back
+    /// yet; 0s for never. By default the grace period
+    #[arg(long, env = "PRESENTLY_FRESH_FOR", value_name = "TIME", value_parser = duration_or_none)]
+    pub fresh_for: Option<Duration>,
+
     /// Longest silence on a stream before the gateway sends a comment (SSE) or a ping (WebSocket). Proxies cut
     /// connections after 20 s of silence or more
     #[arg(long, env = "PRESENTLY_KEEP_ALIVE", default_value = "10s", value_name = "TIME", value_parser = duration)]
@@ -186,6 +192,15 @@ pub struct Config {
     /// client within the sum of --keep-alive and --send-within
     #[arg(long, env = "PRESENTLY_SEND_WITHIN", default_value = "15s", value_name = "TIME", value_parser = duration)]
     pub send_within: Duration,
+
+    /// Interval in which the gateway asks the client of a session, and of a WebSocket with alive=1, whether it is alive. The
+    /// system of a frozen client still acknowledges bytes, and only the client itself can answer; asked at keep-alives
+    #[arg(long, env = "PRESENTLY_ALIVE_EVERY", default_value = "1min", value_name = "TIME", value_parser = duration)]
+    pub alive_every: Duration,
+
+    /// Timeout of a client that leaves such a question unanswered. Browsers run the timers of hidden pages once a minute
+    #[arg(long, env = "PRESENTLY_ALIVE_WITHIN", default_value = "2min", value_name = "TIME", value_parser = duration)]
+    pub alive_within: Duration,
 
     /// Format of the log on standard error
     #[arg(long, env = "PRESENTLY_LOG_FORMAT", default_value = "auto", value_name = "FORMAT")]
@@ -259,8 +274,11 @@ impl Default for Config {
             request_within: Duration::from_secs(10),
             idle_within: Duration::from_secs(75),
             grace: Duration::from_secs(5),
+            fresh_for: None,
             keep_alive: Duration::from_secs(10),
             send_within: Duration::from_secs(15),
+            alive_every: Duration::from_secs(60),
+            alive_within: Duration::from_secs(120),
             log_format: LogFormat::Auto,
             log: "info".into(),
             faults: Faults::default(),
@@ -272,6 +290,11 @@ impl Config {
     /// The rates of connections, messages, changes, rooms and snapshots.
     pub fn rates(&self) -> [Rate; 5] {
         [self.rate_connections, self.rate_messages, self.rate_changes, self.rate_rooms, self.rate_snapshots]
+    }
+
+    /// How long members of before the start may be missing.
+    pub fn fresh_for(&self) -> Duration {
+        self.fresh_for.unwrap_or(self.grace)
     }
 
     /// Limits of one room, where the process may take `budget` bytes.
@@ -313,6 +336,11 @@ fn bytes(text: &str) -> Result<u64, String> {
         Amount::Bytes(bytes) if bytes >= 64 << 10 => Ok(bytes),
         Amount::Bytes(_) | Amount::Percent(_) => Err("write a size of at least 64KiB, such as 2MiB".to_owned()),
     }
+}
+
+/// Reads a time, or `0s` for none.
+fn duration_or_none(text: &str) -> Result<Duration, String> {
+    if text == "0s" { Ok(Duration::ZERO) } else { duration(text) }
 }
 
 /// Reads `10s`, `5min` or `1h 30min`.

@@ -5,8 +5,11 @@
 pub mod step;
 pub mod batch;
 pub mod reader;
+pub mod count_reader;
 pub mod outbox;
 pub mod socket;
+pub mod asks;
 pub mod connection;
 pub mod conversation;
+pub mod session;
 pub mod hub;

@@ -12,6 +12,8 @@ use crate::config::Config;
 use crate::delivery::connection::{Connection, Ending, Options, Shared};
 use crate::delivery::conversation::{Peer, converse};
 use crate::delivery::hub::Hub;
+use crate::delivery::session::Sessions;
+use crate::delivery::step::COUNT_EVERY;
 use crate::model::command::Command;
 use crate::model::cursor::Epoch;
 use crate::model::hold::Transport;
@@ -21,6 +23,7 @@ use crate::model::refusal::{Code, Refusal};
 use crate::rooms::Rooms;
 use crate::rooms::connection_holds::ConnectionHolds;
 use crate::rooms::directory::Directory;
+use crate::rooms::registers::Registers;
 use crate::runtime::admission::Admissions;
 use crate::runtime::clock::{BEAT, Clock};
 use crate::runtime::handover::Socket;
@@ -29,11 +32,14 @@ use crate::runtime::meter::Meter;
 use crate::runtime::process::{Statm, memory_limit};
 use crate::runtime::rates::Rates;
 use crate::runtime::tasks::Tasks;
-use crate::wire::framing::Framing;
 
 /// How long streams and requests may take to end. The gateway then ends within 5 s, before Docker (10 s) or Kubernetes
 /// (30 s) would kill it.
 const STOP_WITHIN: Duration = Duration::from_millis(4_500);
+
+/// The age of events that a lack of memory does not take from their room: longer than the way of an event to the readers
+/// takes on a busy machine.
+const SPARED: Duration = Duration::from_secs(2);
 
 /// How long an edition is stored for other readers, once or twice over: after a cut all clients reconnect within two
 /// seconds (see `retry:`).
@@ -52,6 +58,7 @@ pub struct Gateway {
     shared: Arc<Shared>,
     admissions: Arc<Admissions>,
     rates: Arc<Rates>,
+    sessions: Arc<Sessions>,
     /// On the wall clock, and for measuring.
     started: (SystemTime, Instant),
 }
@@ -67,9 +74,10 @@ impl Gateway {
         let (clock, meter) = (Arc::<Clock>::default(), Arc::<Meter>::default());
         let memory = Memory::new(config.max_memory.of(memory_limit()), Box::new(Statm::open()));
         let bounds = config.bounds(memory.budget());
-        let directory = Directory::new(config.max_rooms, bounds, random_epoch(), Arc::new(memory));
-        let rooms = Arc::new(Rooms::new(directory, clock.clone(), meter.clone()));
-        let at_start: Vec<_> = config.users.iter().map(|user| Command::sign_in(user.clone(), None)).collect();
+        let registers = Registers::new(config.max_rooms, Arc::new(memory), clock.clone(), config.fresh_for());
+        let directory = Directory::new(registers, bounds, random_epoch());
+        let rooms = Arc::new(Rooms::new(directory, meter.clone()));
+        let at_start: Vec<_> = config.users.iter().map(|user| Command::sign_in(user.clone())).collect();
         if !at_start.is_empty() {
             rooms.change(&Name::lobby(), &at_start)?;
         }
@@ -82,16 +90,36 @@ impl Gateway {
         tasks.supervise("sweep", move || sweep(swept.clone(), limits, sweeper.clone()));
         let (timed, beaten, timer) = (rooms.clone(), clock.clone(), tasks.clone());
         tasks.supervise("time", move || keep_time(timed.clone(), beaten.clone(), timer.clone()));
-        let (send_within, message_within) = (config.send_within, config.request_within);
-        let memory = rooms.memory().clone();
-        let shared = Shared { memory, tasks: tasks.clone(), clock: clock.clone(), send_within, message_within };
-        let shared = Arc::new(shared);
+        let counted = rooms.clone();
+        let counter = tasks.clone();
+        tasks.supervise("counts", move || keep_counts(counted.clone(), counter.clone()));
+        let shared = Arc::new(Shared {
+            memory: rooms.memory().clone(),
+            tasks: tasks.clone(),
+            clock: clock.clone(),
+            send_within: config.send_within,
+            message_within: config.request_within,
+            alive_every: config.alive_every,
+            alive_within: config.alive_within,
+        });
         let admissions = Admissions::new(config.max_connections, config.max_per_address);
         let (relieved, shed, reliever) = (rooms.clone(), admissions.clone(), tasks.clone());
         tasks.supervise("memory", move || keep_memory(relieved.clone(), shed.clone(), reliever.clone()));
         let rates = Arc::new(Rates::new(config.rates()));
-        let (next_hub, started) = (AtomicUsize::new(0), (SystemTime::now(), Instant::now()));
-        Ok(Arc::new(Gateway { config, rooms, clock, meter, hubs, next_hub, tasks, shared, admissions, rates, started }))
+        Ok(Arc::new(Gateway {
+            config,
+            rooms,
+            clock,
+            meter,
+            hubs,
+            next_hub: AtomicUsize::new(0),
+            tasks,
+            shared,
+            admissions,
+            rates,
+            sessions: Arc::default(),
+            started: (SystemTime::now(), Instant::now()),
+        }))
     }
 
     /// The configuration.
@@ -129,6 +157,11 @@ impl Gateway {
         &self.rates
     }
 
+    /// The open sessions.
+    pub fn sessions(&self) -> &Arc<Sessions> {
+        &self.sessions
+    }
+
     /// When the gateway was started.
     pub fn started(&self) -> SystemTime {
         self.started.0
@@ -151,11 +184,7 @@ impl Gateway {
 
     /// Starts a stream over `socket`. `peer` gives the client's bytes their meaning.
     pub fn stream(&self, socket: Socket, options: Options, peer: impl Peer + 'static) {
-        let transport = match options.format.framing {
-            Framing::WebSocket => Transport::WebSocket,
-            Framing::Sse { .. } => Transport::Sse,
-        };
-        let open = self.meter.stream(transport);
+        let open = self.meter.stream(options.format.framing.transport());
         let connection = Arc::new(Connection::new(socket, options, open, self.shared.clone()));
         let hub = &self.hubs[self.next_hub.fetch_add(1, Relaxed) % self.hubs.len()];
         let registration = hub.add(connection.clone());
@@ -194,13 +223,24 @@ async fn keep_time(rooms: Arc<Rooms>, clock: Arc<Clock>, tasks: Tasks) {
     }
 }
 
+/// Makes changes of counts readable.
+async fn keep_counts(rooms: Arc<Rooms>, tasks: Tasks) {
+    let mut rounds = interval(COUNT_EVERY);
+    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        rounds.tick().await;
+        tasks.fault("counts");
+        rooms.release_counts();
+    }
+}
+
 /// Keeps the process within its budget.
 async fn keep_memory(rooms: Arc<Rooms>, admissions: Arc<Admissions>, tasks: Tasks) {
     loop {
         rooms.memory().next_look().await;
         tasks.fault("memory");
         loop {
-            while rooms.relieve() {
+            while rooms.relieve(SPARED) {
                 yield_now().await;
             }
             let connections = rooms.memory().connections();

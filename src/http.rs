@@ -43,8 +43,8 @@ use gate::Gate;
 use host::Hosts;
 use page::asset::{self, Module};
 use page::html;
-use rest::{exercise, member, members, rooms, stats};
-use stream::{sse, websocket};
+use rest::{counts, exercise, member, members, rooms, stats};
+use stream::{session, sse, websocket};
 
 /// Where a connection came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,6 +143,8 @@ fn routes(gate: Gate) -> BoxedFilter<(Response,)> {
         path!("api" / "rooms" / Segment / "login").and(call()).then(html::login).boxed(),
         path!("api" / "rooms" / Segment / "logout").and(call()).then(html::logout).boxed(),
         path!("api" / "rooms" / Segment / "stream").and(call()).then(sse::room).boxed(),
+        path!("api" / "stream" / "messages").and(call()).then(session::post).boxed(),
+        path!("api" / "stream").and(call()).then(session::open).boxed(),
         path!("ws").and(call()).then(websocket::upgrade).boxed(),
         path!("api" / "gateway").and(call()).then(stats::gateway).boxed(),
         path!("metrics").and(call()).then(stats::metrics).boxed(),
@@ -153,6 +155,7 @@ fn routes(gate: Gate) -> BoxedFilter<(Response,)> {
         path!("assets" / ..).and(path::tail()).and(call()).then(asset::asset).boxed(),
         path!("api" / "rooms" / Segment).and(call()).then(rooms::room).boxed(),
         path!("api" / "rooms").and(call()).then(rooms::rooms).boxed(),
+        path!("api" / "counts").and(call()).then(counts::counts).boxed(),
         path::end().and(call()).then(html::home).boxed(),
     ];
     let nothing = path::full().and(call()).then(nothing_here).boxed();

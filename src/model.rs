@@ -6,8 +6,11 @@
 pub mod origin;
 pub mod refusal;
 pub mod name;
+pub mod count;
 pub mod json;
 pub mod meta;
+pub mod info;
+pub mod statement;
 pub mod id;
 pub mod moment;
 pub mod cursor;

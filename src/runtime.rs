@@ -10,7 +10,6 @@ pub mod meter;
 pub mod clock;
 pub mod idle;
 pub mod memory;
-pub mod amount;
 pub mod process;
 pub mod admission;
 pub mod address;

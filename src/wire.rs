@@ -3,6 +3,7 @@
 //! May import: [`crate::model`]. Pure like the model.
 
 pub mod object;
+pub mod greeting;
 pub mod part;
 pub mod page;
 pub mod framing;

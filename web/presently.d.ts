@@ -13,15 +13,15 @@
  * }
  * ```
  *
- * The set follows the gateway's over a WebSocket, or over SSE where a proxy breaks WebSockets. It comes back by itself
+ * The set follows the gateway's over a WebSocket, or over a session (one event stream, and requests) where a proxy breaks
+ * WebSockets. It comes back by itself
  * after whatever cut it off, from where it stood. All tabs of an origin share one connection, where the browser has Web
- * Locks and BroadcastChannel (on HTTPS and localhost); elsewhere each has its own.
+ * Locks and BroadcastChannel (on HTTPS and localhost); elsewhere all rooms of a page share one.
  *
  * A tab that is closed or that the browser freezes is gone a few seconds later. One in the back-forward cache is gone,
  * too, and live again when somebody comes back to it.
  *
- * It runs in browsers, in workers, and in Node 20, Deno and Bun, there with `url`. Over SSE, each room (and each user held
- * in it) takes a connection of its own, of which browsers open six per host on HTTP/1.1.
+ * It runs in browsers, in workers, and in Node 20, Deno and Bun, there with `url`.
  */
 
 /** What the application says of a member: a JSON object of at most 1 KiB. */
@@ -31,6 +31,8 @@ export type Meta = Record<string, unknown>;
 export interface Member {
   readonly user: string;
   readonly meta: Readonly<Meta>;
+  /** What a backend says of the member, `{}` if nothing. No client can set it. */
+  readonly info: Readonly<Meta>;
   /** When they came: RFC 3339, UTC. */
   readonly joined: string;
 }
@@ -42,6 +44,8 @@ export type Reason = 'signed_out' | 'closed' | 'timeout' | 'expired' | 'kicked' 
 export interface Gone {
   readonly user: string;
   readonly reason: Reason;
+  /** When they went, by the gateway's clock: RFC 3339, UTC, milliseconds. */
+  readonly at: string;
 }
 
 /**
@@ -61,7 +65,7 @@ export interface Refusal {
 export interface RoomEventMap {
   /** Somebody came. */
   add: CustomEvent<Member>;
-  /** A member's `meta` changed. */
+  /** A member's `meta` or `info` changed. */
   update: CustomEvent<Member>;
   /** Somebody went. */
   del: CustomEvent<Gone>;
@@ -69,7 +73,7 @@ export interface RoomEventMap {
   snapshot: CustomEvent<{ readonly count: number }>;
   /** Something changed in `members`: at most once a frame, for drawing. */
   change: CustomEvent<null>;
-  /** Something changed in `state`, `retryAt`, `refusal`, `transport` or `holding`. */
+  /** Something changed in `state`, `fresh`, `retryAt`, `refusal`, `transport` or `holding`. */
   state: CustomEvent<{ readonly state: State }>;
   /** `close()` was called. */
   close: CustomEvent<null>;
@@ -78,8 +82,10 @@ export interface RoomEventMap {
 export interface RoomOptions {
   /** Holds this user in the room while this page is there. Without it the room is only watched. */
   as?: string;
-  /** What is said of `as`. Left out, what is known of them stays. */
+  /** What is said of `as`. Left out, nothing is said, and readers see what others say. */
   meta?: Meta;
+  /** How much `meta` counts beside what the user's other tabs and devices say: -9 to 9, 0 by default. */
+  rank?: number;
   /**
    * The gateway's base, absolute or relative to the page. By default the folder from which the gateway served this module,
    * `presently.js`, also below a path prefix of a proxy. A copy of `presently.js` at another address needs `url`; a bundle
@@ -92,7 +98,7 @@ export interface RoomOptions {
   /** A cursor to go on from, with the `members` at it: what a page was served with need not be sent again. */
   since?: string;
   members?: Iterable<Member>;
-  /** `auto` is a WebSocket, and SSE where WebSockets fail while HTTP works. */
+  /** `auto` is a WebSocket, and `sse`, a session, where WebSockets fail while HTTP works. */
   transport?: 'auto' | 'websocket' | 'sse';
   /** Whether tabs share a connection. Rooms of one page then share one, too. */
   share?: boolean;
@@ -121,6 +127,8 @@ export class Room extends EventTarget implements AsyncIterable<Change> {
   /** Where the set stands in the room's order of events; '' while nothing is known. */
   readonly cursor: string;
   readonly state: State;
+  /** Whether the gateway has just started without memory: members of before may not be back yet, and stay in the set for now. */
+  readonly fresh: boolean;
   /** When `waiting`: the time of the next try, as `Date.now()` tells it. Otherwise 0. */
   readonly retryAt: number;
   /** Why the room, or the hold of `as`, was refused. A room whose hold was refused may well be `live`. */
@@ -130,10 +138,15 @@ export class Room extends EventTarget implements AsyncIterable<Change> {
   /** Whether the gateway holds `as` for this page. False from when others sign `as` out or kick them. */
   readonly holding: boolean;
 
-  /** Says something else of `as`. What was wrong with it, if anything, is in `refusal`. */
-  update(meta: Meta): void;
+  /**
+   * Says something of `as`. Readers see what was said last among all tabs and devices, at the highest `rank`: say `away` of
+   * an idle tab at -1, and it is seen only while no other says anything at 0. It counts until this room is closed or says
+   * something else, and for a vanished tab until the grace is over. What was wrong with it, if anything, is in `refusal`. Where the gateway refuses it for now
+   * (`too_fast`), what was said last is said again later.
+   */
+  update(meta: Meta, options?: { rank?: number }): void;
   /** Holds a user, also after being signed out. Whoever was held before leaves; the same user stays. */
-  join(user: string, meta?: Meta): void;
+  join(user: string, meta?: Meta, options?: { rank?: number }): void;
   /** Ends the hold at once and goes on watching. */
   leave(): void;
   /** Tries again now, also after a refusal. */

@@ -1,5 +1,7 @@
 //! Connections: the write side of one stream's socket.
 
+mod holds;
+
 use std::hint::black_box;
 use std::io;
 use std::sync::Arc;
@@ -14,15 +16,12 @@ use tokio::task::yield_now;
 use tokio::time::timeout;
 use tracing::debug;
 
-use crate::delivery::batch::Batch;
+use crate::delivery::asks::Asks;
 use crate::delivery::outbox::Outbox;
 use crate::delivery::socket::StreamSocket;
 use crate::model::id::ConnectionId;
 use crate::model::moment::Tick;
-use crate::model::outcome::{EndCause, EndedHold};
 use crate::model::refusal::Code;
-use crate::rooms::hold_registry::HoldListener;
-use crate::rooms::key::RoomKey;
 use crate::runtime::admission::Admission;
 use crate::runtime::clock::Clock;
 use crate::runtime::handover::Socket;
@@ -31,6 +30,7 @@ use crate::runtime::meter;
 use crate::runtime::tasks::Tasks;
 use crate::wire::dialect::Format;
 use crate::wire::framing::Framing;
+use crate::wire::greeting;
 
 /// Bytes written to one socket before other tasks get their turn.
 const TURN: usize = 256 * 1024;
@@ -67,6 +67,8 @@ pub struct Connection {
     ping_sent: AtomicU64,
     ending: Mutex<Option<Ending>>,
     wake: Notify,
+    /// The questions to a client that hears keep-alives and sends messages.
+    asks: Option<Arc<Asks>>,
     id: ConnectionId,
     /// Released with the socket.
     _admission: Admission,
@@ -86,6 +88,10 @@ pub struct Shared {
     pub send_within: Duration,
     /// Timeout of a client that has begun a message.
     pub message_within: Duration,
+    /// Interval of the questions whether a client is alive.
+    pub alive_every: Duration,
+    /// Timeout of a client that leaves such a question unanswered.
+    pub alive_within: Duration,
 }
 
 /// The writing side.
@@ -134,6 +140,8 @@ pub struct Options {
     pub format: Format,
     /// Whether keep-alives include a message that scripts can see.
     pub alive: bool,
+    /// The questions to the client whether it is alive; none without `alive`.
+    pub asks: Option<Arc<Asks>>,
     /// The response's head, written first.
     pub head: Bytes,
 }
@@ -150,6 +158,7 @@ impl Connection {
             _counted: counted,
             format: options.format,
             alive: options.alive,
+            asks: options.asks,
             output: Mutex::new(output),
             ending: Mutex::new(None),
             wake: Notify::new(),
@@ -163,19 +172,24 @@ impl Connection {
         self.id
     }
 
-    /// The framing of all messages.
-    pub fn framing(&self) -> Framing {
-        self.format.framing
+    /// The format of all messages.
+    pub fn format(&self) -> Format {
+        self.format
     }
 
-    /// Writes a batch, if this connection's reader is at its beginning. A reader that is elsewhere makes its own next
-    /// step.
-    pub fn deliver(self: &Arc<Self>, batch: &Batch) {
+    /// The questions to the client, if it is asked.
+    pub fn asks(&self) -> Option<&Asks> {
+        self.asks.as_deref()
+    }
+
+    /// Writes the bytes of a batch that `take` gives, if this connection's reader is at its beginning. A reader that is
+    /// elsewhere makes its own next step.
+    pub fn deliver(self: &Arc<Self>, take: impl FnOnce(&mut Outbox, Format) -> Option<Bytes>) {
         let mut output = self.output.lock();
         if output.catching_up {
             return;
         }
-        let Some(bytes) = output.outbox.take(batch, self.format) else {
+        let Some(bytes) = take(&mut output.outbox, self.format) else {
             return self.drive(output);
         };
         let written = self.guarded(&mut output, |this, output| this.write(output, bytes));
@@ -206,11 +220,20 @@ impl Connection {
         waits
     }
 
-    /// Ends the connection when the deadline of a ping is over, or will be over at `next`, the time of the next check.
-    pub fn check_ping(&self, next: Tick) {
+    /// Ends the connection when the deadline of a ping or of an ask is over, or will be over at `next`, the time of the next
+    /// check.
+    pub fn check_answers(&self, next: Tick) {
         let sent = self.ping_sent.load(Relaxed);
         if ![0, UNREAD].contains(&sent) && next > Tick(sent) + self.shared.send_within {
             self.end(Ending::Lost("no answer to pings"));
+        }
+        if self.alive
+            && let Some(asks) = &self.asks
+            && asks.is_overdue(next, self.shared.alive_within)
+            // Otherwise an answer may have arrived while the process was stopped.
+            && self.enforces_deadlines()
+        {
+            self.end(Ending::Lost("no answer to asks"));
         }
     }
 
@@ -228,13 +251,28 @@ impl Connection {
             let _ = self.ping_sent.compare_exchange(0, now, Relaxed, Relaxed);
         }
         // Behind the backlog, which may still have the response's head.
-        output.outbox.send(self.format.framing.keep_alive(self.alive));
+        if self.asks_now() {
+            output.outbox.send(self.format.framing.keep_alive(false));
+            output.outbox.send(self.format.answer(greeting::ASK));
+        } else {
+            output.outbox.send(self.format.framing.keep_alive(self.alive));
+        }
         self.drive(output);
     }
 
-    /// Notes whether answers to pings are read from now on. A vanished client is found all the same, by the system: it
-    /// acknowledges no bytes.
-    pub fn reads_pongs(&self, reads: bool) {
+    /// Whether the client is to be asked now. Nobody is asked whose answers the gateway itself does not read.
+    fn asks_now(&self) -> bool {
+        let is_read = self.ping_sent.load(Relaxed) != UNREAD;
+        let asks = self.asks.as_ref().filter(|_| is_read);
+        asks.is_some_and(|asks| asks.ask(self.shared.clock.tick(), self.shared.alive_every))
+    }
+
+    /// Notes whether answers to pings and asks are read from now on. A vanished client is found all the same, by the
+    /// system: it acknowledges no bytes.
+    pub fn reads_answers(&self, reads: bool) {
+        if let Some(asks) = &self.asks {
+            asks.answered();
+        }
         self.ping_sent.store(if reads { 0 } else { UNREAD }, Relaxed);
     }
 
@@ -440,26 +478,6 @@ impl Output {
     fn fail(&mut self) {
         self.broken = true;
         self.outbox.fail();
-    }
-}
-
-impl HoldListener for Connection {
-    fn hold_ended(self: Arc<Self>, room: RoomKey, ended: &EndedHold) {
-        if let Some(event) = &ended.event {
-            let bytes = self.format.events(std::iter::once(&**event));
-            self.queue(|outbox| {
-                // A connection that reads the room gets this event among the others.
-                if !outbox.reads(room) {
-                    outbox.send(bytes);
-                }
-            });
-            self.catch_up();
-        }
-        match ended.cause {
-            EndCause::Replaced => self.end(Ending::Ours(Code::Replaced)),
-            EndCause::Kicked => self.end(Ending::Ours(Code::Kicked)),
-            EndCause::Left => {}
-        }
     }
 }
 

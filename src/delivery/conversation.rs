@@ -1,4 +1,4 @@
-//! Conversations: the read side of one stream's socket, and the answers to its client.
+//! Conversations: the read side of one stream, and the answers to its client.
 
 use std::future::poll_fn;
 use std::io;
@@ -13,8 +13,10 @@ use tokio::time::{Instant, Sleep, sleep};
 use tracing::debug;
 
 use crate::delivery::connection::{Connection, Ending};
+use crate::delivery::count_reader::CountReader;
 use crate::delivery::outbox::Unsubscribed;
 use crate::delivery::reader::Reader;
+use crate::model::count::Prefix;
 use crate::model::cursor::Offset;
 use crate::model::refusal::Code;
 use crate::rooms::key::RoomKey;
@@ -33,6 +35,14 @@ pub trait Peer: Send {
     fn begin(&mut self, talk: &mut Talk<'_>) -> Flow;
     /// Takes bytes from the client and answers them.
     fn receive(&mut self, input: &[u8], talk: &mut Talk<'_>) -> Flow;
+    /// Ready when messages have come by requests of their own, beside the stream.
+    fn poll_posted(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
+    /// Takes the messages that have come beside the stream, if any, and answers them.
+    fn take_posted(&mut self, _: &mut Talk<'_>) -> Flow {
+        Flow::Continue
+    }
     /// The time to wait before more is read, if the client sends faster than its rate. Asked after each read, and
     /// again after the wait.
     fn pause(&mut self) -> Option<Duration> {
@@ -64,6 +74,10 @@ pub trait Subscriptions: Send {
     fn add(&mut self, room: &Arc<Room>, counts: bool);
     /// Removes a room.
     fn remove(&mut self, room: RoomKey);
+    /// Adds the counts of many rooms.
+    fn add_counts(&mut self);
+    /// Removes the counts of many rooms.
+    fn remove_counts(&mut self);
 }
 
 /// The answers of a peer to received bytes. All answers are written together, in order.
@@ -78,16 +92,22 @@ impl Talk<'_> {
         self.connection
     }
 
-    /// Sends a message.
-    pub fn send(&mut self, bytes: impl Into<Bytes>) {
+    /// Sends bytes that are framed already.
+    pub fn write(&mut self, bytes: impl Into<Bytes>) {
         let bytes = bytes.into();
         if !bytes.is_empty() {
             self.connection.queue(|outbox| outbox.send(bytes));
         }
     }
 
-    /// Sends a message that must not come before the event at `offset`, if the room is read here.
-    pub fn send_after(&mut self, room: RoomKey, offset: Offset, bytes: Bytes) {
+    /// Sends a JSON message, framed as the stream needs it.
+    pub fn say(&mut self, json: &str) {
+        self.write(self.connection.format().answer(json));
+    }
+
+    /// Sends a JSON message that must not come before the event at `offset`, if the room is read here.
+    pub fn say_after(&mut self, room: RoomKey, offset: Offset, json: &str) {
+        let bytes = self.connection.format().answer(json);
         self.connection.queue(|outbox| outbox.send_after(room, offset, bytes));
     }
 
@@ -109,6 +129,28 @@ impl Talk<'_> {
         self.connection.queue(|outbox| outbox.stop(room))
     }
 
+    /// Starts reading counts.
+    pub fn begin_counts(&mut self, reader: CountReader) {
+        if self.count_readers() == 0 {
+            self.subscriptions.add_counts();
+        }
+        self.connection.queue(|outbox| outbox.begin_counts(reader));
+    }
+
+    /// Stops reading the counts of `prefix`; false when they are not read here.
+    pub fn stop_counts(&mut self, prefix: &Prefix) -> bool {
+        let stopped = self.connection.queue(|outbox| outbox.stop_counts(prefix));
+        if stopped && self.count_readers() == 0 {
+            self.subscriptions.remove_counts();
+        }
+        stopped
+    }
+
+    /// The number of prefixes whose counts are read here.
+    pub fn count_readers(&self) -> usize {
+        self.connection.queue(|outbox| outbox.count_readers())
+    }
+
     /// The number of rooms that are read here.
     pub fn rooms(&self) -> usize {
         self.connection.queue(|outbox| outbox.rooms())
@@ -127,7 +169,7 @@ pub async fn converse(connection: Arc<Connection>, mut peer: impl Peer, mut subs
     peer.gone();
     debug!(connection = %connection.id(), ?ending, "stream ended");
     if let Some(Ending::Ours(code)) = ending {
-        let farewell = peer.farewell(code, connection.framing());
+        let farewell = peer.farewell(code, connection.format().framing);
         connection.queue(|outbox| outbox.close(farewell));
     }
     if !matches!(ending, Some(Ending::Lost(_))) {
@@ -162,9 +204,13 @@ async fn listen(
             ending = connection.woken() => if ending.is_some() {
                 return ending;
             },
-            next = poll_fn(|cx| patience.poll_next(cx, connection, reads)) => match next {
+            next = poll_fn(|cx| patience.poll_next(cx, connection, reads.then_some(&mut *peer))) => match next {
                 Next::Late => return Some(Ending::Ours(Code::TooSlow)),
                 Next::Rested => patience.rest(peer.pause(), connection),
+                Next::Posted => {
+                    flow = peer.take_posted(&mut Talk { connection, subscriptions });
+                    patience.rest(peer.pause(), connection);
+                }
                 Next::Bytes => match receive(connection, peer, subscriptions, |buffer| connection.try_read(buffer)) {
                     Ok(next) => {
                         flow = next;
@@ -183,6 +229,9 @@ async fn listen(
 /// Takes what a lost client sent before the loss, within a bound. A failed write is often noticed first, and the bytes may
 /// end in a clean close.
 async fn hear_out(connection: &Arc<Connection>, peer: &mut impl Peer, subscriptions: &mut impl Subscriptions) {
+    if peer.take_posted(&mut Talk { connection, subscriptions }) == Flow::End {
+        return;
+    }
     for _ in 0..LAST_READS {
         let read = |buffer: &mut _| connection.read_left(buffer);
         match receive(connection, peer, subscriptions, read) {
@@ -238,7 +287,7 @@ impl Patience {
     /// Reads nothing for as long as `pause`, if given.
     fn rest(&mut self, pause: Option<Duration>, connection: &Connection) {
         if pause.is_some() || self.rests() {
-            connection.reads_pongs(pause.is_none());
+            connection.reads_answers(pause.is_none());
             self.rest = pause.map(|pause| Box::pin(sleep(pause)));
         }
     }
@@ -247,17 +296,23 @@ impl Patience {
         self.rest.is_some()
     }
 
-    /// Waits for bytes, if `reads`, or for the end of a time.
+    /// Waits for messages and bytes of `peer`, if given, or for the end of a time.
     ///
     /// Not async: idle streams keep the state of each future.
-    fn poll_next(&mut self, cx: &mut Context<'_>, connection: &Connection, reads: bool) -> Poll<Next> {
+    fn poll_next(&mut self, cx: &mut Context<'_>, connection: &Connection, peer: Option<&mut impl Peer>) -> Poll<Next> {
         // First, because a message that has arrived is not late.
         if let Some(rest) = &mut self.rest {
             if rest.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Next::Rested);
             }
-        } else if reads && connection.poll_readable(cx).is_ready() {
-            return Poll::Ready(Next::Bytes);
+        } else if let Some(peer) = peer {
+            // First, because a client may post its good-bye and close the stream at once.
+            if peer.poll_posted(cx).is_ready() {
+                return Poll::Ready(Next::Posted);
+            }
+            if connection.poll_readable(cx).is_ready() {
+                return Poll::Ready(Next::Bytes);
+            }
         }
         while let Some(end) = &mut self.message {
             ready!(end.as_mut().poll(cx));
@@ -273,6 +328,8 @@ impl Patience {
 
 /// What a conversation waits for, apart from the request to end.
 enum Next {
+    /// Messages beside the stream.
+    Posted,
     /// Bytes, or the socket's end.
     Bytes,
     /// The end of a rest.

@@ -7,21 +7,25 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use slab::Slab;
-use tokio::sync::broadcast::{Receiver, error::RecvError};
+use tokio::sync::broadcast::error::RecvError;
 use tokio::task::yield_now;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::delivery::batch::Batch;
 use crate::delivery::connection::{Connection, Ending};
 use crate::delivery::conversation::Subscriptions;
+use crate::delivery::count_reader::CountBatch;
+use crate::delivery::outbox::Outbox;
 use crate::delivery::step::COUNT_EVERY;
 use crate::model::cursor::Offset;
 use crate::rooms::Rooms;
 use crate::rooms::key::RoomKey;
 use crate::rooms::room::Room;
+use crate::rooms::tally::Round;
 use crate::runtime::clock::Clock;
 use crate::runtime::meter::Meter;
 use crate::runtime::tasks::Tasks;
+use crate::wire::dialect::Dialect;
 
 /// Connections written to before other tasks get their turn: about a millisecond's work.
 const SLICE: usize = 128;
@@ -55,6 +59,8 @@ pub struct Hub {
 struct Roll {
     all: Slab<Arc<Connection>>,
     rooms: HashMap<RoomKey, Followers>,
+    /// The connections that read the counts of many rooms.
+    counts: Slab<Arc<Connection>>,
 }
 
 #[derive(Debug)]
@@ -93,7 +99,7 @@ impl Hub {
         let hub = Hub { tasks: tasks.clone(), clock, meter, roll: Mutex::default() };
         let hub = Arc::new(hub);
         let (this, rooms) = (hub.clone(), rooms.clone());
-        tasks.supervise("hub", move || this.clone().run(rooms.news(), keep_alive));
+        tasks.supervise("hub", move || this.clone().run(rooms.clone(), keep_alive));
         hub
     }
 
@@ -108,7 +114,11 @@ impl Hub {
         self.roll.lock().all.iter().for_each(|(_, connection)| connection.end(how.clone()));
     }
 
-    async fn run(self: Arc<Self>, mut news: Receiver<Arc<Room>>, keep_alive: Duration) {
+    async fn run(self: Arc<Self>, rooms: Arc<Rooms>, keep_alive: Duration) {
+        let mut news = rooms.news();
+        let mut rounds = rooms.count_rounds();
+        let settles = || rooms.taken().fresh_for.map(|rest| Instant::now() + Duration::from_millis(rest));
+        let mut settle_at = Some(settles().unwrap_or_else(Instant::now));
         let period = keep_alive / (STEPS + SLACK) as u32;
         let mut steps = interval(period);
         steps.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -134,6 +144,20 @@ impl Hub {
                         None => {}
                     }
                 }
+                () = sleep_until(settle_at.unwrap_or_else(Instant::now)), if settle_at.is_some() => {
+                    // The gateway's own clock decides, and it may be behind.
+                    settle_at = settles();
+                    if settle_at.is_none() {
+                        self.settle().await;
+                    }
+                }
+                changed = rounds.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    let round = rounds.borrow_and_update().clone();
+                    self.deliver_counts(&round).await;
+                }
                 _ = steps.tick() => {
                     step = (step + 1) % STEPS;
                     self.keep_alive(step, period).await;
@@ -157,7 +181,7 @@ impl Hub {
         let start = Instant::now();
         self.each(
             |roll| roll.rooms.get(&room.key()).map(|followers| &followers.connections),
-            |_, connection| connection.deliver(&batch),
+            |_, connection| connection.deliver(|outbox, format| outbox.take(&batch, format)),
         )
         .await;
         let took = start.elapsed();
@@ -210,6 +234,22 @@ impl Hub {
         }
     }
 
+    /// Writes the changes of counts that became readable together.
+    async fn deliver_counts(&self, round: &Round) {
+        if round.changes.is_empty() {
+            // The round that this hub was woken for is freed already.
+            return self.each(|roll| Some(&roll.counts), |_, connection| connection.catch_up()).await;
+        }
+        self.tasks.fault("hub");
+        for batch in CountBatch::several(round.from, &round.changes) {
+            self.each(
+                |roll| Some(&roll.counts),
+                |_, connection| connection.deliver(|outbox, format| outbox.take_counts(&batch, format)),
+            )
+            .await;
+        }
+    }
+
     /// Lets each connection catch up from its own cursors.
     async fn catch_all_up(&self, schedule: &mut Schedule) {
         self.each(|roll| Some(&roll.all), |_, connection| connection.catch_up()).await;
@@ -219,14 +259,28 @@ impl Hub {
         }
     }
 
-    /// One step of a keep-alive period: a keep-alive to a tenth of the connections, and a check of all connections'
-    /// pings.
+    /// Writes the present sets to readers that began early after the gateway's start. The exercise has no word for that.
+    async fn settle(&self) {
+        self.each(
+            |roll| Some(&roll.all),
+            |_, connection| {
+                if connection.format().dialect != Dialect::Exercise {
+                    connection.queue(Outbox::settle);
+                    connection.catch_up();
+                }
+            },
+        )
+        .await;
+    }
+
+    /// One step of a keep-alive period: a keep-alive to a tenth of the connections, and a check of what all
+    /// clients have to answer.
     async fn keep_alive(&self, step: usize, period: Duration) {
         let next = self.clock.tick() + period;
         self.each(
             |roll| Some(&roll.all),
             |place, connection| {
-                connection.check_ping(next);
+                connection.check_answers(next);
                 if place % STEPS == step {
                     connection.keep_alive();
                 }
@@ -290,16 +344,21 @@ pub struct Registration {
     subscriptions: Vec<Subscription>,
 }
 
-/// A connection's place among a room's followers.
+/// A connection's place in the roll.
 #[derive(Clone, Copy, Debug)]
-struct Subscription {
-    room: RoomKey,
-    place: usize,
-    counts: bool,
+enum Subscription {
+    /// Among a room's followers.
+    Room { room: RoomKey, place: usize, counts: bool },
+    /// Among the readers of counts.
+    Counts { place: usize },
 }
 
 impl Roll {
-    fn unsubscribe(&mut self, Subscription { room, place, counts }: Subscription) {
+    fn unsubscribe(&mut self, subscription: Subscription) {
+        let (room, place, counts) = match subscription {
+            Subscription::Room { room, place, counts } => (room, place, counts),
+            Subscription::Counts { place } => return drop(self.counts.remove(place)),
+        };
         let Some(followers) = self.rooms.get_mut(&room) else {
             return;
         };
@@ -311,6 +370,21 @@ impl Roll {
     }
 }
 
+impl Registration {
+    fn push(&mut self, subscription: Subscription) {
+        self.subscriptions.reserve_exact(1);
+        self.subscriptions.push(subscription);
+    }
+
+    /// Ends the first subscription that `is_meant`.
+    fn end(&mut self, is_meant: impl FnMut(&Subscription) -> bool) {
+        if let Some(at) = self.subscriptions.iter().position(is_meant) {
+            let subscription = self.subscriptions.swap_remove(at);
+            self.hub.roll.lock().unsubscribe(subscription);
+        }
+    }
+}
+
 impl Subscriptions for Registration {
     fn add(&mut self, room: &Arc<Room>, counts: bool) {
         let mut roll = self.hub.roll.lock();
@@ -318,15 +392,20 @@ impl Subscriptions for Registration {
         let connections = if counts { &mut followers.counters } else { &mut followers.connections };
         let place = connections.insert(self.connection.clone());
         drop(roll);
-        self.subscriptions.reserve_exact(1);
-        self.subscriptions.push(Subscription { room: room.key(), place, counts });
+        self.push(Subscription::Room { room: room.key(), place, counts });
     }
 
     fn remove(&mut self, room: RoomKey) {
-        if let Some(at) = self.subscriptions.iter().position(|subscription| subscription.room == room) {
-            let subscription = self.subscriptions.swap_remove(at);
-            self.hub.roll.lock().unsubscribe(subscription);
-        }
+        self.end(|subscription| matches!(subscription, Subscription::Room { room: key, .. } if *key == room));
+    }
+
+    fn add_counts(&mut self) {
+        let place = self.hub.roll.lock().counts.insert(self.connection.clone());
+        self.push(Subscription::Counts { place });
+    }
+
+    fn remove_counts(&mut self) {
+        self.end(|subscription| matches!(subscription, Subscription::Counts { .. }));
     }
 }
 

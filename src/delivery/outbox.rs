@@ -6,8 +6,10 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use crate::delivery::batch::Batch;
+use crate::delivery::count_reader::{CountBatch, CountReader, CountReaders};
 use crate::delivery::reader::{Place, Reader};
 use crate::delivery::step::CountTurn;
+use crate::model::count::Prefix;
 use crate::model::cursor::Offset;
 use crate::rooms::key::RoomKey;
 use crate::wire::dialect::Format;
@@ -18,7 +20,7 @@ use crate::wire::dialect::Format;
 pub struct Outbox {
     /// Most connections read one room: the only reader is stored inline, where a hub finds it at once.
     readers: SmallVec<[Reader; 1]>,
-    /// Boxed, so that an idle connection keeps no memory for messages.
+    /// Boxed, so that most idle connections keep no memory for it.
     backlog: Option<Box<Backlog>>,
     /// The reader whose turn comes next: a busy room must not delay the other rooms of a slow connection.
     turn: u32,
@@ -32,6 +34,8 @@ struct Backlog {
     messages: VecDeque<Message>,
     /// The memory that the answers among them take, in bytes.
     answers: usize,
+    /// Here because few connections have any.
+    counts: CountReaders,
 }
 
 #[derive(Debug)]
@@ -43,6 +47,8 @@ enum Message {
     After(RoomKey, Offset, Bytes),
     /// Starts reading a room.
     Begin(Reader),
+    /// Starts reading counts.
+    BeginCounts(Box<CountReader>),
 }
 
 /// The end of a subscription.
@@ -70,10 +76,11 @@ impl Outbox {
         if self.closing {
             return;
         }
-        self.messages().retain(|message| !matches!(message, Message::Begin(_)));
+        self.messages().retain(|message| !matches!(message, Message::Begin(_) | Message::BeginCounts(_)));
         self.answer(Message::Bytes(bytes));
         self.closing = true;
         self.readers = SmallVec::new();
+        self.counts().clear();
     }
 
     /// Whether the last message is queued.
@@ -105,8 +112,36 @@ impl Outbox {
         let at = backlog.messages.iter().position(begins);
         match at.and_then(|at| backlog.messages.remove(at)) {
             Some(Message::Begin(reader)) => Unsubscribed::At(reader.place()),
-            Some(Message::Rest(_) | Message::Bytes(_) | Message::After(..)) | None => Unsubscribed::NotSubscribed,
+            Some(Message::Rest(_) | Message::Bytes(_) | Message::After(..) | Message::BeginCounts(_)) | None => {
+                Unsubscribed::NotSubscribed
+            }
         }
+    }
+
+    /// Starts reading counts after the queued messages.
+    pub fn begin_counts(&mut self, reader: CountReader) {
+        if !self.closing {
+            self.messages().push_back(Message::BeginCounts(Box::new(reader)));
+        }
+    }
+
+    /// Stops reading the counts of `prefix`; false when they are not read here.
+    pub fn stop_counts(&mut self, prefix: &Prefix) -> bool {
+        let begins = |message: &Message| matches!(message, Message::BeginCounts(reader) if reader.prefix() == prefix);
+        let Some(backlog) = &mut self.backlog else {
+            return false;
+        };
+        match backlog.messages.iter().position(begins) {
+            Some(at) => backlog.messages.remove(at).is_some(),
+            None => backlog.counts.stop(prefix),
+        }
+    }
+
+    /// The number of prefixes whose counts are read, or are about to be.
+    pub fn count_readers(&self) -> usize {
+        let begins = |message: &&Message| matches!(message, Message::BeginCounts(_));
+        let readers = |backlog: &Backlog| backlog.messages.iter().filter(begins).count() + backlog.counts.len();
+        self.backlog.as_deref().map_or(0, readers)
     }
 
     /// The number of rooms that are read, or are about to be.
@@ -129,13 +164,17 @@ impl Outbox {
         let messages = self.backlog.iter().flat_map(|backlog| &backlog.messages);
         let begin = messages.filter_map(|message| match message {
             Message::Begin(reader) => Some(reader),
-            Message::Rest(_) | Message::Bytes(_) | Message::After(..) => None,
+            Message::Rest(_) | Message::Bytes(_) | Message::After(..) | Message::BeginCounts(_) => None,
         });
         self.readers.iter().chain(begin)
     }
 
     fn messages(&mut self) -> &mut VecDeque<Message> {
         &mut self.backlog.get_or_insert_default().messages
+    }
+
+    fn counts(&mut self) -> &mut CountReaders {
+        &mut self.backlog.get_or_insert_default().counts
     }
 
     fn answer(&mut self, message: Message) {
@@ -153,10 +192,23 @@ impl Outbox {
         reader.take(batch).then(|| batch.bytes(format))
     }
 
+    /// The bytes of a batch of counts, if all readers of counts are at its beginning.
+    pub fn take_counts(&mut self, batch: &CountBatch<'_>, format: Format) -> Option<Bytes> {
+        self.backlog.as_mut()?.counts.take(batch, format)
+    }
+
     /// Makes each counting reader ready to write a number; true when a reader's last number is too recent.
     pub fn count(&mut self) -> bool {
         let turns = self.readers.iter_mut().map(Reader::count);
         turns.fold(false, |waits, turn| waits | (turn == CountTurn::TooEarly))
+    }
+
+    /// Lets the readers that began early after the gateway's start begin anew.
+    pub fn settle(&mut self) {
+        self.readers.iter_mut().for_each(Reader::settle);
+        if let Some(backlog) = &mut self.backlog {
+            backlog.counts.settle();
+        }
     }
 
     /// The next bytes; `None` when the outbox is empty for now.
@@ -168,6 +220,7 @@ impl Outbox {
                     self.readers.reserve_exact(1);
                     self.readers.push(reader);
                 }
+                Message::BeginCounts(reader) => self.counts().begin(*reader),
                 Message::After(room, offset, bytes) => {
                     let Some(event) = self.read_up_to(room, offset, format) else {
                         return Some(bytes);
@@ -177,16 +230,23 @@ impl Outbox {
                 }
             }
         }
-        self.backlog = None;
+        self.backlog.take_if(|backlog| backlog.counts.is_empty());
         self.read(format)
     }
 
     fn read(&mut self, format: Format) -> Option<Bytes> {
-        for _ in 0..self.readers.len() {
-            let turn = self.turn as usize % self.readers.len();
+        let readers = self.readers.len();
+        // The readers of counts have a turn together.
+        let turns = readers + usize::from(self.backlog.is_some());
+        for _ in 0..turns {
+            let turn = self.turn as usize % turns;
             self.turn = turn as u32 + 1;
-            if let Some(bytes) = self.readers[turn].next(format) {
-                return Some(bytes);
+            let bytes = match self.readers.get_mut(turn) {
+                Some(reader) => reader.next(format),
+                None => self.counts().next(format),
+            };
+            if bytes.is_some() {
+                return bytes;
             }
         }
         None
@@ -230,8 +290,8 @@ impl Message {
             Message::Bytes(bytes) | Message::After(.., bytes) => size_of::<Message>() + bytes.len(),
             // May belong to a room's events, and is never more than the message that is being written.
             Message::Rest(_) => 0,
-            // Bounded by the number of rooms that one connection may read.
-            Message::Begin(_) => 0,
+            // Bounded by the number of rooms and prefixes that one connection may read.
+            Message::Begin(_) | Message::BeginCounts(_) => 0,
         }
     }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::model::changes::{Changes, Gap};
 use crate::model::cursor::{Cursor, Offset};
 use crate::model::event::Event;
+use crate::model::moment::Taken;
 use crate::model::presence::Presence;
 use crate::rooms::edition::Edition;
 use crate::rooms::room::Following;
@@ -26,13 +27,13 @@ pub enum Step {
     /// The next events, at least one.
     Events(Vec<Arc<Event>>),
     /// The follower resumes after its cursor, with these events, if any.
-    Resumed(Cursor, Vec<Arc<Event>>),
+    Resumed(Cursor, Taken, Vec<Arc<Event>>),
     /// The netted changes that lead to the present set.
     Changes(Changes),
     /// The whole set.
     Snapshot(Arc<Edition>),
-    /// The number of members, which has changed.
-    Count(usize),
+    /// The number of members, which has changed, and the milliseconds as in [`Taken::fresh_for`].
+    Count(usize, Option<u64>),
 }
 
 /// Whether a counting follower may get a number now.
@@ -58,6 +59,8 @@ pub struct Follower {
 enum Place {
     /// Behind all events up to this one.
     At(Offset),
+    /// The same, of a follower that began so soon after the gateway's start that members of before may be missing.
+    Early(Offset),
     /// Few followers have made no step. The box keeps all others small.
     Start(Box<Start>),
     Count(Box<Count>),
@@ -74,7 +77,8 @@ struct Start {
 
 #[derive(Debug, Default)]
 struct Count {
-    told: Option<usize>,
+    /// The last step.
+    told: Option<(usize, Option<u64>)>,
     /// The time of the last count; `None` when the next is due.
     at: Option<Instant>,
 }
@@ -118,17 +122,19 @@ impl Follower {
 
     /// Moves from `from` to `to`; false when the follower is not at `from`.
     pub fn advance(&mut self, from: Offset, to: Offset) -> bool {
-        let is_here = matches!(self.place, Place::At(at) if at == from);
-        if is_here {
-            self.place = Place::At(to);
+        match &mut self.place {
+            Place::At(at) | Place::Early(at) if *at == from => {
+                *at = to;
+                true
+            }
+            Place::At(_) | Place::Early(_) | Place::Start(_) | Place::Count(_) => false,
         }
-        is_here
     }
 
     /// Whether the follower is behind the event at `offset`. A follower that counts reads no events.
     pub fn reached(&self, offset: Offset) -> bool {
         match &self.place {
-            Place::At(at) => *at >= offset,
+            Place::At(at) | Place::Early(at) => *at >= offset,
             Place::Start(_) => false,
             Place::Count(_) => true,
         }
@@ -137,7 +143,9 @@ impl Follower {
     /// The cursor to resume from, if there is one.
     pub fn cursor(&self) -> Option<Cursor> {
         match &self.place {
-            Place::At(offset) => Some(Cursor { offset: *offset, ..self.room().read(Presence::head) }),
+            Place::At(offset) | Place::Early(offset) => {
+                Some(Cursor { offset: *offset, ..self.room().read(Presence::head) })
+            }
             Place::Start(start) => start.since,
             Place::Count(_) => None,
         }
@@ -146,6 +154,22 @@ impl Follower {
     /// Begins anew, from a snapshot that includes the event at `at_least` and all before.
     pub fn begin_anew(&mut self, at_least: Offset) {
         self.place = Place::Start(Box::new(Start { since: None, at_least }));
+    }
+
+    /// Begins anew with the present set or number, if the follower began early after the gateway's start; true then.
+    pub fn settle(&mut self) -> bool {
+        match &mut self.place {
+            Place::Early(offset) => {
+                let at_least = *offset;
+                self.begin_anew(at_least);
+                true
+            }
+            Place::Count(count) if count.told.is_some_and(|(_, fresh_for)| fresh_for.is_some()) => {
+                **count = Count::default();
+                true
+            }
+            Place::At(_) | Place::Start(_) | Place::Count(_) => false,
+        }
     }
 
     /// Lets the next step have a number, unless the last is too recent.
@@ -165,8 +189,12 @@ impl Follower {
     pub fn next(&mut self, netting: impl Fn(bool) -> Netting) -> Option<Step> {
         let room = self.following.room();
         let (decision, at_least) = match &mut self.place {
-            Place::At(offset) => (room.read(|presence| after(presence, *offset, netting(false))), Offset::default()),
-            Place::Start(start) => (room.read(|presence| first(presence, start.since, netting(true))), start.at_least),
+            Place::At(offset) | Place::Early(offset) => {
+                (room.read(|presence| after(presence, *offset, netting(false), room)), Offset::default())
+            }
+            Place::Start(start) => {
+                (room.read(|presence| first(presence, start.since, netting(true), room)), start.at_least)
+            }
             Place::Count(count) => return count.next(room),
         };
         let step = match decision {
@@ -183,13 +211,15 @@ impl Follower {
             }
             Decision::Snapshot => Step::Snapshot(room.edition(at_least)),
         };
-        self.place = match &step {
-            Step::Events(events) => Place::At(end(events).unwrap_or_default()),
-            Step::Resumed(cursor, events) => Place::At(end(events).unwrap_or(cursor.offset)),
-            Step::Changes(changes) => Place::At(changes.cursor().offset),
-            Step::Snapshot(edition) => Place::At(edition.cursor().offset),
-            Step::Count(_) => return Some(step),
+        let early = matches!(self.place, Place::Early(_));
+        let (offset, is_fresh) = match &step {
+            Step::Events(events) => (end(events).unwrap_or_default(), early),
+            Step::Resumed(cursor, taken, events) => (end(events).unwrap_or(cursor.offset), taken.fresh_for.is_some()),
+            Step::Changes(changes) => (changes.cursor().offset, early || changes.taken().fresh_for.is_some()),
+            Step::Snapshot(edition) => (edition.cursor().offset, edition.is_fresh()),
+            Step::Count(..) => return Some(step),
         };
+        self.place = if is_fresh { Place::Early(offset) } else { Place::At(offset) };
         Some(step)
     }
 }
@@ -201,8 +231,9 @@ impl Count {
         }
         self.at = Some(Instant::now());
         let count = room.read(|presence| presence.roster().len());
-        let told = self.told.replace(count);
-        (told != Some(count)).then_some(Step::Count(count))
+        let fresh_for = room.taken().fresh_for;
+        let told = self.told.replace((count, fresh_for));
+        (told.map(|(count, _)| count) != Some(count)).then_some(Step::Count(count, fresh_for))
     }
 }
 
@@ -211,23 +242,23 @@ fn end(events: &[Arc<Event>]) -> Option<Offset> {
 }
 
 /// The step of a follower that is behind all events up to `offset`.
-fn after(presence: &Presence, offset: Offset, netting: Netting) -> Decision {
+fn after(presence: &Presence, offset: Offset, netting: Netting, room: &Room) -> Decision {
     match events(presence, offset) {
         Some(events) if events.is_empty() => Decision::Nothing,
         Some(events) => Decision::Step(Step::Events(events)),
-        None => bridged(presence, offset, netting),
+        None => bridged(presence, offset, netting, room),
     }
 }
 
 /// The first step of a follower with the cursor `since`.
-fn first(presence: &Presence, since: Option<Cursor>, netting: Netting) -> Decision {
+fn first(presence: &Presence, since: Option<Cursor>, netting: Netting, room: &Room) -> Decision {
     // A cursor of another room, or of another life of this room, is no place here.
     let Some(since) = since.filter(|cursor| cursor.epoch == presence.head().epoch) else {
         return Decision::Snapshot;
     };
     match events(presence, since.offset) {
-        Some(events) => Decision::Step(Step::Resumed(since, events)),
-        None => bridged(presence, since.offset, netting),
+        Some(events) => Decision::Step(Step::Resumed(since, room.taken(), events)),
+        None => bridged(presence, since.offset, netting, room),
     }
 }
 
@@ -235,10 +266,10 @@ fn events(presence: &Presence, offset: Offset) -> Option<Vec<Arc<Event>>> {
     Some(presence.after(offset)?.take(MAX_EVENTS).cloned().collect())
 }
 
-fn bridged(presence: &Presence, offset: Offset, netting: Netting) -> Decision {
+fn bridged(presence: &Presence, offset: Offset, netting: Netting, room: &Room) -> Decision {
     let gap = match netting {
         Netting::Never => None,
-        Netting::IfShorter | Netting::Always => presence.gap(offset),
+        Netting::IfShorter | Netting::Always => presence.gap(offset, room.taken()),
     };
     gap.map_or(Decision::Snapshot, |gap| Decision::Bridge(gap, netting))
 }
@@ -263,7 +294,7 @@ mod tests {
     /// Applies `step` to `set`.
     fn fold(set: &mut BTreeSet<Name>, step: Step) {
         match step {
-            Step::Events(events) | Step::Resumed(_, events) => {
+            Step::Events(events) | Step::Resumed(_, _, events) => {
                 for event in events {
                     match &event.change {
                         Change::Add(member) => assert!(set.insert(member.user.clone())),
@@ -273,11 +304,11 @@ mod tests {
                 }
             }
             Step::Changes(changes) => {
-                changes.gone().iter().for_each(|(user, _)| assert!(set.remove(user)));
+                changes.gone().iter().for_each(|gone| assert!(set.remove(&gone.user)));
                 set.extend(changes.set().iter().map(|put| put.member.user.clone()));
             }
             Step::Snapshot(edition) => *set = names(&edition.snapshot().expect("not withdrawn").roster),
-            Step::Count(_) => panic!("this follower does not count"),
+            Step::Count(..) => panic!("this follower does not count"),
         }
     }
 
@@ -297,7 +328,7 @@ mod tests {
                 let most = [5, 20, 300][rng.usize(..3)];
                 for _ in 0..rng.usize(..most) {
                     let user: Name = rng.u8(..40).to_string().parse().unwrap();
-                    let command = if rng.bool() { Command::sign_in(user, None) } else { Command::sign_out(user) };
+                    let command = if rng.bool() { Command::sign_in(user) } else { Command::sign_out(user) };
                     rooms.change(&room, &[command]).unwrap();
                 }
                 while let Some(step) = follower.next(|_| Netting::IfShorter) {

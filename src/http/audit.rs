@@ -68,7 +68,7 @@ pub fn changed(client: IpAddr, room: &Name, commands: &[Command], outcome: &Outc
     if !enabled!(Level::DEBUG) {
         return;
     }
-    if let Some((users, count)) = users(commands, |action| matches!(action, Action::SignIn { .. })) {
+    if let Some((users, count)) = users(commands, |action| matches!(action, Action::SignIn(_))) {
         debug!(%client, room, ?users, count, "signed in");
     }
     if let Some((users, count)) = users(commands, |action| *action == Action::SignOut(DelReason::SignedOut)) {
@@ -80,7 +80,7 @@ pub fn changed(client: IpAddr, room: &Name, commands: &[Command], outcome: &Outc
 fn users(commands: &[Command], is_such: impl Fn(&Action) -> bool) -> Option<(Vec<&str>, usize)> {
     let such = commands.iter().filter_map(|command| match command {
         Command::User(user, action) => is_such(action).then_some(&**user),
-        Command::Expire(_) | Command::Trim(_) | Command::Shorten(_) => None,
+        Command::Expire(_) | Command::Trim(_) | Command::Shorten(..) => None,
     });
     let (first, count) = (such.clone().take(MAX_USERS).collect::<Vec<_>>(), such.count());
     (count > 0).then_some((first, count))

@@ -111,20 +111,27 @@ impl Call {
 
     /// The body as JSON; `None` without one.
     pub async fn json<T: DeserializeOwned>(&mut self) -> Result<Option<T>, Refusal> {
+        let Some(body) = self.json_body(self.gate.config().max_body).await? else {
+            return Ok(None);
+        };
+        let parsed = serde_json::from_slice(&body).map(Some);
+        parsed.map_err(|error| Refusal::new(Code::BadJson, format!("body: {error}")).of("body"))
+    }
+
+    /// The bytes of a JSON body of at most `most` bytes, not parsed yet; `None` without a body.
+    pub async fn json_body(&mut self, most: usize) -> Result<Option<Bytes>, Refusal> {
         if !self.has_body() {
             return Ok(None);
         }
         self.is_type("application", "json")?;
-        let body = self.body().await?;
-        let parsed = serde_json::from_slice(&body).map(Some);
-        parsed.map_err(|error| Refusal::new(Code::BadJson, format!("body: {error}")).of("body"))
+        self.body(most).await.map(Some)
     }
 
     /// The body as a form's text.
     pub async fn form(&mut self) -> Result<String, Refusal> {
         self.is_type("application", "x-www-form-urlencoded")?;
         let not_utf8 = |_| Refusal::new(Code::BadParameter, "the form is not UTF-8").of("body");
-        String::from_utf8(self.body().await?.into()).map_err(not_utf8)
+        String::from_utf8(self.body(self.gate.config().max_body).await?.into()).map_err(not_utf8)
     }
 
     fn is_type(&self, ty: &str, sub: &str) -> Result<(), Refusal> {
@@ -136,8 +143,8 @@ impl Call {
         Err(Refusal::new(Code::WrongType, message).of("Content-Type"))
     }
 
-    async fn body(&mut self) -> Result<Bytes, Refusal> {
-        let (most, within) = (self.gate.config().max_body, self.gate.config().request_within);
+    async fn body(&mut self, most: usize) -> Result<Bytes, Refusal> {
+        let within = self.gate.config().request_within;
         let announced = self.headers.typed_get::<headers::ContentLength>();
         if announced.is_some_and(|length| length.0 > most as u64) {
             // A client that expects 100 (Continue) has not sent the body yet.

@@ -1,9 +1,12 @@
 //! The gate: a handler reaches a room only through a permit, and only this file grants permits.
 //!
 //! A permit is for one kind of access to one room. [`Gate`] judges a request and grants it. The messages of a WebSocket come
-//! without headers, so its handshake is judged once and gives a [`Visitor`], who gets the permits for each message.
+//! without headers, so its handshake is judged once and gives a [`Visitor`], who gets the permits for each message. The requests
+//! of a session are judged one by one, and their messages count for the visitor who opened the session.
 
 mod holds;
+mod sessions;
+mod list;
 
 use std::future::pending;
 use std::sync::Arc;
@@ -22,13 +25,13 @@ use crate::model::command::{Action, Command};
 use crate::model::cursor::Cursor;
 use crate::model::hold::Transport;
 use crate::model::id::{ClientId, ConnectionId};
-use crate::model::meta::Meta;
-use crate::model::moment::Moment;
+use crate::model::moment::{Moment, Taken};
 use crate::model::name::Name;
 use crate::model::outcome::Outcome;
 use crate::model::presence::Presence;
 use crate::model::refusal::{Code, Refusal};
 use crate::model::snapshot::Snapshot;
+use crate::model::statement::Statement;
 use crate::rooms::key::RoomKey;
 use crate::rooms::room::Following;
 use crate::runtime::admission::Charge;
@@ -58,6 +61,11 @@ impl Gate {
     /// The present moment, by the gateway's clock.
     pub fn now(&self) -> Moment {
         self.0.clock().now()
+    }
+
+    /// The present moment, for what is read now.
+    pub fn taken(&self) -> Taken {
+        self.0.rooms().taken()
     }
 
     /// The number of background tasks that were started again.
@@ -109,7 +117,7 @@ impl Gate {
     /// # Errors
     ///
     /// None today.
-    pub fn may_list(&self, request: &Forwarded<'_>) -> Result<List, Refusal> {
+    pub fn may_list(&self, request: &Forwarded<'_>) -> Result<List<'static>, Refusal> {
         Ok(List { gate: self.clone(), payer: Payer::Address(request.source()) })
     }
 
@@ -201,7 +209,7 @@ impl Gate {
     }
 }
 
-/// A client whose WebSocket handshake was judged.
+/// A client whose WebSocket handshake, or whose request for a stream, was judged.
 pub struct Visitor {
     gate: Gate,
     client: Source,
@@ -245,7 +253,16 @@ impl Visitor {
         Ok(Join { gate: self.gate.clone(), payer: self.payer(), room })
     }
 
-    /// Permits the visitor to change the `meta` of a held user.
+    /// A permit to list the rooms.
+    ///
+    /// # Errors
+    ///
+    /// None today.
+    pub fn may_list(&self) -> Result<List<'_>, Refusal> {
+        Ok(List { gate: self.gate.clone(), payer: self.payer() })
+    }
+
+    /// Permits the visitor to say something through a hold.
     ///
     /// # Errors
     ///
@@ -289,7 +306,8 @@ impl Watch<'_> {
     ///
     /// `too_fast` past the rate of snapshots.
     pub fn snapshot(&self, shown: usize) -> Result<Snapshot, Refusal> {
-        let snapshot = self.read(Presence::snapshot);
+        let taken = self.gate.taken();
+        let snapshot = self.read(|presence| presence.snapshot(taken));
         self.payer.pay(self.gate.rates(), Work::Snapshots, page_cost(shown.min(snapshot.roster.len())))?;
         Ok(snapshot)
     }
@@ -322,23 +340,10 @@ impl Watch<'_> {
     }
 }
 
-/// A permit to list the rooms.
-pub struct List {
+/// A permit to list the rooms, and to read the counts of all.
+pub struct List<'a> {
     gate: Gate,
-    payer: Payer<'static>,
-}
-
-impl List {
-    /// At most `limit` rooms after the name `after`, in byte order, with their numbers of members.
-    ///
-    /// # Errors
-    ///
-    /// `too_fast` past the rate of snapshots.
-    pub fn rooms(&self, after: Option<&str>, limit: usize) -> Result<Vec<(Name, usize)>, Refusal> {
-        let rooms = self.gate.0.rooms();
-        self.payer.pay(self.gate.rates(), Work::Snapshots, page_cost(limit.min(rooms.count())))?;
-        Ok(rooms.list(after, limit))
-    }
+    payer: Payer<'a>,
 }
 
 /// A permit to change one room.
@@ -400,7 +405,7 @@ impl Join<'_> {
         holds: &mut Holds,
         (id, transport): (ConnectionId, Transport),
         user: Name,
-        meta: Option<Meta>,
+        statement: Option<Statement>,
         client: Option<ClientId>,
     ) -> Result<Outcome, Refusal> {
         let comes_back = |client| self.gate.returns(self.room, &user, client, Some(id));
@@ -410,7 +415,7 @@ impl Join<'_> {
             self.gate.pay_for_room(self.room, self.payer)?;
         }
         let make = || Box::new(self.gate.0.holds(id, transport));
-        let outcome = holds.0.get_or_insert_with(make).join(self.room.clone(), user, meta, client)?;
+        let outcome = holds.0.get_or_insert_with(make).join(self.room.clone(), user, statement, client)?;
         if returns {
             self.payer.returned();
         }
@@ -430,6 +435,11 @@ impl Operate {
     /// The number of rooms.
     pub fn room_count(&self) -> usize {
         self.0.0.rooms().count()
+    }
+
+    /// The number of readers of counts.
+    pub fn count_readers(&self) -> usize {
+        self.0.0.rooms().count_readers()
     }
 
     /// The memory of the process.

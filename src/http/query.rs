@@ -16,7 +16,7 @@ pub const MAX_PAGE: usize = 10_000;
 /// The parameters that page through a list.
 pub const PAGING: [&str; 2] = ["limit", "after"];
 
-/// Parameters by name, each at most once, none of them empty.
+/// Parameters by name, each at most once.
 #[derive(Debug)]
 pub struct Query(HashMap<String, String>);
 
@@ -56,13 +56,33 @@ impl Query {
                 return Err(bad(&name, "is given twice"));
             }
         }
-        all.retain(|_, value| !value.is_empty());
         Ok(Query(all))
     }
 
-    /// The parameter `name`.
+    /// The parameter `name`. Without a value, it counts as absent.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
+        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// The parameter `name`, which must have a value if it is there.
+    ///
+    /// # Errors
+    ///
+    /// `bad_parameter`.
+    pub fn full(&self, name: &str) -> Result<Option<&str>, Refusal> {
+        match self.0.get(name).is_some_and(String::is_empty) {
+            true => Err(bad(name, "has no value")),
+            false => Ok(self.get(name)),
+        }
+    }
+
+    /// Whether the parameter `name` is 1, and not left out.
+    pub fn flag(&self, name: &str) -> Result<bool, Refusal> {
+        match self.get(name) {
+            None => Ok(false),
+            Some("1") => Ok(true),
+            Some(_) => Err(bad(name, "is 1 or left out")),
+        }
     }
 
     /// The parameter `name` as a number from `least` to `most`.
@@ -78,7 +98,8 @@ impl Query {
     }
 }
 
-fn bad(name: &str, what: &str) -> Refusal {
+/// The refusal of the parameter `name`, for the reason `what`.
+pub fn bad(name: &str, what: &str) -> Refusal {
     let shown = shown(name);
     Refusal::new(Code::BadParameter, format!("parameter {shown:?} {what}")).of(shown)
 }

@@ -5,3 +5,4 @@ pub mod member;
 pub mod members;
 pub mod rooms;
 pub mod stats;
+pub mod counts;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::model::cursor::Cursor;
 use crate::model::event::DelReason;
 use crate::model::history::{Brief, Kind};
+use crate::model::moment::{Taken, Timestamp};
 use crate::model::name::Name;
 use crate::model::roster::{Member, Roster};
 
@@ -15,8 +16,20 @@ use crate::model::roster::{Member, Roster};
 pub struct Changes {
     room: Name,
     cursor: Cursor,
-    gone: Vec<(Name, DelReason)>,
+    taken: Taken,
+    gone: Vec<Gone>,
     set: Vec<Set>,
+}
+
+/// A departed member, to be removed from the reader's set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gone {
+    /// The user.
+    pub user: Name,
+    /// The reason of the last `del`.
+    pub reason: DelReason,
+    /// When the user left.
+    pub at: Timestamp,
 }
 
 /// A present member, to be put into the reader's set.
@@ -26,6 +39,8 @@ pub struct Set {
     pub member: Arc<Member>,
     /// Whether the reader's set lacks the member.
     pub new: bool,
+    /// When the member came or changed last.
+    pub at: Timestamp,
 }
 
 /// The way from a reader's old set to the present set, event by event. Netting takes time, so a gap is taken from the room
@@ -36,6 +51,8 @@ pub struct Gap {
     pub room: Name,
     /// The place behind the gap.
     pub cursor: Cursor,
+    /// When the gap was taken.
+    pub taken: Taken,
     /// The events of the gap.
     pub briefs: Vec<Brief>,
     /// The present set.
@@ -45,29 +62,30 @@ pub struct Gap {
 impl Gap {
     /// Nets the gap.
     pub fn net(self) -> Changes {
-        Changes::net(self.room, self.cursor, self.briefs.into_iter(), &self.roster)
+        Changes::net(self.room, self.cursor, self.taken, self.briefs.into_iter(), &self.roster)
     }
 }
 
 impl Changes {
     /// Nets the events `briefs`, in order, into the present set: `roster` at `cursor`.
-    pub fn net(room: Name, cursor: Cursor, briefs: impl Iterator<Item = Brief>, roster: &Roster) -> Self {
-        // For each user: whether the reader's set has them, and the reason of the last `del`.
-        let mut users: HashMap<Name, (bool, Option<DelReason>)> = HashMap::new();
-        for Brief { user, kind } in briefs {
-            let (_, last) = users.entry(user).or_insert((kind != Kind::Add, None));
+    pub fn net(room: Name, cursor: Cursor, taken: Taken, briefs: impl Iterator<Item = Brief>, roster: &Roster) -> Self {
+        // For each user: whether the reader's set has them, the reason of the last `del`, and the time of the last event.
+        let mut users: HashMap<Name, (bool, Option<DelReason>, Timestamp)> = HashMap::new();
+        for Brief { user, kind, at } in briefs {
+            let (_, went, last) = users.entry(user).or_insert((kind != Kind::Add, None, at));
+            *last = at;
             if let Kind::Del(reason) = kind {
-                *last = Some(reason);
+                *went = Some(reason);
             }
         }
         // In order of names, each lookup is close in memory to the one before.
         let mut users: Vec<_> = users.into_iter().collect();
         users.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-        let mut changes = Changes { room, cursor, gone: Vec::new(), set: Vec::new() };
-        for (user, (had, went)) in users {
+        let mut changes = Changes { room, cursor, taken, gone: Vec::new(), set: Vec::new() };
+        for (user, (had, went, at)) in users {
             match (roster.get(&user), went) {
-                (Some(member), _) => changes.set.push(Set { member: member.clone(), new: !had }),
-                (None, Some(reason)) if had => changes.gone.push((user, reason)),
+                (Some(member), _) => changes.set.push(Set { member: member.clone(), new: !had, at }),
+                (None, Some(reason)) if had => changes.gone.push(Gone { user, reason, at }),
                 (None, _) => {}
             }
         }
@@ -94,8 +112,13 @@ impl Changes {
         self.cursor
     }
 
-    /// Users to remove, with the reason of the last `del`.
-    pub fn gone(&self) -> &[(Name, DelReason)] {
+    /// When the changes were taken.
+    pub fn taken(&self) -> Taken {
+        self.taken
+    }
+
+    /// Users to remove.
+    pub fn gone(&self) -> &[Gone] {
         &self.gone
     }
 
@@ -109,17 +132,18 @@ impl Changes {
 mod tests {
     use super::*;
     use crate::model::cursor::{Epoch, Offset};
-    use crate::model::hold::{Hold, Holds};
+    use crate::model::hold::Holds;
+    use crate::model::info::Info;
     use crate::model::meta::Meta;
-    use crate::model::moment::Timestamp;
 
     #[test]
     fn a_user_who_came_and_went_is_in_neither_list() {
         let name = |user: &str| user.parse::<Name>().unwrap();
         let mut roster = Roster::default();
         for user in ["new", "back", "changed"] {
-            let member = Member { user: name(user), meta: Meta::default(), joined: Timestamp(7) };
-            roster.put(Arc::new(member), Holds::of(Hold::SignIn(None)));
+            let (meta, info) = (Meta::default(), Info::default());
+            let member = Member { user: name(user), meta, info, joined: Timestamp(7) };
+            roster.put(Arc::new(member), Holds::plain(&Meta::default()));
         }
         let del = Kind::Del(DelReason::SignedOut);
         let story = [
@@ -134,11 +158,11 @@ mod tests {
             ("changed", Kind::Update),
             ("new", Kind::Add),
         ];
-        let briefs = story.into_iter().map(|(user, kind)| Brief { user: name(user), kind });
+        let briefs = (1..).zip(story).map(|(at, (user, kind))| Brief { user: name(user), kind, at: Timestamp(at) });
         let cursor = Cursor { epoch: Epoch(1), offset: Offset(10) };
-        let changes = Changes::net(Name::lobby(), cursor, briefs, &roster);
-        let set: Vec<_> = changes.set().iter().map(|set| (&*set.member.user, set.new)).collect();
-        assert_eq!(set, [("back", false), ("changed", false), ("new", true)]);
-        assert_eq!(changes.gone(), [(name("left"), DelReason::SignedOut)]);
+        let changes = Changes::net(Name::lobby(), cursor, Taken::default(), briefs, &roster);
+        let set: Vec<_> = changes.set().iter().map(|set| (&*set.member.user, set.new, set.at.0)).collect();
+        assert_eq!(set, [("back", false, 8), ("changed", false, 9), ("new", true, 10)]);
+        assert_eq!(changes.gone(), [Gone { user: name("left"), reason: DelReason::SignedOut, at: Timestamp(6) }]);
     }
 }

@@ -8,9 +8,10 @@ use std::time::Duration;
 use crate::model::event::DelReason;
 use crate::model::hold::ConnectionHold;
 use crate::model::id::{ClientId, ConnectionId};
-use crate::model::meta::Meta;
+use crate::model::info::Info;
 use crate::model::moment::Tick;
-use crate::model::name::Name;
+use crate::model::name::{HoldName, Name};
+use crate::model::statement::Statement;
 
 /// A request to change a room.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,33 +22,25 @@ pub enum Command {
     Expire(usize),
     /// Forgets the events from before this time, and expired denylist entries.
     Trim(Tick),
-    /// Forgets the oldest history until all of it takes at most this many bytes.
-    Shorten(usize),
+    /// Forgets the oldest history until all of it takes at most this many bytes, but no event after this time.
+    Shorten(usize, Tick),
 }
 
-/// A change to one user. Without `meta`, a member keeps the present one.
+/// A change to one user. Without a statement, a hold says what it said before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Makes or renews the user's sign-in.
-    SignIn {
-        /// The member's new `meta`.
-        meta: Option<Meta>,
-        /// The term of a lease, from now on; `None` signs in until sign-out.
-        ttl: Option<Duration>,
-    },
+    /// Makes or renews a sign-in.
+    SignIn(SignIn),
     /// Ends all holds of the user: the reason is `SignedOut` or `Kicked`.
     SignOut(DelReason),
-    /// Changes a member's `meta` without a hold.
-    SetMeta(Meta),
+    /// Ends the sign-in of this name, if there is one.
+    Release(HoldName),
+    /// Says something for a member without a hold, sets the member's `info`, or both.
+    Set(Option<Statement>, Option<Info>),
     /// Makes a connection's hold. Replaces an older hold of the same client.
-    Join {
-        /// The hold.
-        hold: ConnectionHold,
-        /// The member's new `meta`.
-        meta: Option<Meta>,
-    },
-    /// Changes the `meta` of a member that this connection holds.
-    Update(ConnectionId, Meta),
+    Join(ConnectionHold, Option<Statement>),
+    /// Says something through the hold of this connection.
+    Update(ConnectionId, Statement),
     /// Ends a connection's hold at once.
     Leave(ConnectionId),
     /// Starts the grace period of a lost connection's hold.
@@ -56,10 +49,23 @@ pub enum Action {
     LeaveClient(ClientId),
 }
 
+/// A sign-in to be made or renewed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SignIn {
+    /// The name among the member's sign-ins.
+    pub name: Option<HoldName>,
+    /// What the sign-in says.
+    pub statement: Option<Statement>,
+    /// The member's new `info`; without one, the member keeps the present one.
+    pub info: Option<Info>,
+    /// The term of a lease, from now on; `None` signs in until sign-out.
+    pub ttl: Option<Duration>,
+}
+
 impl Command {
     /// Signs `user` in until sign-out.
-    pub fn sign_in(user: Name, meta: Option<Meta>) -> Self {
-        Command::User(user, Action::SignIn { meta, ttl: None })
+    pub fn sign_in(user: Name) -> Self {
+        Command::User(user, Action::SignIn(SignIn::default()))
     }
 
     /// Signs `user` out.
@@ -70,8 +76,8 @@ impl Command {
     /// The user whom the command can make a member.
     pub fn adds(&self) -> Option<&Name> {
         match self {
-            Command::User(user, Action::SignIn { .. } | Action::Join { .. }) => Some(user),
-            Command::User(..) | Command::Expire(_) | Command::Trim(_) | Command::Shorten(_) => None,
+            Command::User(user, Action::SignIn(_) | Action::Join(..)) => Some(user),
+            Command::User(..) | Command::Expire(_) | Command::Trim(_) | Command::Shorten(..) => None,
         }
     }
 
@@ -79,7 +85,7 @@ impl Command {
     pub fn removes(&self) -> Option<&Name> {
         match self {
             Command::User(user, Action::SignOut(_)) => Some(user),
-            Command::User(..) | Command::Expire(_) | Command::Trim(_) | Command::Shorten(_) => None,
+            Command::User(..) | Command::Expire(_) | Command::Trim(_) | Command::Shorten(..) => None,
         }
     }
 }

@@ -12,12 +12,12 @@ pub struct Deadlines(BTreeSet<(Tick, Name, HoldId)>);
 
 impl Deadlines {
     /// Moves a hold's deadline from `old` to `new`; `None` is no deadline.
-    pub fn change(&mut self, user: &Name, id: HoldId, old: Option<Tick>, new: Option<Tick>) {
+    pub fn change(&mut self, user: &Name, id: &HoldId, old: Option<Tick>, new: Option<Tick>) {
         if let Some(old) = old {
-            self.0.remove(&(old, user.clone(), id));
+            self.0.remove(&(old, user.clone(), id.clone()));
         }
         if let Some(new) = new {
-            self.0.insert((new, user.clone(), id));
+            self.0.insert((new, user.clone(), id.clone()));
         }
     }
 
@@ -28,6 +28,6 @@ impl Deadlines {
 
     /// The hold with the earliest deadline, if that has passed.
     pub fn due(&self, now: Tick) -> Option<(Name, HoldId)> {
-        self.0.first().filter(|(deadline, ..)| *deadline <= now).map(|(_, user, id)| (user.clone(), *id))
+        self.0.first().filter(|(deadline, ..)| *deadline <= now).map(|(_, user, id)| (user.clone(), id.clone()))
     }
 }

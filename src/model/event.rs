@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use serde::Serialize;
 
 use crate::model::cursor::Cursor;
-use crate::model::meta::Meta;
+use crate::model::moment::Timestamp;
 use crate::model::name::Name;
 use crate::model::roster::Member;
 
@@ -30,18 +30,18 @@ pub enum DelReason {
 pub enum Change {
     /// The user became a member.
     Add(Arc<Member>),
-    /// The member's `meta` changed.
-    Update(Name, Meta),
+    /// The member's `meta` or `info` changed.
+    Update(Arc<Member>),
     /// The user is no longer a member.
     Del(Name, DelReason),
 }
 
 impl Change {
-    /// The user.
+    /// The user whom the change is about.
     pub fn user(&self) -> &Name {
         match self {
-            Change::Add(member) => &member.user,
-            Change::Update(user, _) | Change::Del(user, _) => user,
+            Change::Add(member) | Change::Update(member) => &member.user,
+            Change::Del(user, _) => user,
         }
     }
 }
@@ -56,25 +56,26 @@ pub struct Event {
     pub room: Name,
     /// The event's place: a reader that has seen the event stands here.
     pub cursor: Cursor,
+    /// When it happened, for people: the order is that of the cursors.
+    pub at: Timestamp,
     /// The change of the set.
     pub change: Change,
     encoded: OnceLock<Box<str>>,
 }
 
 impl Event {
-    /// The event of `room` at `cursor`.
-    pub fn new(room: Name, cursor: Cursor, change: Change) -> Self {
-        Event { room, cursor, change, encoded: OnceLock::new() }
+    /// The event of `room` at `cursor`, which happened at `at`.
+    pub fn new(room: Name, cursor: Cursor, at: Timestamp, change: Change) -> Self {
+        Event { room, cursor, at, change, encoded: OnceLock::new() }
     }
 
-    /// The memory that the event takes, about: with its JSON, and with the name and the `meta` as if nothing else had them.
+    /// The memory that the event takes, about: with its JSON, and with the member as if nothing else had it.
     pub fn bytes(&self) -> usize {
-        let (user, meta) = match &self.change {
-            Change::Add(member) => (&member.user, member.meta.as_str().len()),
-            Change::Update(user, meta) => (user, meta.as_str().len()),
-            Change::Del(user, _) => (user, 0),
+        let said = match &self.change {
+            Change::Add(member) | Change::Update(member) => member.meta.as_str().len() + member.info.len(),
+            Change::Del(..) => 0,
         };
-        OVERHEAD + size_of::<Event>() + self.room.len() + 2 * (user.len() + meta)
+        OVERHEAD + size_of::<Event>() + self.room.len() + 2 * (self.change.user().len() + said)
     }
 
     /// The event's own JSON, made by `encode` for the first reader and shared with all others.

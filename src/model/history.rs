@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use crate::model::cursor::Offset;
 use crate::model::event::{Change, DelReason, Event};
-use crate::model::moment::Tick;
+use crate::model::moment::{Tick, Timestamp};
 use crate::model::name::Name;
 
-/// Briefs kept for each whole event: a brief takes some 60 bytes, an event some 300. At the default, a reader may fall
+/// Briefs kept for each whole event: a brief takes some 70 bytes, an event some 300. At the default, a reader may fall
 /// 16,000 events behind before it needs a snapshot.
 const BRIEFS_PER_EVENT: usize = 16;
 
@@ -40,13 +40,15 @@ pub struct Bound {
     pub bytes: usize,
 }
 
-/// An event in brief: the user, and the kind of change.
+/// An event in brief: the user, the kind of change and the time.
 #[derive(Clone, Debug)]
 pub struct Brief {
     /// The user.
     pub user: Name,
     /// The kind of change.
     pub kind: Kind,
+    /// When it happened.
+    pub at: Timestamp,
 }
 
 /// The kind of change that an event made.
@@ -54,20 +56,20 @@ pub struct Brief {
 pub enum Kind {
     /// The user became a member.
     Add,
-    /// A member's `meta` changed.
+    /// A member's `meta` or `info` changed.
     Update,
     /// The user is no longer a member.
     Del(DelReason),
 }
 
 impl Brief {
-    fn of(change: &Change) -> Self {
-        let (user, kind) = match change {
-            Change::Add(member) => (&member.user, Kind::Add),
-            Change::Update(user, _) => (user, Kind::Update),
-            Change::Del(user, reason) => (user, Kind::Del(*reason)),
+    fn of(event: &Event) -> Self {
+        let kind = match &event.change {
+            Change::Add(_) => Kind::Add,
+            Change::Update(_) => Kind::Update,
+            Change::Del(_, reason) => Kind::Del(*reason),
         };
-        Brief { user: user.clone(), kind }
+        Brief { user: event.change.user().clone(), kind, at: event.at }
     }
 
     /// The memory that the brief takes, with the name as if nothing else had it.
@@ -93,7 +95,7 @@ impl History {
             if self.briefs.len() >= self.bound.events.saturating_mul(BRIEFS_PER_EVENT) {
                 self.forget_brief();
             }
-            let brief = Brief::of(&event.change);
+            let brief = Brief::of(&event);
             self.bytes += brief.bytes();
             self.briefs.push_back((event.cursor.offset, brief));
         }
@@ -102,9 +104,10 @@ impl History {
         }
     }
 
-    /// Forgets the oldest events until all others take at most `bytes`.
-    pub fn shorten(&mut self, bytes: usize) {
-        while self.bytes > bytes && !self.events.is_empty() {
+    /// Forgets the oldest events until all others take at most `bytes`. Events after `until` stay.
+    pub fn shorten(&mut self, bytes: usize, until: Tick) {
+        let is_old = |(at, _): &(Tick, Arc<Event>)| *at <= until;
+        while self.bytes > bytes && (!self.briefs.is_empty() || self.events.front().is_some_and(is_old)) {
             self.forget_oldest();
         }
         self.briefs.shrink_to_fit();
@@ -151,7 +154,7 @@ impl History {
         let events = self.after(offset.max(self.events_floor)).filter(|_| known)?;
         let from = self.briefs.partition_point(|(at, _)| *at <= offset);
         let briefs = self.briefs.range(from..).map(|(_, brief)| brief.clone());
-        Some(briefs.chain(events.map(|event| Brief::of(&event.change))))
+        Some(briefs.chain(events.map(|event| Brief::of(event))))
     }
 
     /// Whether no event is known.
@@ -193,7 +196,7 @@ mod tests {
         for offset in offsets {
             let change = Change::Del("ann".parse().unwrap(), DelReason::SignedOut);
             let cursor = Cursor { epoch: Epoch(1), offset: Offset(offset) };
-            history.push(Tick(offset), Arc::new(Event::new(Name::lobby(), cursor, change)));
+            history.push(Tick(offset), Arc::new(Event::new(Name::lobby(), cursor, Timestamp::default(), change)));
         }
         history
     }
@@ -234,7 +237,7 @@ mod tests {
                 all.push(head);
                 let change = Change::Del("ann".parse().unwrap(), DelReason::SignedOut);
                 let cursor = Cursor { epoch: Epoch(1), offset: Offset(head) };
-                history.push(Tick(head), Arc::new(Event::new(Name::lobby(), cursor, change)));
+                history.push(Tick(head), Arc::new(Event::new(Name::lobby(), cursor, Timestamp::default(), change)));
             }
             let kept = all.len().saturating_sub(bound);
             let floor = kept.checked_sub(1).map_or(0, |last_forgotten| all[last_forgotten]);
@@ -256,19 +259,21 @@ mod tests {
         assert_eq!(history(10, 1..=10).bytes(), 10 * each);
         let briefs = all.bytes() - 10 * each;
         assert!(briefs > 0 && all.briefs_after(Offset(0)).is_some(), "all 50 are known");
-        all.shorten(10 * each + briefs / 2);
+        all.shorten(10 * each + briefs / 2, Tick(50));
         assert_eq!((all.briefs_after(Offset(19)).is_none(), all.briefs_after(Offset(20)).is_some()), (true, true));
-        all.shorten(4 * each);
+        all.shorten(4 * each, Tick(50));
         assert_eq!((after(&all, 45), after(&all, 46)), (None, Some(vec![47, 48, 49, 50])));
         assert!(all.briefs_after(Offset(45)).is_none() && all.briefs_after(Offset(46)).is_some());
-        all.shorten(0);
+        all.shorten(0, Tick(48));
+        assert_eq!((after(&all, 47), after(&all, 48)), (None, Some(vec![49, 50])), "later events stay");
+        all.shorten(0, Tick(50));
         assert_eq!((after(&all, 50), all.is_empty(), all.bytes()), (Some(vec![]), true, 0));
         let mut bounded = history(10, 1..=1);
         bounded.bound.bytes = 3 * each;
         for offset in 2..=20 {
             let change = Change::Del("ann".parse().unwrap(), DelReason::SignedOut);
             let cursor = Cursor { epoch: Epoch(1), offset: Offset(offset) };
-            bounded.push(Tick(offset), Arc::new(Event::new(Name::lobby(), cursor, change)));
+            bounded.push(Tick(offset), Arc::new(Event::new(Name::lobby(), cursor, Timestamp::default(), change)));
             assert!(bounded.bytes() <= 3 * each);
         }
         assert_eq!(after(&bounded, 17), Some(vec![18, 19, 20]));

@@ -1,32 +1,53 @@
-//! Holds: the reasons why a member is present.
+//! Holds: the reasons why a member is present, and what is said through each.
 
 use std::sync::Arc;
 
 use serde::Serialize;
+use smallvec::{SmallVec, smallvec};
 
 use crate::model::id::{ClientId, ConnectionId};
+use crate::model::meta::Meta;
 use crate::model::moment::Tick;
+use crate::model::name::HoldName;
+use crate::model::statement::{Order, Said, Statement};
+
+/// The most named sign-ins of one member. Each takes some 100 bytes, and each change of the member looks at all of them.
+pub const MAX_NAMED: usize = 100;
 
 /// Identifies one hold among those of a user in a room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum HoldId {
-    /// The sign-in: a user has at most one in a room.
-    SignIn,
+    /// The sign-in of this name; without one, the unnamed sign-in.
+    SignIn(Option<HoldName>),
     /// The hold of this connection.
     Connection(ConnectionId),
 }
 
 /// One reason why a member is present.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Hold {
+pub struct Hold {
+    /// How the hold was made.
+    pub kind: HoldKind,
+    /// What was said last through the hold, if anything.
+    pub said: Option<Arc<Said>>,
+}
+
+/// How a hold was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HoldKind {
     /// Made over HTTP. Ends with a sign-out; a lease also ends at its deadline.
-    SignIn(Option<Tick>),
+    SignIn {
+        /// The name, given by whoever made the hold.
+        name: Option<HoldName>,
+        /// The deadline of a lease.
+        deadline: Option<Tick>,
+    },
     /// Made by a connection.
     Connection(ConnectionHold),
 }
 
 /// The hold of a connection that is open, or was lost within the grace period.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectionHold {
     /// The connection.
     pub connection: ConnectionId,
@@ -48,98 +69,176 @@ pub enum Transport {
     WebSocket,
 }
 
-impl Hold {
+impl HoldKind {
+    /// The unnamed sign-in without a deadline.
+    const PERMANENT: HoldKind = HoldKind::SignIn { name: None, deadline: None };
+
     /// The id, unique among the user's holds in the room.
     pub fn id(&self) -> HoldId {
         match self {
-            Hold::SignIn(_) => HoldId::SignIn,
-            Hold::Connection(hold) => HoldId::Connection(hold.connection),
+            HoldKind::SignIn { name, .. } => HoldId::SignIn(name.clone()),
+            HoldKind::Connection(hold) => HoldId::Connection(hold.connection),
+        }
+    }
+
+    fn has(&self, id: &HoldId) -> bool {
+        match (self, id) {
+            (HoldKind::SignIn { name, .. }, HoldId::SignIn(id)) => name == id,
+            (HoldKind::Connection(hold), HoldId::Connection(id)) => hold.connection == *id,
+            (HoldKind::SignIn { .. }, HoldId::Connection(_)) | (HoldKind::Connection(_), HoldId::SignIn(_)) => false,
         }
     }
 
     /// The deadline; `None` for a hold that does not end by itself.
     pub fn deadline(&self) -> Option<Tick> {
         match self {
-            Hold::SignIn(deadline) => *deadline,
-            Hold::Connection(hold) => hold.deadline,
+            HoldKind::SignIn { deadline, .. } | HoldKind::Connection(ConnectionHold { deadline, .. }) => *deadline,
         }
     }
 }
 
-/// A sign-in without a deadline.
-const PERMANENT: Hold = Hold::SignIn(None);
-
-/// The holds of one member, who stays while a hold is left. Holds are stored beside the member and not in it, since
-/// readers never see them.
+/// The holds of one member, who stays while a hold is left, and what was said for the member as a whole. Holds are stored
+/// beside the member and not in it, since readers never see them.
 ///
-/// Most members of a large room have one permanent sign-in, so that case takes no memory of its own. All other holds
-/// are shared with the copies that snapshots keep.
+/// Copies share one list until one of them is changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Holds(Stored);
+pub struct Holds(Arc<List>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Stored {
-    PermanentSignIn,
-    List(Arc<Vec<Hold>>),
+struct List {
+    holds: SmallVec<[Hold; 1]>,
+    /// What was said for the member and through no hold, until something of the same or a higher rank is said.
+    of_member: Option<Arc<Said>>,
 }
 
 impl Holds {
-    /// A member's first hold.
-    pub fn of(hold: Hold) -> Self {
-        Holds(if hold == PERMANENT { Stored::PermanentSignIn } else { Stored::List(Arc::new(vec![hold])) })
+    /// A member's first hold, through which `statement` is said.
+    pub fn of(kind: HoldKind, statement: Option<Statement>) -> Self {
+        let said = statement.map(|statement| Said::new(statement, Order::default()));
+        Holds(Arc::new(List { holds: smallvec![Hold { kind, said }], of_member: None }))
     }
 
-    /// Adds a hold. Replaces and returns the hold with the same id.
-    pub fn put(&mut self, hold: Hold) -> Option<Hold> {
-        let old = self.take(hold.id());
-        self.edit(|holds| holds.push(hold));
-        old
+    /// The holds of a member whose holds are as [`Holds::are_plain`] says, and whose `meta` is this.
+    pub fn plain(meta: &Meta) -> Self {
+        let statement = || Statement { meta: meta.clone(), ..Statement::default() };
+        Holds::of(HoldKind::PERMANENT, (!meta.is_empty()).then(statement))
+    }
+
+    /// Whether the member's `meta` tells the holds: one permanent sign-in without a name, which said the `meta` at rank 0,
+    /// or nothing if the `meta` is `{}`. Most members of a large room have such holds, which need not be stored.
+    pub fn are_plain(&self) -> bool {
+        let is_plain =
+            |said: &Said| said.statement.rank == Statement::default().rank && !said.statement.meta.is_empty();
+        match &self.0.holds[..] {
+            [Hold { kind: HoldKind::PERMANENT, said }] => {
+                self.0.of_member.is_none() && said.as_deref().is_none_or(is_plain)
+            }
+            _ => false,
+        }
+    }
+
+    /// Adds a hold, which replaces the hold with the same id and the hold `replaced`, and keeps what the two said last.
+    /// What `statement` says is said anew, unless the hold says just that already. Returns the two that are gone.
+    pub fn put(
+        &mut self,
+        kind: HoldKind,
+        replaced: Option<&HoldId>,
+        statement: Option<Statement>,
+    ) -> [Option<Hold>; 2] {
+        let id = kind.id();
+        let gone = [self.take(&id), replaced.and_then(|id| self.take(id))];
+        let said = gone.iter().flatten().filter_map(|hold| hold.said.clone()).max_by_key(|said| said.order);
+        let news = statement.filter(|statement| said.as_ref().is_none_or(|said| said.statement != *statement));
+        self.edit().holds.push(Hold { kind, said });
+        if let Some(statement) = news {
+            self.say(&id, statement);
+        }
+        gone
     }
 
     /// Removes and returns a hold.
-    pub fn take(&mut self, id: HoldId) -> Option<Hold> {
-        let at = self.iter().position(|hold| hold.id() == id)?;
-        let mut taken = None;
-        self.edit(|holds| taken = Some(holds.swap_remove(at)));
-        taken
+    pub fn take(&mut self, id: &HoldId) -> Option<Hold> {
+        let at = self.iter().position(|hold| hold.kind.has(id))?;
+        Some(self.edit().holds.swap_remove(at))
+    }
+
+    /// Says something through a hold.
+    pub fn say(&mut self, id: &HoldId, statement: Statement) {
+        let order = self.next_order();
+        let list = self.edit();
+        if list.of_member.as_ref().is_some_and(|said| said.statement.rank <= statement.rank) {
+            list.of_member = None;
+        }
+        if let Some(hold) = list.holds.iter_mut().find(|hold| hold.kind.has(id)) {
+            hold.said = Some(Said::new(statement, order));
+        }
+    }
+
+    /// Says something for the member as a whole.
+    pub fn say_for_member(&mut self, statement: Statement) {
+        let order = self.next_order();
+        self.edit().of_member = Some(Said::new(statement, order));
+    }
+
+    /// Starts the grace period of a connection's hold.
+    pub fn lose(&mut self, connection: ConnectionId, deadline: Tick) {
+        for hold in &mut self.edit().holds {
+            if let HoldKind::Connection(hold) = &mut hold.kind
+                && hold.connection == connection
+            {
+                hold.deadline = Some(deadline);
+            }
+        }
+    }
+
+    /// The `meta` that readers see: what was said last at the highest rank, `{}` if nothing was said.
+    pub fn shown(&self) -> Meta {
+        self.said().max_by_key(|said| said.weight()).map(|said| said.statement.meta.clone()).unwrap_or_default()
+    }
+
+    /// What was said for the member as a whole.
+    pub fn of_member(&self) -> Option<&Said> {
+        self.0.of_member.as_deref()
+    }
+
+    fn said(&self) -> impl Iterator<Item = &Said> {
+        self.iter().filter_map(|hold| hold.said.as_deref()).chain(self.of_member())
+    }
+
+    fn next_order(&self) -> Order {
+        self.said().map(|said| said.order).max().unwrap_or_default().next()
     }
 
     /// The hold with this id.
-    pub fn get(&self, id: HoldId) -> Option<&Hold> {
-        self.iter().find(|hold| hold.id() == id)
+    pub fn get(&self, id: &HoldId) -> Option<&Hold> {
+        self.iter().find(|hold| hold.kind.has(id))
     }
 
     /// The connection hold of this client.
     pub fn of_client(&self, client: ClientId) -> Option<&ConnectionHold> {
-        self.iter().find_map(|hold| match hold {
-            Hold::Connection(hold) if hold.client == Some(client) => Some(hold),
-            Hold::Connection(_) | Hold::SignIn(_) => None,
+        self.iter().find_map(|hold| match &hold.kind {
+            HoldKind::Connection(hold) if hold.client == Some(client) => Some(hold),
+            HoldKind::Connection(_) | HoldKind::SignIn { .. } => None,
         })
+    }
+
+    /// The number of named sign-ins.
+    pub fn named(&self) -> usize {
+        self.iter().filter(|hold| matches!(hold.kind, HoldKind::SignIn { name: Some(_), .. })).count()
     }
 
     /// Whether no hold is left.
     pub fn is_empty(&self) -> bool {
-        self.iter().len() == 0
+        self.0.holds.is_empty()
     }
 
     /// All holds.
     pub fn iter(&self) -> std::slice::Iter<'_, Hold> {
-        match &self.0 {
-            Stored::PermanentSignIn => const { &[PERMANENT] }.iter(),
-            Stored::List(holds) => holds.iter(),
-        }
+        self.0.holds.iter()
     }
 
-    fn edit(&mut self, change: impl FnOnce(&mut Vec<Hold>)) {
-        if self.0 == Stored::PermanentSignIn {
-            self.0 = Stored::List(Arc::new(vec![PERMANENT]));
-        }
-        if let Stored::List(holds) = &mut self.0 {
-            change(Arc::make_mut(holds));
-            if holds[..] == [PERMANENT] {
-                self.0 = Stored::PermanentSignIn;
-            }
-        }
+    fn edit(&mut self) -> &mut List {
+        Arc::make_mut(&mut self.0)
     }
 }
 
@@ -148,34 +247,94 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::model::statement::Rank;
 
-    fn id(n: u128) -> ConnectionId {
-        ConnectionId(Uuid::from_u128(n))
+    fn id(n: u128) -> HoldId {
+        HoldId::Connection(ConnectionId(Uuid::from_u128(n)))
     }
 
-    fn connection(n: u128, client: Option<u128>) -> Hold {
-        let (connection, client) = (id(n), client.map(|client| ClientId(Uuid::from_u128(client))));
-        Hold::Connection(ConnectionHold { connection, client, transport: Transport::Sse, deadline: None })
+    fn connection(n: u128, client: Option<u128>) -> HoldKind {
+        let (connection, client) = (ConnectionId(Uuid::from_u128(n)), client.map(|n| ClientId(Uuid::from_u128(n))));
+        HoldKind::Connection(ConnectionHold { connection, client, transport: Transport::Sse, deadline: None })
+    }
+
+    fn statement(n: u32, rank: &str) -> Statement {
+        Statement { meta: Meta::read(&format!(r#"{{"n":{n}}}"#)).unwrap(), rank: Rank::read(rank).unwrap() }
+    }
+
+    fn shown(holds: &Holds) -> String {
+        holds.shown().as_str().to_owned()
     }
 
     #[test]
-    fn a_permanent_sign_in_takes_one_pointer() {
-        let mut holds = Holds::of(Hold::SignIn(Some(Tick(7))));
-        assert_eq!(holds.put(Hold::SignIn(None)), Some(Hold::SignIn(Some(Tick(7)))));
-        assert_eq!((holds.0.clone(), size_of::<Holds>()), (Stored::PermanentSignIn, 8));
-        assert!(holds.put(connection(1, None)).is_none());
-        assert_eq!(holds.iter().count(), 2);
-        assert_eq!(holds.take(HoldId::Connection(id(1))), Some(connection(1, None)));
-        assert_eq!(holds.0, Stored::PermanentSignIn);
-        assert!(holds.take(HoldId::SignIn).is_some() && holds.is_empty());
+    fn plain_holds_are_told_by_the_members_meta() {
+        let sign_in = |statement| Holds::of(HoldKind::PERMANENT, statement);
+        for plain in [sign_in(None), sign_in(Some(statement(1, "0")))] {
+            assert!(plain.are_plain());
+            assert_eq!(Holds::plain(&plain.shown()), plain);
+        }
+        // A `{}` that was said hides what others say; a hold that said nothing hides nothing.
+        for other in [
+            sign_in(Some(Statement::default())),
+            sign_in(Some(statement(1, "1"))),
+            Holds::of(HoldKind::SignIn { name: None, deadline: Some(Tick(7)) }, None),
+            Holds::of(connection(1, None), None),
+        ] {
+            assert!(!other.are_plain());
+        }
+        let mut two = sign_in(None);
+        two.put(connection(1, None), None, None);
+        assert!(!two.are_plain());
+        two.take(&id(1));
+        assert!(two.are_plain());
+        two.say_for_member(statement(1, "0"));
+        assert!(!two.are_plain());
     }
 
     #[test]
     fn each_connection_holds_once_and_is_found_by_its_client() {
-        let mut holds = Holds::of(connection(1, Some(10)));
-        holds.put(connection(2, Some(20)));
-        assert_eq!(holds.put(connection(2, Some(30))), Some(connection(2, Some(20))));
+        let mut holds = Holds::of(connection(1, Some(10)), None);
+        assert_eq!(holds.put(connection(2, Some(20)), None, None), [None, None]);
+        let [old, _] = holds.put(connection(2, Some(30)), None, None);
+        assert_eq!(old.map(|hold| hold.kind), Some(connection(2, Some(20))));
         let found = |client| holds.of_client(ClientId(Uuid::from_u128(client))).map(|hold| hold.connection.0.as_u128());
         assert_eq!([found(10), found(20), found(30)], [Some(1), None, Some(2)]);
+    }
+
+    #[test]
+    fn the_last_statement_of_the_highest_rank_is_shown() {
+        let mut holds = Holds::of(connection(1, None), Some(statement(1, "0")));
+        holds.put(connection(2, None), None, Some(statement(2, "-1")));
+        assert_eq!(shown(&holds), r#"{"n":1}"#);
+        holds.say(&id(2), statement(3, "0"));
+        assert_eq!(shown(&holds), r#"{"n":3}"#);
+        holds.say_for_member(statement(4, "1"));
+        holds.say(&id(1), statement(5, "0"));
+        assert_eq!(shown(&holds), r#"{"n":4}"#, "a lower rank does not end what was said for the member");
+        holds.say(&id(1), statement(6, "1"));
+        assert_eq!((shown(&holds), holds.of_member()), (r#"{"n":6}"#.into(), None));
+        holds.take(&id(1));
+        assert_eq!(shown(&holds), r#"{"n":3}"#, "back to what was said before");
+        holds.take(&id(2));
+        assert_eq!((shown(&holds), holds.is_empty()), ("{}".into(), true));
+    }
+
+    #[test]
+    fn a_hold_that_takes_anothers_place_takes_over_its_statement_and_the_place_of_that() {
+        let mut holds = Holds::of(connection(1, Some(10)), Some(statement(1, "0")));
+        holds.put(connection(2, None), None, Some(statement(2, "0")));
+        for silent in [None, Some(statement(1, "0"))] {
+            holds.put(connection(3, Some(10)), Some(&id(1)), silent);
+            assert_eq!((shown(&holds), holds.iter().len()), (r#"{"n":2}"#.into(), 2));
+            holds.put(connection(1, Some(10)), Some(&id(3)), None);
+        }
+        holds.put(connection(3, Some(10)), Some(&id(1)), Some(statement(1, "1")));
+        assert_eq!(shown(&holds), r#"{"n":1}"#, "another rank is another statement");
+    }
+
+    #[test]
+    fn a_members_holds_take_no_more_than_one_small_allocation() {
+        assert_eq!((size_of::<Option<Holds>>(), size_of::<Hold>()), (8, 64));
+        assert!(size_of::<List>() + 2 * size_of::<usize>() <= 96);
     }
 }

@@ -1,4 +1,4 @@
-//! `meta`: the application's data about a member.
+//! `meta`: the application's data about a member, and the canonical form of JSON objects.
 
 use std::sync::Arc;
 
@@ -19,6 +19,9 @@ pub const MAX_DEPTH: usize = 32;
 /// Beyond these bytes, a text is too large however it is escaped: an escape takes at most 6 bytes for one.
 const MAX_ESCAPED: usize = 6 * MAX_BYTES;
 
+/// What is wrong with an object, as a sentence without its subject.
+pub(super) type Fault = String;
+
 /// A JSON object in canonical form: no spaces, keys sorted, strings without needless escapes, numbers as sent. Equal
 /// values are equal texts, numbers being equal if spelled alike, so bytes are enough to compare. Most members have an
 /// empty object, without an allocation.
@@ -32,7 +35,8 @@ impl Meta {
     ///
     /// `bad_meta` unless the text is JSON, and as in [`Meta::new`].
     pub fn read(text: &str) -> Result<Self, Refusal> {
-        Meta::new(serde_json::from_str(text).map_err(|error| bad(format!("is not JSON: {error}")))?)
+        let value = serde_json::from_str(text).map_err(|error| bad_meta(not_json(error)))?;
+        Meta::new(value)
     }
 
     /// Takes a client's JSON value.
@@ -41,19 +45,33 @@ impl Meta {
     ///
     /// `bad_meta` unless the value is an object within the bounds that every reader reads as it was sent.
     pub fn new(value: &RawValue) -> Result<Self, Refusal> {
+        Meta::canonical(value).map_err(bad_meta)
+    }
+
+    /// The canonical form of an object.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the object, as a sentence without its subject.
+    pub(super) fn canonical(value: &RawValue) -> Result<Self, Fault> {
         if !value.get().starts_with('{') {
-            return Err(bad("is not a JSON object"));
+            return Err("is not a JSON object".into());
         }
         let mut text = String::new();
         write(&without_spaces(value.get())?, &mut text)?;
         if text.len() > MAX_BYTES {
-            return Err(bad(format!("has {} bytes without spaces; at most {MAX_BYTES}", text.len())));
+            return Err(format!("has {} bytes without spaces; at most {MAX_BYTES}", text.len()));
         }
         if text == "{}" {
             return Ok(Meta(None));
         }
-        let raw = RawValue::from_string(text).map_err(|error| bad(format!("is not JSON: {error}")))?;
+        let raw = RawValue::from_string(text).map_err(not_json)?;
         Ok(Meta(Some(raw.into())))
+    }
+
+    /// Whether the object is `{}`.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_none()
     }
 
     /// The object's text.
@@ -64,7 +82,7 @@ impl Meta {
 
 /// A valid `text` without spaces between values. The only pass over the whole of what a client sent: it stops at the
 /// bounds, and all later work is on a text within them.
-fn without_spaces(text: &str) -> Result<String, Refusal> {
+fn without_spaces(text: &str) -> Result<String, Fault> {
     let (mut kept, mut depth) = (String::new(), 0);
     let (mut in_string, mut escaped) = (false, false);
     for c in text.chars() {
@@ -74,28 +92,28 @@ fn without_spaces(text: &str) -> Result<String, Refusal> {
             '"' => in_string = !in_string,
             _ if in_string => {}
             ' ' | '\t' | '\n' | '\r' => continue,
-            '{' | '[' if depth == MAX_DEPTH => return Err(bad(format!("is nested deeper than {MAX_DEPTH} levels"))),
+            '{' | '[' if depth == MAX_DEPTH => return Err(format!("is nested deeper than {MAX_DEPTH} levels")),
             '{' | '[' => depth += 1,
             '}' | ']' => depth -= 1,
             _ => {}
         }
         kept.push(c);
         if kept.len() > MAX_ESCAPED {
-            return Err(bad(format!("has more than {MAX_BYTES} bytes without spaces")));
+            return Err(format!("has more than {MAX_BYTES} bytes without spaces"));
         }
     }
     Ok(kept)
 }
 
 /// Writes a valid value without spaces in canonical form.
-fn write(value: &str, to: &mut String) -> Result<(), Refusal> {
+fn write(value: &str, to: &mut String) -> Result<(), Fault> {
     // A valid text fails to parse for one reason only.
-    let half = |_| bad(r"has half of a surrogate pair (\ud800 to \udfff), which is no character");
+    let half = |_| r"has half of a surrogate pair (\ud800 to \udfff), which is no character".to_owned();
     match value.as_bytes()[0] {
         b'{' => {
             let mut entries: Entries<'_> = serde_json::from_str(value).map_err(half)?;
             if let Some(key) = entries.sort() {
-                return Err(bad(format!("has the key {:?} twice in one object", shown(key))));
+                return Err(format!("has the key {:?} twice in one object", shown(key)));
             }
             enclosed('{', entries.0, '}', to, |(key, value), to| {
                 string(&key, to);
@@ -112,7 +130,7 @@ fn write(value: &str, to: &mut String) -> Result<(), Refusal> {
             Ok(())
         }
         b'-' | b'0'..=b'9' if is_beyond_f64(value) => {
-            Err(bad(format!("has the number {}, beyond the range of 64-bit floating point", shown(value))))
+            Err(format!("has the number {}, beyond the range of 64-bit floating point", shown(value)))
         }
         _ => {
             to.push_str(value);
@@ -127,8 +145,8 @@ fn enclosed<T>(
     all: Vec<T>,
     close: char,
     to: &mut String,
-    mut write: impl FnMut(T, &mut String) -> Result<(), Refusal>,
-) -> Result<(), Refusal> {
+    mut write: impl FnMut(T, &mut String) -> Result<(), Fault>,
+) -> Result<(), Fault> {
     to.push(open);
     for (at, each) in all.into_iter().enumerate() {
         if at > 0 {
@@ -146,8 +164,12 @@ fn string(text: &str, to: &mut String) {
     to.push_str(&serde_json::Value::from(text).to_string());
 }
 
-fn bad(what: impl std::fmt::Display) -> Refusal {
-    Refusal::new(Code::BadMeta, format!("meta {what}")).of("meta")
+fn not_json(error: serde_json::Error) -> Fault {
+    format!("is not JSON: {error}")
+}
+
+fn bad_meta(fault: Fault) -> Refusal {
+    Refusal::new(Code::BadMeta, format!("meta {fault}")).of("meta")
 }
 
 impl TryFrom<&RawValue> for Meta {

@@ -8,7 +8,7 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Tick(pub u64);
 
-/// A point on the wall clock: whole seconds since 1970, UTC.
+/// A point on the wall clock: milliseconds since 1970, UTC.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp(pub u64);
 
@@ -21,10 +21,21 @@ pub struct Moment {
     pub tick: Tick,
 }
 
+/// When a reader's place in a room was taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// For people: the time on the wall clock.
+    pub at: Timestamp,
+    /// The milliseconds until the grace period after the gateway's start is over, if it is not: members of before the start
+    /// may be missing until then.
+    pub fresh_for: Option<u64>,
+}
+
 impl Moment {
     /// The expected time of `tick` on the wall clock, rounded up to a second.
     pub fn time_of(&self, tick: Tick) -> Timestamp {
-        Timestamp(self.time.0 + tick.0.saturating_sub(self.tick.0).div_ceil(1_000))
+        let time = self.time.0.saturating_add(tick.0.saturating_sub(self.tick.0));
+        Timestamp(time.div_ceil(1_000).saturating_mul(1_000))
     }
 }
 
@@ -32,7 +43,7 @@ impl Add<Duration> for Tick {
     type Output = Tick;
 
     fn add(self, time: Duration) -> Tick {
-        Tick(self.0.saturating_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)))
+        Tick(self.0.saturating_add(millis(time)))
     }
 }
 
@@ -40,13 +51,17 @@ impl Add<Duration> for Timestamp {
     type Output = Timestamp;
 
     fn add(self, time: Duration) -> Timestamp {
-        Timestamp(self.0.saturating_add(time.as_secs()))
+        Timestamp(self.0.saturating_add(millis(time)))
     }
 }
 
 impl Tick {
     /// The point in time `age` earlier.
     pub fn before(self, age: Duration) -> Tick {
-        Tick(self.0.saturating_sub(u64::try_from(age.as_millis()).unwrap_or(u64::MAX)))
+        Tick(self.0.saturating_sub(millis(age)))
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

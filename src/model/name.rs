@@ -88,6 +88,30 @@ fn changes_direction(c: char) -> bool {
     matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
+/// The name of a sign-in among those of a member: 1 to 64 bytes, and the rules of [`Name`].
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(transparent)]
+pub struct HoldName(Name);
+
+impl HoldName {
+    /// The most bytes: enough for a host and a process, and the name is stored with each deadline.
+    const MAX_BYTES: usize = 64;
+
+    /// Takes `text` as the name in `field`.
+    ///
+    /// # Errors
+    ///
+    /// `bad_name`, with the broken rule.
+    pub fn new(field: &str, text: &str) -> Result<Self, Refusal> {
+        if text.len() > HoldName::MAX_BYTES {
+            let message =
+                format!("{field} has {} bytes; the name of a hold has 1 to {}", text.len(), HoldName::MAX_BYTES);
+            return Err(Refusal::new(Code::BadName, message).of(field));
+        }
+        Name::new(field, text).map(HoldName)
+    }
+}
+
 impl FromStr for Name {
     type Err = String;
 
@@ -133,6 +157,17 @@ mod tests {
         {
             assert_eq!(&*Name::new("user", text).unwrap(), text);
         }
+    }
+
+    #[test]
+    fn the_name_of_a_hold_has_a_smaller_bound() {
+        assert!(HoldName::new("hold", &"x".repeat(64)).is_ok());
+        let refusal = HoldName::new("hold", &"x".repeat(65)).unwrap_err();
+        assert_eq!(
+            (refusal.code, &*refusal.message),
+            (Code::BadName, "hold has 65 bytes; the name of a hold has 1 to 64")
+        );
+        assert_eq!(HoldName::new("hold", " ").unwrap_err().message, "hold has nothing visible in it");
     }
 
     #[test]

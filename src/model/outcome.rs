@@ -40,8 +40,6 @@ pub struct EndedHold {
 pub enum EndCause {
     /// A newer connection of the same client took the hold's place.
     Replaced,
-    /// The user was signed out, or the client left over HTTP.
+    /// The user was signed out or kicked, or the client left over HTTP.
     Left,
-    /// The user was kicked.
-    Kicked,
 }

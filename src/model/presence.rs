@@ -5,20 +5,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::changes::Gap;
-use crate::model::command::{Action, Command};
+use crate::model::command::{Action, Command, SignIn};
 use crate::model::cursor::{Cursor, Offset};
 use crate::model::deadlines::Deadlines;
 use crate::model::event::{Change, DelReason, Event};
 use crate::model::history::{Bound, History};
-use crate::model::hold::{ConnectionHold, Hold, HoldId, Holds};
+use crate::model::hold::{ConnectionHold, Hold, HoldId, HoldKind, Holds, MAX_NAMED};
 use crate::model::id::{ClientId, ConnectionId};
-use crate::model::meta::Meta;
-use crate::model::moment::{Moment, Tick};
+use crate::model::info::Info;
+use crate::model::moment::{Moment, Taken, Tick};
 use crate::model::name::Name;
 use crate::model::outcome::{EndCause, EndedHold, Outcome};
 use crate::model::refusal::{Code, Refusal};
-use crate::model::roster::{Member, Roster};
+use crate::model::roster::{Edited, Member, Roster};
 use crate::model::snapshot::Snapshot;
+use crate::model::statement::Statement;
 
 /// Bounds of one room.
 #[derive(Clone, Copy, Debug)]
@@ -69,7 +70,7 @@ impl Presence {
                 Command::User(user, action) => self.act(user, action, now, &mut outcome),
                 Command::Expire(most) => self.expire(*most, now, &mut outcome),
                 Command::Trim(before) => self.history.trim(*before),
-                Command::Shorten(bytes) => self.history.shorten(*bytes),
+                Command::Shorten(bytes, until) => self.history.shorten(*bytes, *until),
             }
         }
         Ok(outcome)
@@ -85,6 +86,9 @@ impl Presence {
         if let [Command::User(user, action)] = commands {
             self.check_action(user, action)?;
         }
+        for command in commands {
+            self.check_names(command)?;
+        }
         let most = self.bounds.members;
         if most > 0 && self.growth(commands) > most.saturating_sub(self.roster.len()) {
             let message = format!("{} has {} of at most {most} members", self.room, self.roster.len());
@@ -95,7 +99,7 @@ impl Presence {
 
     fn check_action(&self, user: &Name, action: &Action) -> Result<(), Refusal> {
         match action {
-            Action::SetMeta(_) if self.roster.get(user).is_none() => {
+            Action::Set(..) if self.roster.get(user).is_none() => {
                 let message = format!("{user} is not a member of {}", self.room);
                 Err(Refusal::new(Code::NotPresent, message))
             }
@@ -103,12 +107,23 @@ impl Presence {
                 let message = format!("this connection does not hold {user} in {}", self.room);
                 Err(Refusal::new(Code::NotJoined, message))
             }
-            Action::Join { .. }
-            | Action::SignIn { .. }
-            | Action::SignOut(_)
-            | Action::SetMeta(_)
-            | Action::Update(..) => Ok(()),
-            Action::Leave(_) | Action::Lose(_) | Action::LeaveClient(_) => Ok(()),
+            Action::Join(..) | Action::SignIn(_) | Action::SignOut(_) | Action::Set(..) | Action::Update(..) => Ok(()),
+            Action::Release(_) | Action::Leave(_) | Action::Lose(_) | Action::LeaveClient(_) => Ok(()),
+        }
+    }
+
+    /// Refuses one named sign-in of a member too many.
+    fn check_names(&self, command: &Command) -> Result<(), Refusal> {
+        let Command::User(user, Action::SignIn(SignIn { name: Some(name), .. })) = command else {
+            return Ok(());
+        };
+        let id = HoldId::SignIn(Some(name.clone()));
+        match self.roster.holds(user) {
+            Some(holds) if holds.get(&id).is_none() && holds.named() >= MAX_NAMED => {
+                let message = format!("{user} has {MAX_NAMED} named sign-ins in {}, the maximum", self.room);
+                Err(Refusal::new(Code::TooManyHolds, message).of("hold"))
+            }
+            Some(_) | None => Ok(()),
         }
     }
 
@@ -125,41 +140,72 @@ impl Presence {
         commands.iter().filter_map(Command::adds).any(|user| self.roster.get(user).is_none())
     }
 
-    /// Whether the commands would make a member's `meta` longer, other than by a connection that takes the place of its
-    /// client's hold.
+    /// Whether the commands would make what is said of a member longer, other than by a connection that takes the place of
+    /// its client's hold.
     pub fn would_enlarge(&self, commands: &[Command]) -> bool {
-        let enlarges = |user: &Name, meta: &Meta| {
-            self.roster.get(user).is_some_and(|member| meta.as_str().len() > member.meta.as_str().len())
-        };
         let replaces = |user: &Name, hold: &ConnectionHold| {
-            hold.client.and_then(|client| self.roster.holds(user)?.of_client(client)).is_some()
+            hold.client
+                .is_some_and(|client| self.roster.holds(user).is_some_and(|holds| holds.of_client(client).is_some()))
         };
         commands.iter().any(|command| match command {
-            Command::User(user, Action::SetMeta(meta) | Action::Update(_, meta)) => enlarges(user, meta),
-            Command::User(user, Action::SignIn { meta: Some(meta), .. }) => enlarges(user, meta),
-            Command::User(user, Action::Join { meta: Some(meta), hold }) => {
-                enlarges(user, meta) && !replaces(user, hold)
+            Command::User(user, Action::Join(hold, statement)) => {
+                let id = HoldId::Connection(hold.connection);
+                self.says_more(user, Some(&id), statement.as_ref()) && !replaces(user, hold)
             }
-            Command::User(..) | Command::Expire(_) | Command::Trim(_) | Command::Shorten(_) => false,
+            Command::User(user, Action::SignIn(SignIn { name, statement, info, .. })) => {
+                let id = HoldId::SignIn(name.clone());
+                self.says_more(user, Some(&id), statement.as_ref()) || self.informs_more(user, info.as_ref())
+            }
+            Command::User(user, Action::Set(statement, info)) => {
+                self.says_more(user, None, statement.as_ref()) || self.informs_more(user, info.as_ref())
+            }
+            Command::User(user, Action::Update(connection, statement)) => {
+                self.says_more(user, Some(&HoldId::Connection(*connection)), Some(statement))
+            }
+            Command::User(..) | Command::Expire(_) | Command::Trim(_) | Command::Shorten(..) => false,
         })
+    }
+
+    /// Whether `statement` is longer than what is said already through a member's hold, or for the member.
+    fn says_more(&self, user: &Name, id: Option<&HoldId>, statement: Option<&Statement>) -> bool {
+        let Some((statement, holds)) = statement.zip(self.roster.holds(user)) else {
+            return false;
+        };
+        let said = id.map_or(holds.of_member(), |id| holds.get(id).and_then(|hold| hold.said.as_deref()));
+        let bytes = said.map_or(0, |said| said.statement.meta.as_str().len());
+        !statement.meta.is_empty() && statement.meta.as_str().len() > bytes
+    }
+
+    fn informs_more(&self, user: &Name, info: Option<&Info>) -> bool {
+        self.roster.get(user).zip(info).is_some_and(|(member, info)| info.len() > member.info.len())
     }
 
     fn act(&mut self, user: &Name, action: &Action, now: Moment, outcome: &mut Outcome) {
         match action {
-            Action::SignIn { meta, ttl } => {
-                let hold = Hold::SignIn(ttl.map(|ttl| now.tick + ttl));
-                self.put_hold(user, hold, meta.as_ref(), now, outcome);
+            Action::SignIn(SignIn { name, statement, info, ttl }) => {
+                let deadline = ttl.map(|ttl| now.tick + ttl);
+                let kind = HoldKind::SignIn { name: name.clone(), deadline };
+                self.put_hold(user, kind, statement.clone(), info.as_ref(), now, outcome);
             }
-            Action::Join { hold, meta } => {
-                self.replace(user, hold, outcome);
-                self.put_hold(user, Hold::Connection(hold.clone()), meta.as_ref(), now, outcome);
+            Action::Join(hold, statement) => {
+                self.put_hold(user, HoldKind::Connection(*hold), statement.clone(), None, now, outcome);
             }
-            Action::SetMeta(meta) | Action::Update(_, meta) => self.update(user, meta, now, outcome),
+            Action::Set(statement, info) => self.edit(user, info.as_ref(), now, outcome, |holds| {
+                if let Some(statement) = statement {
+                    holds.say_for_member(statement.clone());
+                }
+            }),
+            Action::Update(connection, statement) => self.edit(user, None, now, outcome, |holds| {
+                holds.say(&HoldId::Connection(*connection), statement.clone());
+            }),
             Action::SignOut(reason) => self.sign_out(user, *reason, now, outcome),
-            Action::Leave(connection) => {
-                self.end(user, HoldId::Connection(*connection), DelReason::Closed, now, outcome);
+            Action::Release(name) => {
+                self.end(user, &HoldId::SignIn(Some(name.clone())), DelReason::Closed, now, outcome);
             }
-            Action::Lose(connection) => self.lose(user, *connection, now),
+            Action::Leave(connection) => {
+                self.end(user, &HoldId::Connection(*connection), DelReason::Closed, now, outcome);
+            }
+            Action::Lose(connection) => self.lose(user, *connection, now, outcome),
             Action::LeaveClient(client) => self.leave_client(user, *client, now, outcome),
         }
     }
@@ -171,64 +217,84 @@ impl Presence {
                 break;
             };
             let reason = match id {
-                HoldId::SignIn => DelReason::Expired,
+                HoldId::SignIn(_) => DelReason::Expired,
                 HoldId::Connection(_) => DelReason::Timeout,
             };
-            self.end(&user, id, reason, now, outcome);
+            self.end(&user, &id, reason, now, outcome);
         }
     }
 
-    /// Adds or replaces a hold. The first hold makes the user a member.
-    fn put_hold(&mut self, user: &Name, hold: Hold, meta: Option<&Meta>, now: Moment, outcome: &mut Outcome) {
-        let (id, deadline) = (hold.id(), hold.deadline());
-        if let Some(holds) = self.roster.holds_mut(user) {
-            let old = holds.put(hold).and_then(|old| old.deadline());
-            self.deadlines.change(user, id, old, deadline);
-            if let Some(meta) = meta {
-                self.update(user, meta, now, outcome);
-            }
-            return;
-        }
-        self.deadlines.change(user, id, None, deadline);
-        let member = Member { user: user.clone(), meta: meta.cloned().unwrap_or_default(), joined: now.time };
-        let member = Arc::new(member);
-        self.roster.put(member.clone(), Holds::of(hold));
-        outcome.added += 1;
-        self.publish(Change::Add(member), now, outcome);
-    }
-
-    /// Removes an older hold of the client of `hold`, made by another connection.
-    fn replace(&mut self, user: &Name, hold: &ConnectionHold, outcome: &mut Outcome) {
-        let old = hold.client.and_then(|client| self.roster.holds(user)?.of_client(client).cloned());
-        let Some(old) = old.filter(|old| old.connection != hold.connection) else {
+    /// Adds or replaces a hold. The first hold makes the user a member. A hold of a client replaces the client's older
+    /// hold, made by another connection.
+    fn put_hold(
+        &mut self,
+        user: &Name,
+        kind: HoldKind,
+        statement: Option<Statement>,
+        info: Option<&Info>,
+        now: Moment,
+        outcome: &mut Outcome,
+    ) {
+        let (id, deadline) = (kind.id(), kind.deadline());
+        let Some(holds) = self.roster.holds(user) else {
+            self.deadlines.change(user, &id, None, deadline);
+            let holds = Holds::of(kind, statement);
+            let (meta, info) = (holds.shown(), info.cloned().unwrap_or_default());
+            let member = Arc::new(Member { user: user.clone(), meta, info, joined: now.time });
+            self.roster.put(member.clone(), holds);
+            outcome.added += 1;
+            self.publish(Change::Add(member), now, outcome);
             return;
         };
-        self.release(user, HoldId::Connection(old.connection));
-        if old.deadline.is_none() {
-            outcome.ended.push(EndedHold { connection: old.connection, cause: EndCause::Replaced, event: None });
+        let older = match &kind {
+            HoldKind::Connection(hold) => hold.client.and_then(|client| holds.of_client(client)).copied(),
+            HoldKind::SignIn { .. } => None,
+        };
+        drop(holds);
+        let older = older.map(|hold| HoldId::Connection(hold.connection)).filter(|older| *older != id);
+        let mut gone = [None, None];
+        self.edit(user, info, now, outcome, |holds| gone = holds.put(kind, older.as_ref(), statement));
+        for Hold { kind, .. } in gone.into_iter().flatten() {
+            self.deadlines.change(user, &kind.id(), kind.deadline(), None);
+            if let HoldKind::Connection(ConnectionHold { connection, deadline: None, .. }) = kind
+                && older == Some(HoldId::Connection(connection))
+            {
+                outcome.ended.push(EndedHold { connection, cause: EndCause::Replaced, event: None });
+            }
         }
+        self.deadlines.change(user, &id, None, deadline);
     }
 
-    fn update(&mut self, user: &Name, meta: &Meta, now: Moment, outcome: &mut Outcome) {
-        if self.roster.get(user).is_some_and(|member| member.meta != *meta) {
-            self.roster.set_meta(user, meta.clone());
-            self.publish(Change::Update(user.clone(), meta.clone()), now, outcome);
+    /// Changes the holds of a member by `change`, and the `info` if one is given. At most one event tells of it.
+    fn edit(
+        &mut self,
+        user: &Name,
+        info: Option<&Info>,
+        now: Moment,
+        outcome: &mut Outcome,
+        change: impl FnOnce(&mut Holds),
+    ) {
+        if let Some(Edited::Changed(member)) = self.roster.edit(user, info, change) {
+            self.publish(Change::Update(member), now, outcome);
         }
     }
 
     fn sign_out(&mut self, user: &Name, reason: DelReason, now: Moment, outcome: &mut Outcome) {
-        let Some(holds) = self.roster.holds(user).cloned() else {
+        let Some(holds) = self.roster.holds(user) else {
             return;
         };
-        for hold in holds.iter() {
-            self.deadlines.change(user, hold.id(), hold.deadline(), None);
+        for Hold { kind, .. } in holds.iter() {
+            self.deadlines.change(user, &kind.id(), kind.deadline(), None);
         }
         let event = self.del(user, reason, now, outcome);
-        let cause = if reason == DelReason::Kicked { EndCause::Kicked } else { EndCause::Left };
         for hold in holds.iter() {
-            if let Hold::Connection(ConnectionHold { connection, client, deadline, .. }) = hold {
+            if let HoldKind::Connection(ConnectionHold { connection, client, deadline, .. }) = &hold.kind {
                 if deadline.is_none() {
-                    outcome.ended.push(EndedHold { connection: *connection, cause, event: Some(event.clone()) });
+                    outcome.ended.push(EndedHold {
+                        connection: *connection,
+                        cause: EndCause::Left,
+                        event: Some(event.clone()),
+                    });
                 }
                 if let Some(client) = client {
                     outcome.denied.push((user.clone(), *client, reason));
@@ -238,50 +304,47 @@ impl Presence {
     }
 
     /// Starts the grace period of a connection's hold.
-    fn lose(&mut self, user: &Name, connection: ConnectionId, now: Moment) {
-        let Some(mut hold) = self.hold(user, connection).filter(|hold| hold.deadline.is_none()).cloned() else {
+    fn lose(&mut self, user: &Name, connection: ConnectionId, now: Moment, outcome: &mut Outcome) {
+        if self.hold(user, connection).is_none_or(|hold| hold.deadline.is_some()) {
             return;
-        };
-        hold.deadline = Some(now.tick + self.bounds.grace);
-        self.deadlines.change(user, HoldId::Connection(connection), None, hold.deadline);
-        if let Some(holds) = self.roster.holds_mut(user) {
-            holds.put(Hold::Connection(hold));
         }
+        let deadline = now.tick + self.bounds.grace;
+        self.deadlines.change(user, &HoldId::Connection(connection), None, Some(deadline));
+        self.edit(user, None, now, outcome, |holds| holds.lose(connection, deadline));
     }
 
     fn leave_client(&mut self, user: &Name, client: ClientId, now: Moment, outcome: &mut Outcome) {
-        let hold = self.roster.holds(user).and_then(|holds| holds.of_client(client)).cloned();
+        let hold = self.roster.holds(user).and_then(|holds| holds.of_client(client).copied());
         let Some(ConnectionHold { connection, deadline, .. }) = hold else {
             return;
         };
-        let event = self.end(user, HoldId::Connection(connection), DelReason::Closed, now, outcome);
+        let event = self.end(user, &HoldId::Connection(connection), DelReason::Closed, now, outcome);
         if deadline.is_none() && event.is_some() {
             outcome.ended.push(EndedHold { connection, cause: EndCause::Left, event });
         }
     }
 
-    /// Ends one hold. The end of the last hold removes the member, for the same reason.
+    /// Ends one hold. The end of the last hold removes the member, for the same reason; returns the `del` then. Otherwise
+    /// the member falls back to what was said before.
     fn end(
         &mut self,
         user: &Name,
-        id: HoldId,
+        id: &HoldId,
         reason: DelReason,
         now: Moment,
         outcome: &mut Outcome,
     ) -> Option<Arc<Event>> {
-        let was_last = self.release(user, id);
-        was_last.then(|| self.del(user, reason, now, outcome))
-    }
-
-    /// Removes a hold; true when it was the member's last. The member is still in the set then.
-    fn release(&mut self, user: &Name, id: HoldId) -> bool {
-        let Some(holds) = self.roster.holds_mut(user) else {
-            return false;
-        };
-        let old = holds.take(id);
-        let was_last = holds.is_empty();
-        self.deadlines.change(user, id, old.and_then(|hold| hold.deadline()), None);
-        was_last
+        let mut ended = None;
+        let edited = self.roster.edit(user, None, |holds| ended = holds.take(id))?;
+        self.deadlines.change(user, id, ended.and_then(|hold| hold.kind.deadline()), None);
+        match edited {
+            Edited::Same => None,
+            Edited::Changed(member) => {
+                self.publish(Change::Update(member), now, outcome);
+                None
+            }
+            Edited::Left => Some(self.del(user, reason, now, outcome)),
+        }
     }
 
     fn del(&mut self, user: &Name, reason: DelReason, now: Moment, outcome: &mut Outcome) -> Arc<Event> {
@@ -293,7 +356,7 @@ impl Presence {
     /// Appends the event of a change to the history. The change and its event are one step for every reader.
     fn publish(&mut self, change: Change, now: Moment, outcome: &mut Outcome) -> Arc<Event> {
         self.head.offset = self.head.offset.next();
-        let event = Arc::new(Event::new(self.room.clone(), self.head, change));
+        let event = Arc::new(Event::new(self.room.clone(), self.head, now.time, change));
         self.history.push(now.tick, event.clone());
         outcome.events += 1;
         outcome.cursor = self.head;
@@ -301,21 +364,27 @@ impl Presence {
     }
 
     /// The hold of `user` that `connection` made.
-    pub fn hold(&self, user: &str, connection: ConnectionId) -> Option<&ConnectionHold> {
-        match self.roster.holds(user)?.get(HoldId::Connection(connection))? {
-            Hold::Connection(hold) => Some(hold),
-            Hold::SignIn(_) => None,
+    pub fn hold(&self, user: &str, connection: ConnectionId) -> Option<ConnectionHold> {
+        match self.roster.holds(user)?.get(&HoldId::Connection(connection))?.kind {
+            HoldKind::Connection(hold) => Some(hold),
+            HoldKind::SignIn { .. } => None,
         }
     }
 
     /// Whether `command` renews a lease, and changes nothing else.
     pub fn renews(&self, command: &Command) -> bool {
-        let Command::User(user, Action::SignIn { meta, .. }) = command else {
+        let Command::User(user, Action::SignIn(SignIn { name, statement, info, .. })) = command else {
             return false;
         };
-        let sign_in = self.roster.holds(user).and_then(|holds| holds.get(HoldId::SignIn));
-        let same = |meta: &Meta| self.roster.get(user).is_some_and(|member| member.meta == *meta);
-        sign_in.is_some_and(|hold| hold.deadline().is_some()) && meta.as_ref().is_none_or(same)
+        let says = |hold: &Hold, new: &Statement| hold.said.as_ref().is_some_and(|said| said.statement == *new);
+        let has = |new: &Info| self.roster.get(user).is_some_and(|member| member.info == *new);
+        self.roster.holds(user).is_some_and(|holds| {
+            holds.get(&HoldId::SignIn(name.clone())).is_some_and(|hold| {
+                hold.kind.deadline().is_some()
+                    && statement.as_ref().is_none_or(|new| says(hold, new))
+                    && info.as_ref().is_none_or(has)
+            })
+        })
     }
 
     /// The room's name.
@@ -344,16 +413,16 @@ impl Presence {
         self.history.after(offset)
     }
 
-    /// The present set.
-    pub fn snapshot(&self) -> Snapshot {
-        Snapshot { room: self.room.clone(), cursor: self.head, roster: self.roster.clone() }
+    /// The present set, as `taken` now.
+    pub fn snapshot(&self, taken: Taken) -> Snapshot {
+        Snapshot { room: self.room.clone(), cursor: self.head, taken, roster: self.roster.clone() }
     }
 
-    /// The gap since `offset`, to be netted outside of the room's lock; `None` when the history does not reach back to
+    /// The gap since `offset`, as `taken` now, to be netted outside of the room's lock; `None` when the history does not reach back to
     /// it.
-    pub fn gap(&self, offset: Offset) -> Option<Gap> {
+    pub fn gap(&self, offset: Offset, taken: Taken) -> Option<Gap> {
         let briefs = self.history.briefs_after(offset)?.collect();
-        Some(Gap { room: self.room.clone(), cursor: self.head, briefs, roster: self.roster.clone() })
+        Some(Gap { room: self.room.clone(), cursor: self.head, taken, briefs, roster: self.roster.clone() })
     }
 
     /// The memory that the history takes, in bytes, about.

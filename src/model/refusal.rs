@@ -15,6 +15,10 @@ pub enum Code {
     BadJson,
     /// `meta` is not an object, is too large or too deep, or would not be read by all as sent.
     BadMeta,
+    /// `info` is not an object, is too large or too deep, or would not be read by all as sent.
+    BadInfo,
+    /// `rank` is not a whole number within the bounds, or comes without a `meta`.
+    BadRank,
     /// `ttl` is not a whole number of seconds within the bounds.
     BadTtl,
     /// A WebSocket handshake lacks something (RFC 6455, 4.2.1).
@@ -33,15 +37,23 @@ pub enum Code {
     NotJoined,
     /// The connection does not watch this room.
     NotSubscribed,
+    /// No session is open under this secret.
+    NoSession,
     /// The client was signed out, and may only watch for a while.
     SignedOut,
     /// The client was kicked, and may only watch for a while.
     Kicked,
     /// A newer connection of the same client holds the user now.
     Replaced,
+    /// Another request of the session is under way.
+    Busy,
+    /// The request's number does not follow that of the session's last request.
+    OutOfOrder,
     /// The connection holds the maximum number of users.
     TooManyJoined,
-    /// The connection watches the maximum number of rooms.
+    /// The member has the maximum number of named sign-ins.
+    TooManyHolds,
+    /// The connection watches the maximum number of rooms, or of prefixes.
     TooManySubscribed,
     /// The path does not support this method.
     MethodNotAllowed,
@@ -49,7 +61,7 @@ pub enum Code {
     TooSlow,
     /// The body is larger than the bound.
     BodyTooLarge,
-    /// A batch has more users than the bound.
+    /// A batch has more users, or a session's request more messages, than the bound.
     BatchTooLarge,
     /// The body's `Content-Type` is not the expected type.
     WrongType,
@@ -113,6 +125,13 @@ pub const TABLE: &[Row] = &[
         400,
         "`meta` is not an object, is too large or too deep, or would not be read by all as sent",
     ),
+    no(
+        Code::BadInfo,
+        "bad_info",
+        400,
+        "`info` is not an object, is too large or too deep, or would not be read by all as sent",
+    ),
+    no(Code::BadRank, "bad_rank", 400, "`rank` is not a whole number from -9 to 9, or comes without a `meta`"),
     no(Code::BadTtl, "bad_ttl", 400, "`ttl` is not a whole number of seconds from 1 to 86,400"),
     no(Code::BadHandshake, "bad_handshake", 400, "The WebSocket handshake lacks something (RFC 6455, 4.2.1)"),
     no(Code::UnknownAction, "unknown_action", 400, "The message asks for an action that is not known"),
@@ -122,6 +141,7 @@ pub const TABLE: &[Row] = &[
     no(Code::NotPresent, "not_present", 404, "The user is not a member of the room"),
     no(Code::NotJoined, "not_joined", 404, "This connection does not hold the user in the room"),
     no(Code::NotSubscribed, "not_subscribed", 404, "This connection does not watch the room"),
+    no(Code::NoSession, "no_session", 404, "No session is open under this secret"),
     no(
         Code::SignedOut,
         "signed_out",
@@ -135,8 +155,28 @@ pub const TABLE: &[Row] = &[
         "This client was kicked and may only watch, for an hour or until it changes its id",
     ),
     no(Code::Replaced, "replaced", 409, "A newer connection of the same client has taken over the hold"),
+    Row {
+        code: Code::Busy,
+        name: "busy",
+        status: 409,
+        close: 4409,
+        retry: true,
+        means: "Another request of the session is under way; ask again with the same number in 100 ms",
+    },
+    no(
+        Code::OutOfOrder,
+        "out_of_order",
+        409,
+        "The request's number does not follow that of the session's last request",
+    ),
     no(Code::TooManyJoined, "too_many_joined", 429, "This connection holds the maximum number of users"),
-    no(Code::TooManySubscribed, "too_many_subscribed", 429, "This connection watches the maximum number of rooms"),
+    no(Code::TooManyHolds, "too_many_holds", 429, "The member has the maximum number of named sign-ins"),
+    no(
+        Code::TooManySubscribed,
+        "too_many_subscribed",
+        429,
+        "This connection watches the maximum number of rooms, or of prefixes",
+    ),
     no(
         Code::MethodNotAllowed,
         "method_not_allowed",
@@ -145,7 +185,12 @@ pub const TABLE: &[Row] = &[
     ),
     no(Code::TooSlow, "too_slow", 408, "The body or message did not arrive in time"),
     no(Code::BodyTooLarge, "body_too_large", 413, "The body is larger than the bound"),
-    no(Code::BatchTooLarge, "batch_too_large", 413, "The batch has more users than the bound"),
+    no(
+        Code::BatchTooLarge,
+        "batch_too_large",
+        413,
+        "The batch has more users, or the request more messages, than the bound",
+    ),
     no(Code::WrongType, "wrong_type", 415, "The body's `Content-Type` is not the expected type"),
     no(Code::UpgradeRequired, "upgrade_required", 426, "`/ws` speaks only WebSocket, version 13"),
     later(Code::TooManyMembers, "too_many_members", 1013, "The room has the maximum number of members"),

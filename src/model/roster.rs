@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::model::hold::Holds;
+use crate::model::info::Info;
 use crate::model::meta::Meta;
 use crate::model::moment::Timestamp;
 use crate::model::name::Name;
@@ -12,8 +13,10 @@ use crate::model::name::Name;
 pub struct Member {
     /// The user's name.
     pub user: Name,
-    /// The application's data about the member.
+    /// What was said last among the member's holds, at the highest rank.
     pub meta: Meta,
+    /// What a backend says of the member.
+    pub info: Info,
     /// When the user became a member.
     pub joined: Timestamp,
 }
@@ -28,7 +31,19 @@ type Chunk = Arc<Vec<Entry>>;
 #[derive(Clone, Debug)]
 struct Entry {
     member: Arc<Member>,
-    holds: Holds,
+    /// `None` for plain holds, which the member's `meta` tells.
+    holds: Option<Holds>,
+}
+
+/// The effect of an edit of a member's holds.
+#[derive(Debug)]
+pub enum Edited {
+    /// Readers see no difference.
+    Same,
+    /// Readers see this member instead.
+    Changed(Arc<Member>),
+    /// No hold is left. The member is still in the set.
+    Left,
 }
 
 /// An ordered set of members that is cheap to copy: a clone shares all chunks, and a later change
@@ -48,6 +63,12 @@ pub struct Mark {
     at: usize,
 }
 
+impl Entry {
+    fn holds(&self) -> Holds {
+        self.holds.clone().unwrap_or_else(|| Holds::plain(&self.member.meta))
+    }
+}
+
 impl Roster {
     /// The number of members.
     pub fn len(&self) -> usize {
@@ -65,8 +86,8 @@ impl Roster {
     }
 
     /// The holds of `user`; `None` when absent.
-    pub fn holds(&self, user: &str) -> Option<&Holds> {
-        self.entry(user).map(|entry| &entry.holds)
+    pub fn holds(&self, user: &str) -> Option<Holds> {
+        self.entry(user).map(Entry::holds)
     }
 
     fn entry(&self, user: &str) -> Option<&Entry> {
@@ -74,16 +95,34 @@ impl Roster {
         found.then(|| &self.chunks[mark.chunk][mark.at])
     }
 
-    /// The holds of `user`, to be changed; `None` when absent.
-    pub fn holds_mut(&mut self, user: &str) -> Option<&mut Holds> {
+    /// Changes the holds of `user` by `change`, and the `info` if one is given; `None` when absent.
+    pub fn edit(&mut self, user: &str, info: Option<&Info>, change: impl FnOnce(&mut Holds)) -> Option<Edited> {
         let (mark, found) = self.find(user);
-        found.then(|| &mut Arc::make_mut(&mut self.chunks[mark.chunk])[mark.at].holds)
+        if !found {
+            return None;
+        }
+        let entry = &mut Arc::make_mut(&mut self.chunks[mark.chunk])[mark.at];
+        let mut holds = entry.holds.take().unwrap_or_else(|| Holds::plain(&entry.member.meta));
+        change(&mut holds);
+        if holds.is_empty() {
+            entry.holds = Some(holds);
+            return Some(Edited::Left);
+        }
+        let Member { user, meta, info: old, joined } = &*entry.member;
+        let (shown, info) = (holds.shown(), info.unwrap_or(old));
+        let changed = shown != *meta || info != old;
+        if changed {
+            let (user, info) = (user.clone(), info.clone());
+            entry.member = Arc::new(Member { user, meta: shown, info, joined: *joined });
+        }
+        entry.holds = (!holds.are_plain()).then_some(holds);
+        Some(if changed { Edited::Changed(entry.member.clone()) } else { Edited::Same })
     }
 
     /// Adds `member` with its holds, or replaces the member of that name.
     pub fn put(&mut self, member: Arc<Member>, holds: Holds) {
         let (mark, found) = self.find(&member.user);
-        let entry = Entry { member, holds };
+        let entry = Entry { member, holds: (!holds.are_plain()).then_some(holds) };
         if found {
             Arc::make_mut(&mut self.chunks[mark.chunk])[mark.at] = entry;
             return;
@@ -91,15 +130,6 @@ impl Roster {
         self.count += 1;
         let mark = self.space_at(mark);
         Arc::make_mut(&mut self.chunks[mark.chunk]).insert(mark.at, entry);
-    }
-
-    /// Changes the `meta` of the member named `user`.
-    pub fn set_meta(&mut self, user: &str, meta: Meta) {
-        let (mark, found) = self.find(user);
-        if found {
-            let entry = &mut Arc::make_mut(&mut self.chunks[mark.chunk])[mark.at];
-            entry.member = Arc::new(Member { meta, ..entry.member.as_ref().clone() });
-        }
     }
 
     /// Removes and returns the member named `user`.
@@ -186,14 +216,18 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::model::hold::Hold;
 
     fn by() -> Holds {
-        Holds::of(Hold::SignIn(None))
+        Holds::plain(&Meta::default())
     }
 
     fn member(user: &str, joined: u64) -> Arc<Member> {
-        Arc::new(Member { user: user.parse().unwrap(), meta: Meta::default(), joined: Timestamp(joined) })
+        Arc::new(Member {
+            user: user.parse().unwrap(),
+            meta: Meta::default(),
+            info: Info::default(),
+            joined: Timestamp(joined),
+        })
     }
 
     fn content(roster: &Roster) -> Vec<(String, u64)> {
@@ -227,6 +261,15 @@ mod tests {
                 assert_eq!(content(&clone), then, "seed {seed}");
             }
         }
+    }
+
+    #[test]
+    fn plain_holds_take_no_memory_of_their_own() {
+        let mut roster = Roster::default();
+        roster.put(member("ann", 1), by());
+        assert_eq!((size_of::<Entry>(), roster.entry("ann").unwrap().holds.is_none()), (16, true));
+        // With the counts of its `Arc`, a member without `info` fits into 64 bytes.
+        assert!(size_of::<Member>() <= 48);
     }
 
     #[test]

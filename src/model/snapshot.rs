@@ -1,6 +1,7 @@
 //! Snapshots: the whole set of a room at a cursor.
 
 use crate::model::cursor::Cursor;
+use crate::model::moment::Taken;
 use crate::model::name::Name;
 use crate::model::roster::Roster;
 
@@ -11,6 +12,8 @@ pub struct Snapshot {
     pub room: Name,
     /// The last event that the set includes.
     pub cursor: Cursor,
+    /// When the set was taken.
+    pub taken: Taken,
     /// The set.
     pub roster: Roster,
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use crate::model::command::{Action, Command};
 use crate::model::hold::{ConnectionHold, Transport};
 use crate::model::id::{ClientId, ConnectionId};
-use crate::model::meta::Meta;
 use crate::model::name::Name;
 use crate::model::outcome::Outcome;
 use crate::model::refusal::{Code, Refusal};
+use crate::model::statement::Statement;
 use crate::rooms::Rooms;
 use crate::rooms::hold_registry::HoldListener;
 
@@ -50,7 +50,7 @@ impl ConnectionHolds {
         &mut self,
         room: Name,
         user: Name,
-        meta: Option<Meta>,
+        statement: Option<Statement>,
         client: Option<ClientId>,
     ) -> Result<Outcome, Refusal> {
         let held = (room, user);
@@ -63,7 +63,7 @@ impl ConnectionHolds {
             return Err(Refusal::new(Code::TooManyJoined, message));
         }
         let hold = ConnectionHold { connection: self.connection, client, transport: self.transport, deadline: None };
-        let command = Command::User(held.1.clone(), Action::Join { hold, meta });
+        let command = Command::User(held.1.clone(), Action::Join(hold, statement));
         if known {
             return self.rooms.change(&held.0, &[command]);
         }
@@ -83,13 +83,13 @@ impl ConnectionHolds {
         self.held.retain(|(room, user)| rooms.read(room, |presence| presence.hold(user, connection).is_some()));
     }
 
-    /// Changes the `meta` of a held user.
+    /// Says something through the hold of a user.
     ///
     /// # Errors
     ///
     /// `not_joined` if this connection does not hold `user` in `room`.
-    pub fn update(&self, room: &Name, user: Name, meta: Meta) -> Result<Outcome, Refusal> {
-        self.rooms.change(room, &[Command::User(user, Action::Update(self.connection, meta))])
+    pub fn update(&self, room: &Name, user: Name, statement: Statement) -> Result<Outcome, Refusal> {
+        self.rooms.change(room, &[Command::User(user, Action::Update(self.connection, statement))])
     }
 
     /// Ends one hold at once.

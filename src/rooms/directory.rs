@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use dashmap::DashMap;
 
+use crate::model::count::Prefix;
 use crate::model::cursor::{Cursor, Epoch};
 use crate::model::name::Name;
 use crate::model::presence::{Bounds, Presence};
 use crate::rooms::registers::Registers;
 use crate::rooms::room::{Following, Room};
-use crate::runtime::memory::Memory;
 
 /// Rooms by name.
 ///
@@ -25,10 +25,10 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// A directory of at most `most` existing rooms, each within `bounds`, all within `memory`. Each room gets an epoch of its own, counted
+    /// A directory of rooms in `registers`, each within `bounds`. Each room gets an epoch of its own, counted
     /// from `epoch`, so a start at random keeps the cursors of two processes apart.
-    pub fn new(most: usize, bounds: Bounds, epoch: Epoch, memory: Arc<Memory>) -> Self {
-        let registers = Arc::new(Registers::new(most, memory));
+    pub fn new(registers: Registers<Room>, bounds: Bounds, epoch: Epoch) -> Self {
+        let registers = Arc::new(registers);
         Directory { map: DashMap::new(), bounds, last_epoch: AtomicU64::new(epoch.0), registers }
     }
 
@@ -82,6 +82,16 @@ impl Directory {
         for name in self.registers.index.all() {
             self.map.remove_if(&name, |_, room| is_idle(room));
         }
+    }
+
+    /// At most `limit` of the existing rooms that `prefix` selects, after the name `after`, in byte order, with their
+    /// numbers of members. Each count is read at a moment of its own.
+    pub fn counts(&self, prefix: &Prefix, after: Option<&str>, limit: usize) -> Vec<(Name, usize)> {
+        let count = |room: Name| {
+            let count = self.find(&room).map_or(0, |room| room.read(|presence| presence.roster().len()));
+            (room, count)
+        };
+        self.registers.index.after(prefix, after, limit).into_iter().map(count).collect()
     }
 
     /// The number of rooms in memory.

@@ -22,6 +22,7 @@ const ENTRY: u64 = 24;
 #[derive(Debug)]
 pub struct Edition {
     cursor: Cursor,
+    is_fresh: bool,
     /// Whether other readers may come; otherwise a part goes when the next one is read.
     shared: bool,
     /// `None` once withdrawn.
@@ -44,6 +45,7 @@ impl Edition {
         let held = memory.hold(Kind::Snapshots, snapshot.roster.len() as u64 * ENTRY);
         Edition {
             cursor: snapshot.cursor,
+            is_fresh: snapshot.taken.fresh_for.is_some(),
             shared,
             snapshot: Mutex::new(Some(Arc::new(snapshot))),
             framed: std::array::from_fn(|_| blank()),
@@ -54,6 +56,11 @@ impl Edition {
     /// The snapshot's cursor.
     pub fn cursor(&self) -> Cursor {
         self.cursor
+    }
+
+    /// Whether the gateway had just started, so that members of before may be missing.
+    pub fn is_fresh(&self) -> bool {
+        self.is_fresh
     }
 
     /// The snapshot; `None` when the edition was withdrawn.

@@ -18,6 +18,9 @@ pub struct Histories<R>(Mutex<[BTreeMap<RoomKey, Weak<R>>; CLASSES]>);
 /// The class of a room without a history, in which no rooms are listed.
 pub const NONE: usize = 0;
 
+/// The class of rooms whose history is to be kept as long as there is any other. No history is so short by itself.
+pub const LAST: usize = 1;
+
 impl<R> Default for Histories<R> {
     fn default() -> Self {
         Histories(Mutex::new(std::array::from_fn(|_| BTreeMap::new())))
@@ -32,13 +35,18 @@ impl<R> Histories<R> {
         if to == from || (to < from && bytes > 0 && class(2 * bytes) == from) {
             return from;
         }
+        self.relist(room, from, to);
+        to
+    }
+
+    /// Lists `room`, which is in the class `from`, in the class `to`.
+    pub fn relist(&self, room: &Arc<R>, from: usize, to: usize) {
         let key = RoomKey::of(&**room);
         let mut classes = self.0.lock();
         classes[from].remove(&key);
         if to != NONE {
             classes[to].insert(key, Arc::downgrade(room));
         }
-        to
     }
 
     /// One of the rooms with the largest histories; `None` when no room remembers anything.
@@ -79,6 +87,9 @@ mod tests {
         assert_eq!(histories.largest(), Some(small.clone()));
         drop(small);
         assert_eq!(histories.largest(), None);
-        assert_eq!(histories.move_room(&large, NONE, usize::MAX / 2), CLASSES - 1);
+        let class = histories.move_room(&large, NONE, usize::MAX / 2);
+        assert_eq!(class, CLASSES - 1);
+        histories.relist(&large, class, LAST);
+        assert_eq!(histories.move_room(&large, LAST, 4_096), large_class, "with its next event");
     }
 }

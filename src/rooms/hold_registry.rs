@@ -90,15 +90,15 @@ mod tests {
         let (registry, causes) = (HoldRegistry::default(), Arc::new(Causes::default()));
         let [id, other] = [1, 2].map(|n| ConnectionId(Uuid::from_u128(n)));
         let ended = |connection, cause| EndedHold { connection, cause, event: None };
-        registry.notify(room, &ended(id, EndCause::Kicked));
+        registry.notify(room, &ended(id, EndCause::Left));
         registry.expect(id);
         registry.notify(room, &ended(id, EndCause::Replaced));
-        registry.notify(room, &ended(other, EndCause::Kicked));
+        registry.notify(room, &ended(other, EndCause::Left));
         assert!(causes.0.lock().is_empty());
         registry.open(id, &causes);
         registry.notify(room, &ended(id, EndCause::Left));
         registry.remove(id);
-        registry.notify(room, &ended(id, EndCause::Kicked));
+        registry.notify(room, &ended(id, EndCause::Left));
         assert_eq!(*causes.0.lock(), [EndCause::Replaced, EndCause::Left]);
     }
 }

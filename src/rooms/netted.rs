@@ -29,7 +29,7 @@ pub struct Netted {
 impl Netted {
     /// Counts `changes` as memory.
     pub fn new(changes: Changes, memory: &Arc<Memory>) -> Self {
-        let names: usize = changes.gone().iter().map(|(user, _)| user.len()).sum();
+        let names: usize = changes.gone().iter().map(|gone| gone.user.len()).sum();
         let held = memory.hold(Kind::Snapshots, changes.len() as u64 * ENTRY + names as u64);
         Netted { cursor: changes.cursor(), changes: Mutex::new(Some(Arc::new(changes))), held: Mutex::new(held) }
     }

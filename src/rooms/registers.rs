@@ -4,17 +4,21 @@ use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 
 use crate::model::command::Command;
+use crate::model::count::Prefix;
 use crate::model::denylist::Denylist;
-use crate::model::moment::Tick;
+use crate::model::moment::{Moment, Taken, Tick};
 use crate::model::name::Name;
 use crate::model::outcome::Outcome;
 use crate::model::refusal::{Code, Refusal};
 use crate::rooms::histories::Histories;
+use crate::rooms::tally::Tally;
 use crate::rooms::upkeep::Upkeep;
+use crate::runtime::clock::Clock;
 use crate::runtime::memory::Memory;
 
 /// What all rooms share: their upkeep, their index, the memory and the denylist. The locks here are taken under a room's lock, and never
@@ -27,24 +31,42 @@ pub struct Registers<R> {
     pub index: Index,
     /// The rooms by the size of their history.
     pub histories: Histories<R>,
+    /// The rooms with a changed count, for readers of counts.
+    pub tally: Tally,
     /// The memory of the process.
     pub memory: Arc<Memory>,
+    /// The gateway's clock.
+    pub clock: Arc<Clock>,
+    /// The end of the grace period after the gateway's start.
+    fresh_until: Tick,
     denylist: Mutex<Denylist>,
     /// Whether the denylist may have entries: most gateways have none, and most joins need no lock of all rooms then.
     denies: AtomicBool,
 }
 
 impl<R> Registers<R> {
-    /// Empty registers for at most `most` rooms within `memory`.
-    pub fn new(most: usize, memory: Arc<Memory>) -> Self {
+    /// Empty registers for at most `most` rooms within `memory`. Members of before the start may be missing for
+    /// `fresh_for` from now on.
+    pub fn new(most: usize, memory: Arc<Memory>, clock: Arc<Clock>, fresh_for: Duration) -> Self {
+        let fresh_until = clock.tick() + fresh_for;
         Registers {
             upkeep: Upkeep::default(),
             index: Index { names: RwLock::default(), most },
             histories: Histories::default(),
+            // Each existing room once, and as many that have ended: a reader of counts that is slower begins anew.
+            tally: Tally::new(most.saturating_mul(2)),
             memory,
+            clock,
+            fresh_until,
             denylist: Mutex::default(),
             denies: AtomicBool::new(false),
         }
+    }
+
+    /// The present moment, for whom a place in a room is taken.
+    pub fn taken(&self) -> Taken {
+        let Moment { time, tick } = self.clock.now();
+        Taken { at: time, fresh_for: self.fresh_until.0.checked_sub(tick.0).filter(|rest| *rest > 0) }
     }
 
     /// Judges `commands` for `room` by the denylist.
@@ -120,9 +142,19 @@ impl Index {
         self.names.read().iter().cloned().collect()
     }
 
-    /// The names of at most `limit` rooms after the name `after`, in byte order.
-    pub fn after(&self, after: Option<&str>, limit: usize) -> Vec<Name> {
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        self.names.read().range::<str, _>((from, Bound::Unbounded)).take(limit).cloned().collect()
+    /// The names of at most `limit` of the rooms that `prefix` selects, after the name `after`, in byte order.
+    pub fn after(&self, prefix: &Prefix, after: Option<&str>, limit: usize) -> Vec<Name> {
+        selected(&self.names.read(), prefix, after).take(limit).cloned().collect()
     }
+
+    /// The number of rooms that `prefix` selects, at most `limit`.
+    pub fn count(&self, prefix: &Prefix, limit: usize) -> usize {
+        selected(&self.names.read(), prefix, None).take(limit).count()
+    }
+}
+
+fn selected<'a>(names: &'a BTreeSet<Name>, prefix: &Prefix, after: Option<&str>) -> impl Iterator<Item = &'a Name> {
+    let after = after.filter(|after| **after >= **prefix);
+    let from = after.map_or(Bound::Included(&**prefix), Bound::Excluded);
+    names.range::<str, _>((from, Bound::Unbounded)).take_while(|name| prefix.selects(name))
 }

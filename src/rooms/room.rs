@@ -7,15 +7,16 @@ use parking_lot::Mutex;
 use crate::model::changes::Changes;
 use crate::model::command::Command;
 use crate::model::cursor::Offset;
-use crate::model::moment::{Moment, Tick};
+use crate::model::moment::{Moment, Taken, Tick};
 use crate::model::outcome::Outcome;
 use crate::model::presence::Presence;
 use crate::model::refusal::Refusal;
 use crate::rooms::edition::Edition;
-use crate::rooms::histories;
+use crate::rooms::histories::{self, LAST};
 use crate::rooms::key::RoomKey;
 use crate::rooms::netted::{Netted, Withdraw};
 use crate::rooms::registers::Registers;
+use crate::rooms::tally::Serial;
 use crate::runtime::memory::{Kind, Level};
 
 /// The most members of a set whose edition is stored for other readers: some 10 MB. A larger set is framed for each
@@ -38,6 +39,17 @@ const MIN_HISTORY: usize = 1_024;
 /// What an event and its member take, about. An overestimate costs only a reading of the memory.
 const MAX_EVENT: u64 = 2_048;
 
+/// The outcome of [`Room::shorten`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shortened {
+    /// The room no longer exists.
+    Gone,
+    /// The room remembers less, or is now the last of which something is to be forgotten.
+    Less,
+    /// The room is such a last one, and nothing can be forgotten yet.
+    Nothing,
+}
+
 /// One room, shared.
 #[derive(Debug)]
 pub struct Room {
@@ -58,6 +70,8 @@ struct State {
     history: (usize, usize),
     /// Whether the room is in the index: it has members or remembered events.
     exists: bool,
+    /// The room's last change in the tally.
+    tallied: Serial,
     /// Set when the room is removed from the directory: a task that still has the room looks it up again.
     retired: bool,
 }
@@ -75,8 +89,16 @@ impl Room {
     /// A room that may be changed and read.
     pub fn new(presence: Presence, registers: Arc<Registers<Room>>) -> Self {
         let history = (0, histories::NONE);
-        let state =
-            State { presence, readers: 0, edition: None, deadline: None, history, exists: false, retired: false };
+        let state = State {
+            presence,
+            readers: 0,
+            edition: None,
+            deadline: None,
+            history,
+            exists: false,
+            tallied: Serial::default(),
+            retired: false,
+        };
         Room { state: Mutex::new(state), registers }
     }
 
@@ -90,19 +112,26 @@ impl Room {
         read(&self.state.lock().presence)
     }
 
+    /// The present moment, for a place that is taken now.
+    pub fn taken(&self) -> Taken {
+        self.registers.taken()
+    }
+
     /// An edition of the present set, or a slightly older edition that includes the event at `at_least`. Concurrent
     /// readers share the work of encoding, and get the events since then like any other events.
     pub fn edition(self: &Arc<Self>, at_least: Offset) -> Arc<Edition> {
+        let taken = self.taken();
         let mut state = self.state.lock();
         let few = state.presence.roster().len() as u64 / MEMBERS_PER_EVENT;
         let serves = |at: Offset| at >= at_least && state.presence.head().offset.0 - at.0 <= few;
         if let Some(edition) = &state.edition
+            && edition.is_fresh() == taken.fresh_for.is_some()
             && state.presence.place(edition.cursor()).is_some_and(serves)
         {
             return edition.clone();
         }
         let shared = state.presence.roster().len() <= MAX_STORED;
-        let edition = Arc::new(Edition::new(state.presence.snapshot(), shared, &self.registers.memory));
+        let edition = Arc::new(Edition::new(state.presence.snapshot(taken), shared, &self.registers.memory));
         self.registers.upkeep.begins(Arc::downgrade(&edition) as Weak<dyn Withdraw>);
         if shared {
             state.edition = Some(edition.clone());
@@ -139,7 +168,11 @@ impl Room {
         if state.retired {
             return Err(ChangeError::Retired);
         }
+        let existed = state.exists;
         let outcome = self.apply(&mut state, commands, now).map_err(ChangeError::Refused)?;
+        if outcome.added != outcome.removed || existed != state.exists {
+            self.tally(&mut state);
+        }
         let deadline = state.presence.next_deadline();
         self.move_deadline(&mut state, deadline);
         self.count_history(&mut state);
@@ -211,14 +244,27 @@ impl Room {
         self.retire()
     }
 
-    /// Forgets the oldest half of the events, a bounded number at once, for want of memory; true when the room then no longer
-    /// exists.
-    pub(super) fn shorten(self: &Arc<Self>, now: Moment) -> bool {
+    /// Forgets the oldest half of the events, a bounded number at once, for want of memory, but no event after `until`. A
+    /// room with only such events is listed last.
+    pub(super) fn shorten(self: &Arc<Self>, until: Tick, now: Moment) -> Shortened {
         let mut state = self.state.lock();
         let bytes = state.presence.history_bytes();
         let most = (bytes / 2).max(bytes.saturating_sub(MAX_SHORTENED));
-        self.forget(&mut state, Command::Shorten(if most < MIN_HISTORY { 0 } else { most }), now);
-        !state.exists
+        let most = if most < MIN_HISTORY { 0 } else { most };
+        self.forget(&mut state, Command::Shorten(most, until), now);
+        if !state.exists {
+            return Shortened::Gone;
+        }
+        let class = state.history.1;
+        if state.presence.history_bytes() < bytes {
+            return Shortened::Less;
+        }
+        if class == LAST {
+            return Shortened::Nothing;
+        }
+        self.registers.histories.relist(self, class, LAST);
+        state.history.1 = LAST;
+        Shortened::Less
     }
 
     /// Forgets events by a command that is never refused. Without members and events, the room exists no longer.
@@ -229,6 +275,17 @@ impl Room {
             state.exists = false;
             self.registers.index.remove(state.presence.room());
             self.move_deadline(state, None);
+            self.tally(state);
+        }
+    }
+
+    /// Notes a new count, or the room's end, for readers of counts. After the room's change in the index: a reader that
+    /// does not find the room there gets the change instead.
+    fn tally(&self, state: &mut State) {
+        let tally = &self.registers.tally;
+        if tally.is_read() {
+            let count = state.exists.then(|| state.presence.roster().len());
+            tally.note(&mut state.tallied, state.presence.room(), count);
         }
     }
 

@@ -61,8 +61,8 @@ impl Clock {
 
     /// The present moment on both clocks.
     pub fn now(&self) -> Moment {
-        let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        Moment { time: Timestamp(time), tick: self.tick() }
+        let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Moment { time: Timestamp(0) + time, tick: self.tick() }
     }
 
     /// The present time on this clock.

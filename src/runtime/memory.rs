@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::hint::black_box;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -48,6 +49,12 @@ const SHORTEST_LIST: usize = 16 * 1024;
 
 /// The time between two collections, see [`Memory::give_back`].
 const COLLECTED_EVERY: Duration = Duration::from_secs(1);
+
+/// The same below [`Level::History`], where memory is not short.
+const COLLECTED_AT_REST: Duration = Duration::from_secs(15);
+
+/// The change of the resident set after which there may be free memory to give back.
+const CHANGED: u64 = 4 << 20;
 
 /// Allocations after which mimalloc collects the memory of a thread (its option `generic_collect`, and some more).
 const COLLECTED_AFTER: usize = 12_000;
@@ -114,7 +121,8 @@ pub struct Memory {
     refusals: AtomicU64,
     risen: Notify,
     /// The time of the last collection.
-    collected: Mutex<Option<Instant>>,
+    /// When free memory was given back last, and the resident set then.
+    collected: Mutex<Option<(Instant, u64)>>,
     /// The lines about refusals.
     shortages: Repeats,
 }
@@ -193,15 +201,21 @@ impl Memory {
         let _ = timeout(EVERY, self.risen.notified()).await;
     }
 
-    /// Lets each thread of the executor return its free memory to the system, at most once a second and only from
-    /// [`Level::History`] on. mimalloc does this by itself, but only on the thread that owns the memory and while that
+    /// Lets each thread of the executor return its free memory to the system: once a second from [`Level::History`] on, and
+    /// otherwise now and then, while the resident set changes. mimalloc does this by itself, but only on the thread that owns the memory and while that
     /// thread allocates: a gateway that became idle after an attack would keep all of it.
     pub fn give_back(&self, tasks: &Tasks) {
-        let mut collected = self.collected.lock();
-        if self.level() < Level::History || collected.is_some_and(|at| at.elapsed() < COLLECTED_EVERY) {
-            return;
+        let (mut collected, resident) = (self.collected.lock(), self.resident().unwrap_or_default());
+        if let Some((at, then)) = *collected {
+            let is_due = match self.level() >= Level::History {
+                true => at.elapsed() >= COLLECTED_EVERY,
+                false => at.elapsed() >= COLLECTED_AT_REST && resident.abs_diff(then) >= CHANGED,
+            };
+            if !is_due {
+                return;
+            }
         }
-        *collected = Some(Instant::now());
+        *collected = Some((Instant::now(), resident));
         let threads = Handle::current().metrics().num_workers();
         let begun = Arc::new(AtomicUsize::new(0));
         for _ in 0..threads {
@@ -337,100 +351,56 @@ impl Drop for Held {
     }
 }
 
-#[cfg(test)]
-pub mod tests {
-    use super::*;
+/// An amount of memory: bytes, or a share of what the system has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Amount {
+    /// Bytes.
+    Bytes(u64),
+    /// A percentage of the system's memory.
+    Percent(u8),
+}
 
-    /// A made-up resident set.
-    #[derive(Clone, Debug, Default)]
-    pub struct MadeUp(pub Arc<AtomicU64>);
-
-    impl Resident for MadeUp {
-        fn bytes(&self) -> Option<u64> {
-            Some(self.0.load(Relaxed))
+impl Amount {
+    /// The bytes on a system with `all` bytes.
+    pub fn of(self, all: u64) -> u64 {
+        match self {
+            Amount::Bytes(bytes) => bytes,
+            Amount::Percent(percent) => all / 100 * u64::from(percent),
         }
-    }
-
-    #[test]
-    fn the_level_follows_the_resident_set_up_and_down() {
-        let resident = MadeUp::default();
-        let memory = Memory::new(1_000, Box::new(resident.clone()));
-        for (used, level) in [
-            (0, Level::Normal),
-            (699, Level::Normal),
-            (700, Level::History),
-            (800, Level::Snapshots),
-            (899, Level::Snapshots),
-            (900, Level::Refuse),
-            (999, Level::Refuse),
-            (1_000, Level::Full),
-            (90_000, Level::Full),
-            (10, Level::Normal),
-        ] {
-            resident.0.store(used, Relaxed);
-            assert_eq!((memory.look(), memory.level()), (level, level), "{used}");
-            assert_eq!(memory.refuses_at(Level::Refuse).is_err(), used >= 900, "{used}");
-        }
-    }
-
-    #[test]
-    fn much_growth_is_noticed_between_two_readings() {
-        let resident = MadeUp::default();
-        let memory = Memory::new(64_000, Box::new(resident.clone()));
-        resident.0.store(60_000, Relaxed);
-        memory.grew(999);
-        assert_eq!(memory.level(), Level::Normal);
-        memory.grew(2);
-        assert_eq!(memory.level(), Level::Refuse);
-    }
-
-    #[test]
-    fn history_is_too_much_beyond_its_share_or_when_the_process_takes_too_much() {
-        let resident = MadeUp::default();
-        let memory = Memory::new(1_000, Box::new(resident.clone()));
-        memory.recount(Kind::Histories, 0, 200);
-        assert_eq!(memory.too_much_history(), 0);
-        memory.recount(Kind::Histories, 200, 300);
-        assert_eq!(memory.too_much_history(), 50);
-        resident.0.store(790, Relaxed);
-        assert_eq!(memory.too_much_history(), 90);
-        resident.0.store(5_000, Relaxed);
-        assert_eq!(memory.too_much_history(), 300, "all there is");
-    }
-
-    #[test]
-    fn held_bytes_are_counted_until_they_are_dropped() {
-        const MIB: u64 = 1 << 20;
-        let memory = Arc::new(Memory::new(128 * MIB, Box::new(MadeUp::default())));
-        let most = MIB as usize;
-        assert_eq!(memory.list_bytes(most, 1), Ok(most));
-        let mut held = memory.hold(Kind::Messages, 3 * MIB);
-        held.grow(5 * MIB);
-        assert_eq!((memory.held(Kind::Messages), memory.list_bytes(most, 1)), (8 * MIB, Ok(most / 2)));
-        held.grow(8 * MIB);
-        assert_eq!(memory.list_bytes(most, 1).unwrap_err().code, Code::TooMuchMemory);
-        held.shrink(16 * MIB);
-        assert_eq!(memory.held(Kind::Messages), 0);
-        held.grow(MIB);
-        drop(held);
-        assert_eq!((memory.held(Kind::Messages), memory.held(Kind::Snapshots)), (0, 0));
-    }
-
-    #[test]
-    fn large_messages_are_fewer_and_shorter_the_more_there_are_and_the_shorter_memory_is() {
-        const MIB: usize = 1 << 20;
-        let resident = MadeUp::default();
-        let memory = Arc::new(Memory::new(64 << 20, Box::new(resident.clone())));
-        assert_eq!((memory.body_bytes(), memory.list_bytes(MIB, MIB / 32)), (2 * MIB, Ok(MIB / 2)));
-        assert_eq!(memory.connections().most, 1_024);
-        let half = memory.hold(Kind::Messages, 4 << 20);
-        assert_eq!((memory.body_bytes(), memory.list_bytes(MIB, MIB / 32)), (MIB, Ok(MIB / 4)));
-        let all = memory.hold(Kind::Messages, 8 << 20);
-        assert_eq!((memory.body_bytes(), memory.list_bytes(MIB, MIB / 32).is_err()), (SMALL_BODY, true));
-        drop((half, all));
-        resident.0.store(58 << 20, Relaxed);
-        memory.look();
-        assert_eq!((memory.body_bytes(), memory.list_bytes(MIB, MIB / 32)), (MIB / 2, Ok(MIB / 32)));
-        assert_eq!(memory.connections().most, 512);
     }
 }
+
+impl FromStr for Amount {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let (number, unit) = text.split_at(digits);
+        let hint = || "write 128MiB, 2GiB or 60%".to_owned();
+        let number: u64 = number.parse().map_err(|_| hint())?;
+        let shift = match unit.trim_start() {
+            "%" => {
+                let percent = u8::try_from(number).ok().filter(|percent| (1..=100).contains(percent));
+                return percent.map(Amount::Percent).ok_or_else(|| "a percentage is 1% to 100%".to_owned());
+            }
+            "KiB" => 10,
+            "MiB" => 20,
+            "GiB" => 30,
+            "TiB" => 40,
+            _ => return Err(hint()),
+        };
+        number.checked_mul(1 << shift).map(Amount::Bytes).ok_or_else(hint)
+    }
+}
+
+impl fmt::Display for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Amount::Percent(percent) => write!(f, "{percent}%"),
+            Amount::Bytes(bytes) => write!(f, "{}MiB", bytes >> 20),
+        }
+    }
+}
+
+#[cfg(test)]
+pub mod tests;

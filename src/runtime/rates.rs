@@ -39,7 +39,7 @@ const MAX_A_SECOND: u32 = 1_000_000;
 pub enum Work {
     /// A new connection; behind a proxy, a new stream.
     Connections,
-    /// A WebSocket's message.
+    /// A message over a WebSocket or a session.
     Messages,
     /// A change of one user.
     Changes,

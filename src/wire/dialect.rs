@@ -6,8 +6,10 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use crate::model::changes::Changes;
+use crate::model::count::{CountChange, Prefix};
 use crate::model::cursor::Cursor;
 use crate::model::event::{Change, Event};
+use crate::model::moment::Taken;
 use crate::model::name::Name;
 use crate::model::snapshot::Snapshot;
 use crate::wire::framing::{FRAMINGS, Frames, Framing};
@@ -22,6 +24,8 @@ pub enum Dialect {
     /// The exercise: `add` and `del` with two keys. All else comes under an SSE event type of its own, out of sight of
     /// an `onmessage` handler. Changes come as the `add` and `del` events that lead to the same set.
     Exercise,
+    /// The objects of PROTOCOL, of many rooms in one event stream: without ids, because each room has its own cursors.
+    Session,
 }
 
 /// A dialect in a framing. All readers of one format share their bytes.
@@ -34,7 +38,7 @@ pub struct Format {
 }
 
 /// The number of formats.
-pub const FORMATS: usize = 2 * FRAMINGS;
+pub const FORMATS: usize = 3 * FRAMINGS;
 
 /// When a reader behind the history gets changes instead of a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +55,7 @@ impl Dialect {
     /// When a reader gets changes; `at_start` before the first message of its stream.
     pub fn netting(self, at_start: bool) -> Netting {
         match (self, at_start) {
-            (Dialect::Native, _) => Netting::IfShorter,
+            (Dialect::Native | Dialect::Session, _) => Netting::IfShorter,
             // The exercise has no message to mark a stream's first events as netted.
             (Dialect::Exercise, true) => Netting::Never,
             // Events are better than a snapshot that an `onmessage` handler does not see.
@@ -61,9 +65,9 @@ impl Dialect {
 
     /// `is_end` is false for an event that is complete only together with later events: no reader may resume there.
     fn push_event(self, frames: &mut Frames, event: &Event, is_end: bool) {
-        let id = is_end.then_some(event.cursor);
+        let id = is_end.then_some(event.cursor).filter(|_| self.has_ids());
         match self {
-            Dialect::Native => frames.push(object::event(event), id, None),
+            Dialect::Native | Dialect::Session => frames.push(object::event(event), id, None),
             Dialect::Exercise => {
                 if let Some(json) = exercise_json(&event.change) {
                     frames.push(&json, id, None);
@@ -73,7 +77,11 @@ impl Dialect {
     }
 
     fn push_object(self, frames: &mut Frames, json: &str, id: Option<Cursor>, event: &str) {
-        frames.push(json, id, (self == Dialect::Exercise).then_some(event));
+        frames.push(json, id.filter(|_| self.has_ids()), (self == Dialect::Exercise).then_some(event));
+    }
+
+    fn has_ids(self) -> bool {
+        self != Dialect::Session
     }
 }
 
@@ -94,10 +102,18 @@ impl Format {
     }
 
     /// The message `resumed` of a stream that continues after `cursor`, and the events from there.
-    pub fn resumed<'a>(self, room: &Name, cursor: Cursor, events: impl Iterator<Item = &'a Event>) -> Bytes {
+    pub fn resumed<'a>(
+        self,
+        room: &Name,
+        cursor: Cursor,
+        taken: Taken,
+        events: impl Iterator<Item = &'a Event>,
+    ) -> Bytes {
         let mut frames = Frames::new(self.framing);
         match self.dialect {
-            Dialect::Native => frames.push(&object::resumed(room, cursor), Some(cursor), None),
+            Dialect::Native | Dialect::Session => {
+                self.dialect.push_object(&mut frames, &object::resumed(room, cursor, taken), Some(cursor), "resumed");
+            }
             // The exercise has no such message.
             Dialect::Exercise => {}
         }
@@ -131,7 +147,7 @@ impl Format {
 
     /// Some of the events that lead to the same set as `changes`. Only the last of all has a cursor to resume from.
     fn changes_as_events(self, changes: &Changes, events: Vec<Change>, are_last: bool) -> Bytes {
-        let event = |change| Event::new(changes.room().clone(), changes.cursor(), change);
+        let event = |change| Event::new(changes.room().clone(), changes.cursor(), changes.taken().at, change);
         let mut frames = Frames::new(self.framing);
         let mut events = events.into_iter().map(event).peekable();
         while let Some(event) = events.next() {
@@ -141,8 +157,27 @@ impl Format {
     }
 
     /// The number of members.
-    pub fn count(self, room: &Name, count: usize) -> Bytes {
-        self.object(&object::count(room, count), None, "count")
+    pub fn count(self, room: &Name, count: usize, fresh_for: Option<u64>) -> Bytes {
+        self.object(&object::count(room, Some(count), fresh_for), None, "count")
+    }
+
+    /// Changes of counts, in order. May be empty.
+    pub fn count_changes<'a>(self, changes: impl Iterator<Item = &'a CountChange>) -> Bytes {
+        let mut frames = Frames::new(self.framing);
+        changes.for_each(|change| frames.push(&object::count(&change.room, change.count, None), None, None));
+        frames.finish()
+    }
+
+    /// One part of the counts of all rooms that `prefix` selects.
+    pub fn counts(
+        self,
+        prefix: &Prefix,
+        fresh_for: Option<u64>,
+        part: usize,
+        last: bool,
+        rooms: &[(Name, usize)],
+    ) -> Bytes {
+        self.object(&part::counts(prefix, fresh_for, part, last, rooms), None, "counts")
     }
 
     /// An answer to a message: its JSON, framed.
@@ -167,7 +202,7 @@ fn exercise_json(change: &Change) -> Option<String> {
     let (action, user) = match change {
         Change::Add(member) => ("add", &member.user),
         Change::Del(user, _) => ("del", user),
-        Change::Update(..) => return None,
+        Change::Update(_) => return None,
     };
     Some(object::to_json(&ExerciseObject { action, user }))
 }
@@ -177,15 +212,20 @@ mod tests {
     use super::*;
     use crate::model::cursor::{Epoch, Offset};
     use crate::model::event::DelReason;
+    use crate::model::info::Info;
     use crate::model::meta::Meta;
+    use crate::model::moment::Timestamp;
+    use crate::model::roster::Member;
+    use crate::model::roster::Roster;
 
     const CURSOR: Cursor = Cursor { epoch: Epoch(10), offset: Offset(2) };
     const SSE: Framing = Framing::Sse { chunked: false };
 
     fn events() -> [Event; 2] {
-        let ann: Name = "ann".parse().unwrap();
-        let of = |change| Event::new(Name::lobby(), CURSOR, change);
-        [of(Change::Update(ann.clone(), Meta::default())), of(Change::Del(ann, DelReason::SignedOut))]
+        let (user, at): (Name, _) = ("ann".parse().unwrap(), Timestamp::default());
+        let of = |change| Event::new(Name::lobby(), CURSOR, at, change);
+        let member = Member { user: user.clone(), meta: Meta::default(), info: Info::default(), joined: at };
+        [of(Change::Update(member.into())), of(Change::Del(user, DelReason::SignedOut))]
     }
 
     #[test]
@@ -194,6 +234,19 @@ mod tests {
         let [update, del] = events.each_ref().map(object::event);
         let native = Format { dialect: Dialect::Native, framing: SSE };
         assert_eq!(native.events(events.iter()), format!("id: a.2\ndata: {update}\n\nid: a.2\ndata: {del}\n\n"));
+    }
+
+    #[test]
+    fn the_frames_of_a_session_have_no_ids() {
+        let session = Format { dialect: Dialect::Session, framing: SSE };
+        let events = events();
+        let [update, del] = events.each_ref().map(object::event);
+        assert_eq!(session.events(events.iter()), format!("data: {update}\n\ndata: {del}\n\n"));
+        let taken = Taken::default();
+        let resumed = object::resumed(&Name::lobby(), CURSOR, taken);
+        assert_eq!(session.resumed(&Name::lobby(), CURSOR, taken, [].iter()), format!("data: {resumed}\n\n"));
+        let snapshot = Snapshot { room: Name::lobby(), cursor: CURSOR, taken, roster: Roster::default() };
+        assert!(session.snapshot_part(&snapshot, SnapshotMark::default()).0.starts_with(b"data: "));
     }
 
     #[test]
@@ -207,7 +260,7 @@ mod tests {
     #[test]
     fn each_format_has_an_index_of_its_own() {
         let framings = [Framing::Sse { chunked: true }, SSE, Framing::WebSocket];
-        let formats = [Dialect::Native, Dialect::Exercise]
+        let formats = [Dialect::Native, Dialect::Exercise, Dialect::Session]
             .into_iter()
             .flat_map(|dialect| framings.map(|framing| Format { dialect, framing }));
         let indices: std::collections::BTreeSet<_> = formats.map(Format::index).collect();

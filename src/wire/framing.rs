@@ -5,6 +5,7 @@ use std::io::Write;
 use bytes::Bytes;
 
 use crate::model::cursor::Cursor;
+use crate::model::hold::Transport;
 
 /// How a stream frames its messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +39,14 @@ impl Framing {
             Framing::Sse { chunked: true } => 0,
             Framing::Sse { chunked: false } => 1,
             Framing::WebSocket => 2,
+        }
+    }
+
+    /// The transport of such streams.
+    pub fn transport(self) -> Transport {
+        match self {
+            Framing::Sse { .. } => Transport::Sse,
+            Framing::WebSocket => Transport::WebSocket,
         }
     }
 

@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 use crate::model::cursor::Cursor;
 use crate::model::event::{Change, DelReason, Event};
 use crate::model::meta::Meta;
-use crate::model::moment::Timestamp;
+use crate::model::moment::{Taken, Timestamp};
 use crate::model::name::Name;
 use crate::model::roster::Member;
 
@@ -18,18 +18,18 @@ pub fn event(event: &Event) -> &str {
 }
 
 /// The JSON of `resumed`: the stream continues after `cursor`.
-pub fn resumed(room: &Name, cursor: Cursor) -> String {
-    to_json(&Resumed { action: "resumed", room, cursor })
+pub fn resumed(room: &Name, cursor: Cursor, Taken { at, fresh_for }: Taken) -> String {
+    to_json(&Place { action: "resumed", room, cursor, at: Some(Instant(at)), fresh_for })
 }
 
 /// The JSON of `cursor`: the stream begins behind `cursor`.
 pub fn cursor(room: &Name, cursor: Cursor) -> String {
-    to_json(&Resumed { action: "cursor", room, cursor })
+    to_json(&Place { action: "cursor", room, cursor, at: None, fresh_for: None })
 }
 
-/// The JSON of the number of members of `room`.
-pub fn count(room: &Name, count: usize) -> String {
-    to_json(&Count { action: "count", room, count })
+/// The JSON of the number of members of `room`; `None` when the room no longer exists.
+pub fn count(room: &Name, count: Option<usize>, fresh_for: Option<u64>) -> String {
+    to_json(&Count { action: "count", room, count, fresh_for })
 }
 
 /// The JSON of a value of this program, always one line for every reader.
@@ -56,12 +56,25 @@ fn one_line(json: String) -> String {
 #[derive(Clone, Copy, Debug)]
 pub struct Time(pub Timestamp);
 
+/// A point in time as RFC 3339 writes it, in UTC and milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Instant(pub Timestamp);
+
 /// A member as snapshots and answers show it.
 #[derive(Debug, Serialize)]
 pub struct MemberObject<'a> {
     user: &'a Name,
     meta: &'a Meta,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    info: Option<&'a Meta>,
     joined: Time,
+}
+
+/// A room and its number of members, as lists show it.
+#[derive(Debug, Serialize)]
+pub struct RoomObject<'a> {
+    room: &'a Name,
+    count: usize,
 }
 
 #[derive(Serialize)]
@@ -69,9 +82,12 @@ struct EventObject<'a> {
     action: &'a str,
     room: &'a Name,
     cursor: Cursor,
+    at: Instant,
     user: &'a Name,
     #[serde(skip_serializing_if = "Option::is_none")]
     meta: Option<&'a Meta>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    info: Option<&'a Meta>,
     #[serde(skip_serializing_if = "Option::is_none")]
     joined: Option<Time>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -79,43 +95,70 @@ struct EventObject<'a> {
 }
 
 #[derive(Serialize)]
-struct Resumed<'a> {
+struct Place<'a> {
     action: &'a str,
     room: &'a Name,
     cursor: Cursor,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at: Option<Instant>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fresh_for: Option<u64>,
 }
 
 #[derive(Serialize)]
 struct Count<'a> {
     action: &'a str,
     room: &'a Name,
-    count: usize,
+    count: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fresh_for: Option<u64>,
 }
 
 impl<'a> EventObject<'a> {
-    fn of(Event { room, cursor, change, .. }: &'a Event) -> Self {
+    fn of(Event { room, cursor, at, change, .. }: &'a Event) -> Self {
+        let (cursor, at, user) = (*cursor, Instant(*at), change.user());
         let bare =
-            |action, user| EventObject { action, room, cursor: *cursor, user, meta: None, joined: None, reason: None };
+            |action| EventObject { action, room, cursor, at, user, meta: None, info: None, joined: None, reason: None };
         match change {
-            Change::Add(member) => {
-                let (meta, joined) = (Some(&member.meta), Some(Time(member.joined)));
-                EventObject { meta, joined, ..bare("add", &member.user) }
-            }
-            Change::Update(user, meta) => EventObject { meta: Some(meta), ..bare("update", user) },
-            Change::Del(user, reason) => EventObject { reason: Some(*reason), ..bare("del", user) },
+            Change::Add(member) => EventObject { joined: Some(Time(member.joined)), ..bare("add").saying(member) },
+            Change::Update(member) => bare("update").saying(member),
+            Change::Del(_, reason) => EventObject { reason: Some(*reason), ..bare("del") },
         }
+    }
+
+    fn saying(self, member: &'a Member) -> Self {
+        EventObject { meta: Some(&member.meta), info: member.info.object(), ..self }
     }
 }
 
 impl<'a> From<&'a Member> for MemberObject<'a> {
     fn from(member: &'a Member) -> Self {
-        MemberObject { user: &member.user, meta: &member.meta, joined: Time(member.joined) }
+        let (meta, info) = (&member.meta, member.info.object());
+        MemberObject { user: &member.user, meta, info, joined: Time(member.joined) }
+    }
+}
+
+impl<'a> From<&'a (Name, usize)> for RoomObject<'a> {
+    fn from((room, count): &'a (Name, usize)) -> Self {
+        RoomObject { room, count: *count }
     }
 }
 
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(self.0.0)).fmt(f)
+        humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_millis(self.0.0)).fmt(f)
+    }
+}
+
+impl fmt::Display for Instant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(self.0.0)).fmt(f)
+    }
+}
+
+impl Serialize for Instant {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
     }
 }
 
@@ -129,8 +172,11 @@ impl Serialize for Time {
 mod tests {
     use std::sync::Arc;
 
+    use serde_json::value::RawValue;
+
     use super::*;
     use crate::model::cursor::{Epoch, Offset};
+    use crate::model::info::Info;
 
     #[test]
     fn json_is_one_line_for_every_reader() {
@@ -144,20 +190,22 @@ mod tests {
     fn events_have_the_json_of_the_protocol() {
         let user: Name = "y\"<b>".parse().unwrap();
         let cursor = Cursor { epoch: Epoch(26_187), offset: Offset(18) };
-        let json = |change| event(&Event::new(Name::lobby(), cursor, change)).to_owned();
-        let member = Member { user: user.clone(), meta: Meta::default(), joined: Timestamp(1_795_326_781) };
+        let at = Timestamp(1_795_326_781_042);
+        let json = |change| event(&Event::new(Name::lobby(), cursor, at, change)).to_owned();
+        let bare = Member { user: user.clone(), meta: Meta::default(), info: Info::default(), joined: at };
         assert_eq!(
-            json(Change::Add(Arc::new(member))),
-            r#"{"action":"add","room":"lobby","cursor":"k7f.18","user":"y\"<b>","meta":{},"joined":"2026-11-22T05:53:01Z"}"#
+            json(Change::Add(Arc::new(bare.clone()))),
+            r#"{"action":"add","room":"lobby","cursor":"k7f.18","at":"2026-11-22T05:53:01.042Z","user":"y\"<b>","meta":{},"joined":"2026-11-22T05:53:01Z"}"#
         );
         let meta = Meta::read(r#"{"status": "away"}"#).unwrap();
+        let info = Info::try_from(&*RawValue::from_string(r#"{"role":"host"}"#.into()).unwrap()).unwrap();
         assert_eq!(
-            json(Change::Update(user.clone(), meta)),
-            r#"{"action":"update","room":"lobby","cursor":"k7f.18","user":"y\"<b>","meta":{"status":"away"}}"#
+            json(Change::Update(Arc::new(Member { meta, info, ..bare }))),
+            r#"{"action":"update","room":"lobby","cursor":"k7f.18","at":"2026-11-22T05:53:01.042Z","user":"y\"<b>","meta":{"status":"away"},"info":{"role":"host"}}"#
         );
         assert_eq!(
             json(Change::Del(user, DelReason::SignedOut)),
-            r#"{"action":"del","room":"lobby","cursor":"k7f.18","user":"y\"<b>","reason":"signed_out"}"#
+            r#"{"action":"del","room":"lobby","cursor":"k7f.18","at":"2026-11-22T05:53:01.042Z","user":"y\"<b>","reason":"signed_out"}"#
         );
     }
 }

@@ -3,11 +3,9 @@
 use std::sync::Arc;
 use std::vec;
 
-use serde::Serialize;
-
 use crate::model::name::Name;
 use crate::model::roster::Member;
-use crate::wire::object::{MemberObject, to_json};
+use crate::wire::object::{MemberObject, RoomObject, to_json};
 use crate::wire::part::PART_BYTES;
 
 /// The size in bytes at which a page ends, entries only: a page is listed at once, and its entries stay in memory while the
@@ -40,14 +38,8 @@ impl Entry for (Name, usize) {
     }
 
     fn json(&self) -> String {
-        to_json(&RoomCount { room: &self.0, count: self.1 })
+        to_json(&RoomObject::from(self))
     }
-}
-
-#[derive(Serialize)]
-struct RoomCount<'a> {
-    room: &'a Name,
-    count: usize,
 }
 
 /// One page of a list. Only the first part is encoded; of all others the entries are kept, at a tenth of the memory, because
@@ -145,12 +137,14 @@ impl<E: Entry> Iterator for Parts<E> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::info::Info;
     use crate::model::meta::Meta;
     use crate::model::moment::Timestamp;
 
     fn members(names: impl Iterator<Item = String>) -> impl Iterator<Item = Arc<Member>> {
         names
-            .map(|name| Member { user: name.parse().unwrap(), meta: Meta::default(), joined: Timestamp(0) })
+            .map(|name| name.parse().unwrap())
+            .map(|user| Member { user, meta: Meta::default(), info: Info::default(), joined: Timestamp(0) })
             .map(Arc::new)
     }
 

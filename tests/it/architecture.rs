@@ -142,7 +142,7 @@ fn rooms_are_reached_only_through_the_gate() {
     for private in [
         "pub struct Gate(Arc<Gateway>);",
         "pub struct Visitor {\n    gate: Gate,",
-        "pub struct List {\n    gate: Gate,",
+        "pub struct List<'a> {\n    gate: Gate,",
     ] {
         assert!(gate.contains(private), "{private}");
     }

@@ -230,7 +230,8 @@ async fn when_the_gateway_starts_anew_tabs_hold_and_watch_as_before() {
     gateway.exit().await;
     page.until("told when it tries again", "room.state === 'waiting' && room.retryAt > 0").await;
     let addr = gateway.addr.to_string();
-    let gateway = Binary::start_with(&["--listen", &addr], &[]).await;
+    // Until the time after the start is over, whom the old gateway knew stays.
+    let gateway = Binary::start_with(&["--listen", &addr, "--fresh-for", "2s"], &[]).await;
     for tab in [&first, &second] {
         page.to(tab).await;
         page.live().await;
@@ -277,6 +278,61 @@ async fn behind_a_proxy_that_breaks_upgrades_it_goes_on_over_sse() {
     page.until("said", "room.members.get('ann').meta.status === 'away'").await;
     page.run("room.leave()").await;
     page.until("gone", "seen.at(-1) === 'del ann' && !room.holding").await;
+    gateway.stop().await;
+}
+
+/// A past bug: over SSE each room took a connection, and the seventh hung with all other requests of the site.
+#[tokio::test]
+async fn over_a_session_many_rooms_are_one_connection_and_requests_are_answered() {
+    let gateway = gateway().await;
+    let page = Page::idle(&gateway).await;
+    let make =
+        "window.rooms = Array.from({ length: 8 }, (_, n) => new Room(`room ${n}`, { as: 'ann', transport: 'sse' }))";
+    page.run(&format!("return import('/presently.js').then(({{ Room }}) => {{ {make} }})")).await;
+    page.until("all live", "rooms.every((room) => room.state === 'live' && room.holding)").await;
+    page.run("window.asked = 0; fetch('/healthz').then(({ status }) => { window.asked = status })").await;
+    page.until("an answer", "window.asked === 200").await;
+    let numbers = gateway.get("/api/gateway").await.expect(200).json();
+    assert_eq!((&numbers["connections"]["sse"], &numbers["connections"]["websocket"]), (&json!(1), &json!(0)));
+    gateway.stop().await;
+}
+
+/// A past bug: two updates in a row were two requests, which could pass each other.
+#[tokio::test]
+async fn over_a_session_the_last_word_is_the_last_that_was_said() {
+    let gateway = gateway().await;
+    let page = Page::idle(&gateway).await;
+    page.room("lobby", json!({ "as": "ann", "transport": "sse" })).await;
+    for n in 0..20 {
+        page.run(&format!("room.update({{ n: {n}, typing: true }}); room.update({{ n: {n}, typing: false }})")).await;
+    }
+    let said = async {
+        while gateway.get(&member_path("lobby", "ann")).await.json()["meta"] != json!({ "n": 19, "typing": false }) {}
+    };
+    within("the last word", said).await;
+    // One update each, and in order.
+    let seen = "JSON.stringify(seen) === JSON.stringify(['snapshot 1', ...Array(40).fill('update ann')])";
+    page.until("all words", seen).await;
+    assert_eq!(page.get("room.members.get('ann').meta.typing").await, json!(false));
+    gateway.stop().await;
+}
+
+/// A past bug: the request that left and the stream that joined could pass each other.
+#[tokio::test]
+async fn over_a_session_a_room_that_is_closed_and_made_again_holds_on() {
+    let gateway = gateway().await;
+    let page = Page::idle(&gateway).await;
+    page.room("lobby", json!({ "as": "ann", "transport": "sse" })).await;
+    let cursor = gateway.cursor("lobby").await;
+    page.run("window.Room = room.constructor; room.close(); window.room = new Room('lobby', { as: 'ann', transport: 'sse' })")
+        .await;
+    page.live().await;
+    assert_eq!(gateway.cursor("lobby").await, cursor, "there was no event");
+    page.run("room.close(); setTimeout(() => { window.room = new Room('lobby', { as: 'ann', transport: 'sse' }) }, 5)")
+        .await;
+    page.until("another room", "room.state === 'live' && room.holding").await;
+    held_by(&gateway, "ann").await;
+    assert_eq!(page.get("room.holding").await, json!(true));
     gateway.stop().await;
 }
 

@@ -93,12 +93,35 @@ struct Writer {
     run: Arc<Run>,
     rng: Rng,
     number: usize,
-    /// The `meta` of each own user that is present.
-    own: BTreeMap<(&'static str, String), Value>,
+    /// Each own user that is present.
+    own: BTreeMap<(&'static str, String), Own>,
+}
+
+/// What a writer knows of a user of its own.
+#[derive(Default)]
+struct Own {
+    /// The `meta` that the sign-in said.
+    said: Option<Value>,
+    /// The `meta` and the `info` that readers see.
+    meta: Value,
+    info: Value,
+}
+
+impl Own {
+    fn absent() -> Self {
+        Self { said: None, meta: json!({}), info: json!({}) }
+    }
+
+    /// The sign-in says `meta`, which is nothing new if it says so already.
+    fn say(&mut self, meta: &Value) {
+        if self.said.as_ref() != Some(meta) {
+            (self.said, self.meta) = (Some(meta.clone()), meta.clone());
+        }
+    }
 }
 
 impl Writer {
-    async fn write(mut self) -> BTreeMap<(&'static str, String), Value> {
+    async fn write(mut self) -> BTreeMap<(&'static str, String), Own> {
         for _ in 0..COMMANDS {
             let room = ROOMS[self.rng.usize(..ROOMS.len())];
             match self.rng.u8(..10) {
@@ -123,25 +146,27 @@ impl Writer {
 
     /// A command on one of the writer's own users; the answer must agree with the model.
     async fn single(&mut self, room: &'static str) {
-        let (user, meta) = (self.name(), self.meta());
+        let (user, meta, info) = (self.name(), self.meta(), json!({"role": self.rng.u8(..2)}));
         let path = member_path(room, &user);
         let key = (room, user);
         let present = self.own.contains_key(&key);
         match self.rng.u8(..4) {
             0 => {
-                let answer = self.run.client.send_json("PUT", &path, &json!({ "meta": meta })).await;
+                let answer = self.run.client.send_json("PUT", &path, &json!({ "meta": meta, "info": info })).await;
                 assert_eq!(answer.status, if present { 200 } else { 201 });
-                self.own.insert(key, meta);
+                let own = self.own.entry(key).or_insert_with(Own::absent);
+                own.say(&meta);
+                own.info = info;
             }
             1 => {
                 let answer = self.run.client.send("PUT", &path, &[], "").await;
                 assert_eq!(answer.status, if present { 200 } else { 201 });
-                self.own.entry(key).or_insert_with(|| json!({}));
+                self.own.entry(key).or_insert_with(Own::absent);
             }
             2 => {
                 let answer = self.run.client.send_json("PATCH", &path, &json!({ "meta": meta })).await;
                 assert_eq!(answer.status, if present { 200 } else { 404 });
-                self.own.entry(key).and_modify(|old| *old = meta);
+                self.own.entry(key).and_modify(|own| own.meta = meta);
             }
             _ => {
                 self.run.client.send("DELETE", &path, &[], "").await.expect(204);
@@ -159,8 +184,12 @@ impl Writer {
         let path = format!("/api/rooms/{}/users", quoted(room));
         let changes = json!({"add": add, "del": gone});
         let answer = self.run.client.send_json("POST", &path, &changes).await.expect(200).json();
-        let came = names.into_iter().filter(|user| self.own.insert((room, user.clone()), meta.clone()).is_none());
-        assert_eq!(answer["added"], came.count());
+        let mut came = 0;
+        for user in names {
+            came += usize::from(!self.own.contains_key(&(room, user.clone())));
+            self.own.entry((room, user)).or_insert_with(Own::absent).say(&meta);
+        }
+        assert_eq!(answer["added"], came);
         let went = gone.into_iter().filter(|user| self.own.remove(&(room, user.clone())).is_some());
         assert_eq!(answer["removed"], went.count());
     }
@@ -202,7 +231,7 @@ impl Follower {
     }
 
     async fn connect_for_a_while(&mut self) {
-        let transport = Transport::BOTH[self.rng.usize(..2)];
+        let transport = Transport::ALL[self.rng.usize(..3)];
         let mirror = self.mirror.clone();
         let brought = (mirror.cursor.is_some(), mirror.seen("resumed"));
         let mut reader = if self.rng.u8(..4) == 0 {
@@ -273,7 +302,7 @@ async fn every_reader_ends_with_the_servers_set_and_agrees_at_every_cursor() {
     }
     for (n, mirror) in mirrors.into_iter().enumerate() {
         let held = &held[&mirror.room];
-        let mut reader = Reader::resume(server.addr, Transport::BOTH[n / 2 % 2], mirror).await;
+        let mut reader = Reader::resume(server.addr, Transport::ALL[n / 2 % 3], mirror).await;
         reader.caught_up(&held.cursor).await;
         assert_eq!(reader.mirror.users, held.users, "reader {n}");
         assert_eq!(reader.mirror.cursor.as_ref(), Some(&held.cursor), "reader {n}");
@@ -284,11 +313,11 @@ async fn every_reader_ends_with_the_servers_set_and_agrees_at_every_cursor() {
 }
 
 /// Checks that the room's members equal the models of all writers.
-fn written(room: &str, held: &Held, owned: &[BTreeMap<(&'static str, String), Value>]) {
+fn written(room: &str, held: &Held, owned: &[BTreeMap<(&'static str, String), Own>]) {
     let own = held.users.iter().filter(|(user, _)| !user.starts_with("shared"));
-    let have: BTreeMap<_, _> = own.map(|(user, member)| (user, &member.meta)).collect();
+    let have: BTreeMap<_, _> = own.map(|(user, member)| (user, (&member.meta, &member.info))).collect();
     let all = owned.iter().flatten().filter(|((of, _), _)| *of == room);
-    let expected: BTreeMap<_, _> = all.map(|((_, user), meta)| (user, meta)).collect();
+    let expected: BTreeMap<_, _> = all.map(|((_, user), own)| (user, (&own.meta, &own.info))).collect();
     assert_eq!(have, expected, "{room}");
 }
 
@@ -299,7 +328,7 @@ async fn a_snapshot_with_the_events_after_it_is_any_later_snapshot() {
     let server = TestServer::start().await;
     let mut readers: Vec<Reader> = Vec::new();
     for n in 0..40 {
-        let transport = Transport::BOTH[n % 2];
+        let transport = Transport::ALL[n % 3];
         readers.push(Reader::open(server.addr, transport, "lobby").await.begun().await);
         for _ in 0..rng.usize(1..6) {
             let user = format!("u{}", rng.u8(..8));

@@ -15,7 +15,8 @@ use crate::harness::{Binary, CLOSE, FIN, Mutants, PING, PONG, RawWs, Reader, TEX
 /// Connections at the same time: many, because half of a request takes the gateway's patience.
 const AT_ONCE: usize = 64;
 
-const MESSAGES: [&str; 6] = [
+const MESSAGES: [&str; 7] = [
+    r#"{"action":"subscribe","counts":"game-","ref":7}"#,
     r#"{"action":"join","room":"lobby","user":"bob","meta":{"status":"here"},"ref":1}"#,
     r#"{"action":"update","room":"lobby","user":"bob","meta":{"n":1E5},"ref":"x"}"#,
     r#"{"action":"subscribe","room":"attic","since":"k3f.17","ref":3}"#,
@@ -24,18 +25,22 @@ const MESSAGES: [&str; 6] = [
     r#"{"action":"join","room":"山","user":"cyd","client":"0192f0c1-2d3e-7a4b-8c5d-6e7f8091a2b3"}"#,
 ];
 
-const BODIES: [(&str, &str); 3] = [
+const BODIES: [(&str, &str); 5] = [
+    ("POST /api/counts", r#"{"rooms":["lobby","game-1","\u0061"]}"#),
     ("PUT /api/rooms/lobby/users/bob", r#"{"meta":{"status":"away","n":[1E5,{}]},"ttl":30}"#),
     ("PATCH /api/rooms/lobby/users/ann", r#"{"meta":{"a":{"b":"\u0061"}}}"#),
     ("POST /api/rooms/lobby/users", r#"{"add":[{"user":"bob","meta":{}},{"user":"cyd","ttl":30}],"del":["eve"]}"#),
+    ("POST /api/stream", r#"[{"action":"join","room":"lobby","user":"bob","ref":1},{"action":"alive"},[],7]"#),
 ];
 
-const TARGETS: [&str; 5] = [
+const TARGETS: [&str; 7] = [
     "/api/rooms/%E5%B1%B1/users/a%2Fb",
     "/api/rooms/lobby/users?limit=2&after=a%C3%A9",
     "/api/rooms/lobby/stream?as=bob&meta=%7B%22a%22%3A%5B1E5%5D%7D&client=0192f0c1-2d3e-7a4b-8c5d-6e7f8091a2b3",
     "/ws?room=lobby&since=k3f.17&alive=1",
     "/user-stream?x=1",
+    "/api/rooms?order=count&limit=2&after=1.a&prefix=%C3%A9&total=1",
+    "/api/counts?prefix=game-&alive=1",
 ];
 
 #[tokio::test]
@@ -254,7 +259,8 @@ fn is_known_message(message: &Value) {
             let row = TABLE.iter().find(|row| message["code"] == row.name);
             assert!(row.is_some_and(|row| row.name != "failed"), "{message}");
         }
-        Some("ok" | "snapshot" | "resumed" | "changes" | "add" | "update" | "del" | "alive") => {}
+        Some("ok" | "snapshot" | "resumed" | "changes" | "add" | "update" | "del") => {}
+        Some("counts" | "count" | "alive" | "hello") => {}
         _ => panic!("unknown: {message}"),
     }
 }

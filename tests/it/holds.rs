@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Conn, Mirror, Parting, Reader, Sse, Talker, TestServer, Transport, member_path, within};
+use crate::harness::{
+    Client, Conn, Mirror, Parting, Reader, Session, Sse, Talker, TestServer, Transport, member_path, within,
+};
 
 const CLIENT: &str = "0192f0c1-2d3e-7a4b-8c5d-6e7f8091a2b3";
 const OTHER: &str = "0192f0c1-2d3e-7a4b-8c5d-6e7f8091a2b4";
@@ -267,20 +269,26 @@ async fn a_signed_out_client_may_only_watch_until_it_changes_its_id() {
     }
 }
 
+/// A past rule: a kick closed the connection, and with it all other rooms and users of a browser.
 #[tokio::test]
-async fn a_kick_closes_the_users_connection() {
+async fn a_kick_ends_the_hold_and_says_so_and_the_connection_stays() {
     let server = TestServer::start().await;
-    let mut watcher = Reader::open(server.addr, Transport::Ws, "lobby").await.begun().await;
     let mut ann = Talker::open(server.addr, "").await;
     ann.join("lobby", "ann").await;
     ann.join("other", "ann").await;
+    let (mut stream, _) = holding(&server, "as=ann").await;
+    let mut session = Session::open(server.addr).await;
+    session.join("lobby", "ann").await;
     server.send("DELETE", &format!("{}?reason=kicked", member_path("lobby", "ann")), &[], "").await.expect(204);
-    let del = ann.hear().await;
-    assert_eq!((&del["action"], &del["reason"]), (&json!("del"), &json!("kicked")));
-    assert_eq!(ann.closed().await, (4403, "kicked".into()));
-    held_by(&server, "other", "ann", &["connection websocket lost"]).await;
     let cursor = server.cursor("lobby").await;
-    watcher.caught_up(&cursor).await;
+    for del in [ann.hear().await, frame(&mut stream).await, session.hear().await] {
+        assert_eq!((&del["action"], &del["reason"], &del["cursor"]), (&json!("del"), &json!("kicked"), &json!(cursor)));
+    }
+    let cursor = server.sign_in("lobby", "bob").await;
+    assert_eq!(frame(&mut stream).await["cursor"], cursor);
+    assert_eq!(ann.is_refused(json!({"action": "leave", "room": "lobby", "user": "ann"})).await, "not_joined");
+    assert_eq!(session.is_refused(json!({"action": "leave", "room": "lobby", "user": "ann"})).await, "not_joined");
+    held_by(&server, "other", "ann", &["connection websocket"]).await;
 }
 
 #[tokio::test]
@@ -336,9 +344,11 @@ async fn many_leases_with_one_deadline_end_for_every_reader() {
 async fn alive_is_sent_on_both_transports_on_request() {
     let server = TestServer::with(|config| config.keep_alive = std::time::Duration::from_millis(50)).await;
     let mut talker = Talker::open(server.addr, "room=lobby&alive=1").await;
+    assert_eq!(talker.hear().await["action"], "hello");
     assert_eq!(talker.hear().await["action"], "snapshot");
     assert_eq!(talker.hear().await, json!({"action": "alive"}));
-    let (mut stream, _) = holding(&server, "alive=1").await;
+    let (mut stream, hello) = holding(&server, "alive=1").await;
+    assert_eq!((&hello["action"], &frame(&mut stream).await["action"]), (&json!("hello"), &json!("snapshot")));
     assert_eq!(frame(&mut stream).await, json!({"action": "alive"}));
     let cursor = server.sign_in("lobby", "ann").await;
     while frame(&mut stream).await["cursor"] != *cursor {}

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::harness::{
-    Binary, CLOSE, Client, FIN, Parting, RawWs, Reader, Sse, Talker, TestServer, Transport, frame, member_path,
-    upgrade, within,
+    Binary, CLOSE, Client, FIN, Parting, RawWs, Reader, Session, Sse, Talker, TestServer, Transport, frame,
+    member_path, upgrade, within,
 };
 use crate::holds::held_by;
 
@@ -180,13 +180,26 @@ async fn all_stay(client: &Client, watcher: &mut Reader, users: &[&str]) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_that_was_stopped_for_a_while_removes_no_member() {
     let options = ["--keep-alive", "200ms", "--send-within", "400ms", "--grace", "1s"];
-    let gateway = Binary::start(&options).await;
+    let asks = ["--alive-every", "200ms", "--alive-within", "400ms"];
+    let gateway = Binary::start(&[&options[..], &asks].concat()).await;
     let mut watcher = Reader::open(gateway.addr, Transport::Ws, "lobby").await.begun().await;
     let mut live = Talker::open(gateway.addr, "room=lobby&as=live").await;
     let answers = tokio::spawn(async move {
         // Answers pings until the end of the test.
         while live.hear().await["user"] != "after" {}
         live
+    });
+    let mut session = Session::open(gateway.addr).await;
+    session.join("lobby", "asked").await;
+    came(&mut watcher, "asked").await;
+    let posts = tokio::spawn(async move {
+        // Answers asks until the end of the test.
+        loop {
+            let frame = session.stream.next().await.expect("the stream goes on");
+            if frame.data.contains("ask") {
+                session.send(&json!([{"action": "alive"}])).await;
+            }
+        }
     });
     let away = Talker::open(gateway.addr, &format!("room=lobby&as=away&client={CLIENT}")).await;
     came(&mut watcher, "live").await;
@@ -204,7 +217,9 @@ async fn a_gateway_that_was_stopped_for_a_while_removes_no_member() {
     gateway.signal("CONT").await;
     let _back = Talker::open(gateway.addr, &format!("room=lobby&as=away&client={CLIENT}")).await;
     within("the renewal", renews).await.expect("no panic");
-    all_stay(&gateway, &mut watcher, &["live", "away", "lease"]).await;
+    all_stay(&gateway, &mut watcher, &["live", "away", "lease", "asked"]).await;
+    assert!(!posts.is_finished());
+    posts.abort();
     drop(within("the live one", answers).await.expect("no panic"));
 }
 

@@ -116,6 +116,8 @@ async fn an_attack_on_memory_is_refused_hurts_nobody_who_is_present_and_leaves_n
         assert_eq!((&refused.json()["code"], &refused.json()["retry"]), (&json!("too_much_memory"), &json!(true)));
         let stream = gateway.get("/api/rooms/quiet/stream").await.expect(200);
         assert!(stream.text().contains("event: refused") && stream.text().contains("too_much_memory"));
+        let counts = gateway.get("/api/counts").await.expect(200);
+        assert!(counts.text().contains("event: refused") && counts.text().contains("too_much_memory"));
         let closed = Talker::open(gateway.addr, "room=quiet&as=bob").await.closed().await;
         assert_eq!(closed, (1013, "too_much_memory".to_owned()));
     }

@@ -4,8 +4,9 @@
 use std::net::SocketAddr;
 
 use presently::Config;
+use serde_json::json;
 
-use crate::harness::{Answer, Client, Conn, DocumentedProxy, RawWs, Reader, TestServer, Transport, raw};
+use crate::harness::{Answer, Client, Conn, DocumentedProxy, RawWs, Reader, Session, TestServer, Transport, raw};
 
 /// A host with a port, as browsers see it.
 const HOST: &str = "app.example:8443";
@@ -85,10 +86,16 @@ async fn websockets_open_for_our_pages_only() {
 #[tokio::test]
 async fn streams_are_not_held_back() {
     let (server, proxies) = behind(|_| {}).await;
-    for (user, proxy) in ["ann", "ben"].into_iter().zip(proxies) {
-        let mut reader = Reader::open(proxy.addr, Transport::Sse, "lobby").await.begun().await;
-        let cursor = server.sign_in("lobby", user).await;
-        reader.caught_up(&cursor).await;
+    for (n, proxy) in proxies.iter().enumerate() {
+        for transport in Transport::ALL {
+            let mut reader = Reader::open(proxy.addr, transport, "lobby").await.begun().await;
+            let cursor = server.sign_in("lobby", &format!("{n} {transport:?}")).await;
+            reader.caught_up(&cursor).await;
+        }
+        let mut session = Session::open(proxy.addr).await;
+        session.join("lobby", "ann").await;
+        session.send(&json!([{"action": "close"}])).await;
+        assert!(!server.is_present("lobby", "ann").await);
     }
 }
 

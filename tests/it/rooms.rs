@@ -77,7 +77,7 @@ async fn a_member_is_shown_with_all_holds() {
     let joined = server.held("lobby").await.users["ann"].joined.clone();
     let expected = json!({
         "room": "lobby", "cursor": cursor, "user": "ann", "meta": {"status": "away"},
-        "joined": joined, "holds": [{"kind": "sign_in"}],
+        "joined": joined, "holds": [{"kind": "sign_in", "meta": {"status": "away"}, "rank": 0}],
     });
     assert_eq!(member, expected);
     server.sign_out("lobby", "ann").await;

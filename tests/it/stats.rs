@@ -91,6 +91,7 @@ async fn prometheus_reads_the_same_numbers() {
         ("presently_streams_total{transport=\"websocket\"}", &numbers["streams"]["websocket"]),
         ("presently_refused_connections_total", &numbers["refused"]),
         ("presently_rooms", &numbers["rooms"]),
+        ("presently_count_readers", &numbers["count_readers"]),
         ("presently_members", &numbers["members"]),
         ("presently_events_total", &numbers["events"]),
         ("presently_deliveries_total", &numbers["deliveries"]),

@@ -3,7 +3,7 @@ export const GRACE_MS = 5_000;
 
 export const JOINED = '2026-11-22T05:53:00Z';
 
-/** A WebSocket, and what the gateway does with its messages. */
+/** A WebSocket, or the gateway's side of a session, and what the gateway does with its messages. */
 export class Socket {
   onopen = null;
   onmessage = null;
@@ -18,6 +18,7 @@ export class Socket {
     this.#world = world;
     this.#tab = tab;
     this.url = String(url);
+    if (!url) return void world.sockets.add(this); // a session
     world.tries += 1;
     queueMicrotask(() => (world.up && world.upgrades ? this.#open() : this.cut(1006, '')));
   }
@@ -31,7 +32,11 @@ export class Socket {
   send(text) {
     const message = JSON.parse(text);
     this.#world.heard.push(message);
-    queueMicrotask(() => this.#ended || this.#answer(message));
+    queueMicrotask(() => this.hear(message));
+  }
+
+  hear(message) {
+    if (!this.#ended) this.#answer(message);
   }
 
   close(code = 1005) {
@@ -39,9 +44,9 @@ export class Socket {
   }
 
   /** The other side closes, or the network does. */
-  cut(code, reason) {
+  cut(code, reason, held = 'timeout') {
     if (this.#ended) return;
-    this.#end('timeout');
+    this.#end(held);
     this.#tab.running.then(() => this.onclose?.({ code, reason }));
   }
 
@@ -73,12 +78,16 @@ export class Socket {
       this.#world.hold(room, user, by, { meta, socket: this });
     } else if (action === 'update') {
       if (!hold) return this.#refuse(ref, 'not_joined');
-      this.#world.update(room, user, meta);
+      this.#world.update(room, user, hold.by, meta);
     } else if (action === 'leave') {
       if (!this.held.delete(at)) return this.#refuse(ref, 'not_joined');
       this.#world.release(room, user, hold.by, this, 'closed');
     } else if (action === 'unsubscribe') {
       if (!this.watched.delete(name)) return this.#refuse(ref, 'not_subscribed');
+    } else if (action === 'alive' || action === 'close') {
+      this.tell({ action: 'ok', ref });
+      // Behind the answer.
+      return action === 'close' && this.#tab.running.then(() => this.cut(1000, '', 'closed'));
     } else if (action !== 'subscribe') {
       return this.#refuse(ref, 'unknown_action');
     }

@@ -5,7 +5,7 @@ import { snippets } from '../../web/page/connect.js';
 import { duration, rate, short, told } from '../../web/page/gateway.js';
 import { News } from '../../web/page/news.js';
 import { said } from '../../web/page/row.js';
-import { ago, banner, clock, colour, held, initial, noun, number, status, why } from '../../web/page/words.js';
+import { ago, banner, clock, colour, held, initial, noun, number, roomsNote, status, why } from '../../web/page/words.js';
 
 const NOW = Date.parse('2026-11-22T12:00:00Z');
 const plain = (text) => text.replaceAll(/[\u2068\u2069]/g, '');
@@ -23,6 +23,18 @@ test('how long ago somebody came', () => {
     ['nonsense', ''],
   ];
   for (const [joined, words] of said) assert.equal(ago(joined, NOW), words, joined);
+});
+
+test('how many rooms there are, and how many of them are listed', () => {
+  const said = [
+    [{ rooms: 0, members: 0 }, {}, '0 rooms, 0 members.'],
+    [{ rooms: 1, members: 1 }, {}, '1 room, 1 member.'],
+    [{ rooms: 200, members: 1234 }, {}, '200 rooms, 1\u202f234 members.'],
+    [{ rooms: 100_000, members: 2 }, {}, '100\u202f000 rooms, 2 members. The first 200 are listed.'],
+    [{ rooms: 201, members: 2 }, { largest: true }, '201 rooms, 2 members. The largest 200 are listed.'],
+    [{ rooms: 2, members: 3 }, { wanted: 'ga', absent: true }, 'Enter opens it. 2 rooms found, 3 members.'],
+  ];
+  for (const [total, how, words] of said) assert.equal(roomsNote({ total, listed: 200, ...how }), words);
 });
 
 test('the circle has the first letter, whole', () => {
@@ -45,6 +57,7 @@ test('thousands are set apart', () => {
 test('the banner says nothing while all is well, and since when it is not', () => {
   assert.equal(status('live'), 'Live');
   assert.equal(banner({ state: 'live', lost: 0, now: NOW, known: true }), '');
+  assert.match(banner({ state: 'live', lost: 0, now: NOW, known: true, fresh: true }), /just started/);
   assert.equal(banner({ state: 'connecting', lost: 0, now: NOW, known: false }), '');
   const lost = NOW - 5_000;
   assert.equal(banner({ state: 'waiting', lost, now: NOW, known: true }), `The connection was lost. The list is of ${clock(lost)}.`);
@@ -66,6 +79,7 @@ test('reasons are words, and those to come are shown as they are', () => {
 test('what holds a member is counted by kind', () => {
   const connection = (transport, more) => ({ kind: 'connection', connection: 'x', transport, ...more });
   assert.equal(held([{ kind: 'sign_in' }]), 'a sign-in');
+  assert.equal(held([{ kind: 'sign_in', hold: 'worker-a' }]), 'a sign-in named \u2068worker-a\u2069');
   assert.equal(held([{ kind: 'sign_in' }, connection('websocket'), connection('websocket'), connection('sse')]),
     'a sign-in, 2 WebSockets, 1 event stream');
   const expires = '2026-11-22T12:00:00Z';

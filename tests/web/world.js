@@ -42,9 +42,9 @@ export class World {
         }
       },
       location: { href: 'http://gateway.test/users' },
-      fetch: async (url, { method = 'GET', signal, body } = {}) => {
+      fetch: async (url, { method = 'GET', signal, body, headers } = {}) => {
         if (!world.up || !world.answer) throw new TypeError('nothing answers');
-        return world.answer({ url: new URL(url), method, signal, body });
+        return world.answer({ url: new URL(url), method, signal, body, headers, tab: world.#active });
       },
     };
     for (const [name, value] of Object.entries(globals)) replace(t, name, value);
@@ -147,18 +147,21 @@ export class World {
   hold(room, user, by, { meta, socket }) {
     const member = room.members.get(user);
     if (!member) {
-      room.members.set(user, { meta: meta ?? {}, holds: new Map([[by, { socket }]]) });
+      room.members.set(user, { meta: meta ?? {}, holds: new Map([[by, { socket, said: meta }]]) });
       this.event(room, { action: 'add', user, meta: meta ?? {}, joined: JOINED });
       return;
     }
-    const before = member.holds.get(by)?.socket;
-    member.holds.set(by, { socket });
+    const { socket: before, said } = member.holds.get(by) ?? {};
+    member.holds.set(by, { socket, said });
     if (before && before !== socket) before.cut(4409, 'replaced');
-    if (meta) this.update(room, user, meta);
+    // What this hold says already is not said anew.
+    if (meta && JSON.stringify(meta) !== JSON.stringify(said)) this.update(room, user, by, meta);
   }
 
-  update(room, user, meta) {
+  /** The last statement is seen; ranks and the way back to an earlier statement are the gateway's own tests. */
+  update(room, user, by, meta) {
     const member = room.members.get(user);
+    member.holds.get(by).said = meta;
     if (JSON.stringify(member.meta) === JSON.stringify(meta)) return;
     member.meta = meta;
     this.event(room, { action: 'update', user, meta });

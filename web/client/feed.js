@@ -6,6 +6,8 @@ export class Feed {
   seats = new Set();
   /** Whether the members are the gateway's. */
   live = false;
+  /** What the seats know of `members.fresh`. */
+  fresh = false;
   /** Whether the leader was asked where the room stands. */
   asked = false;
   refusal = null;
@@ -27,7 +29,8 @@ export class Feed {
 
   /** Tells the seats what a frame brought. */
   applied(events) {
-    const turned = !this.live;
+    const turned = !this.live || this.fresh !== this.members.fresh;
+    this.fresh = this.members.fresh;
     Object.assign(this, { live: true, refusal: null, failures: 0 });
     for (const seat of this.seats) {
       for (const { type, detail } of events) seat.tell(type, detail);

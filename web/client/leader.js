@@ -1,7 +1,7 @@
 import { delay } from './delay.js';
 import { Line } from './line.js';
-import { GRACE_MS, Wants } from './wants.js';
-import { AWAY, ENDED, reached } from './wire.js';
+import { Wants } from './wants.js';
+import { AWAY, ENDED, reached, sameEpoch } from './wire.js';
 
 /**
  * The tab that has the line. It does what tabs ask, and tells them: how the `line` is, frames, and what became of a `hold`
@@ -24,7 +24,6 @@ export class Leader {
     this.#feeds = feeds;
     this.#tabs = new Set([election.id]);
     this.#line = new Line(base, mode, {
-      cursor: (room) => feeds.get(room)?.members.cursor,
       open: () => this.#opened(),
       frame: (frame) => this.#frame(frame),
       status: (line) => election.tell({ line }),
@@ -57,7 +56,7 @@ export class Leader {
     if (ask.ask === 'watch') this.#watch(ask);
     if (ask.ask === 'unwatch' && this.#wants.unwatch(ask.tab, ask.room)) this.#unwatched(ask.room);
     if (ask.ask === 'join') this.#serveJoin(ask);
-    if (ask.ask === 'leave') this.#left(this.#wants.leave(ask.id, ask.room, ask.user));
+    if (ask.ask === 'leave') this.#serveLeave(ask);
     if (ask.ask === 'retry') this.#line.retry();
     if (ask.ask === 'hurry') this.#line.hurry();
     if (ask.ask === 'hurry' || ask.ask === 'hail') this.#tellLine(ask.tab);
@@ -72,7 +71,7 @@ export class Leader {
   #gone(tab) {
     this.#tabs.delete(tab);
     for (const room of this.#wants.gone(tab, Date.now())) this.#unwatched(room);
-    setTimeout(() => this.#due(), GRACE_MS);
+    setTimeout(() => this.#due(), this.#wants.grace);
   }
 
   /** Also called with every frame, as timers of hidden tabs come late. */
@@ -80,8 +79,15 @@ export class Leader {
     if (!this.#closed) this.#wants.due(Date.now()).forEach((hold) => this.#left(hold));
   }
 
+  #serveLeave({ id, room, user }) {
+    const hold = this.#wants.leave(id, room, user);
+    if (hold) this.#left(hold);
+  }
+
+  /** What is left of a hold when somebody wants it no more: nothing, or what the others say. */
   #left(hold) {
-    if (hold) this.#say({ action: 'leave', room: hold.room, user: hold.user });
+    if (hold.by.size) this.#settle(hold);
+    else this.#say({ action: 'leave', room: hold.room, user: hold.user });
   }
 
   #watch({ tab, room, cursor }) {
@@ -111,15 +117,24 @@ export class Leader {
   }
 
   #serveJoin(ask) {
-    const { hold, fresh, changed } = this.#wants.join(ask);
+    const { hold, fresh } = this.#wants.join(ask);
     if (fresh) this.#join(hold);
-    else if (changed) this.#say({ action: 'update', room: hold.room, user: hold.user, meta: hold.meta }, { hold });
+    else this.#settle(hold, ask.anew);
     if (hold.held) this.#tellHold(hold, true);
   }
 
+  /** Says what the tabs say now, if it is another statement than before, or one made `anew`. */
+  #settle(hold, anew = false) {
+    if ((this.#wants.settle(hold) || anew) && !hold.waiting) this.#update(hold);
+  }
+
   #join(hold) {
-    const { room, user, meta, client } = hold;
-    this.#say({ action: 'join', room, user, meta, client }, { hold, join: true });
+    const { room, user, client, statement } = hold;
+    this.#say({ action: 'join', room, user, client, ...statement }, { hold, join: true });
+  }
+
+  #update({ room, user, statement }) {
+    this.#say({ action: 'update', room, user, ...statement }, { hold: this.#wants.get(room, user) });
   }
 
   #say(message, about) {
@@ -128,7 +143,7 @@ export class Leader {
     this.#refs = ref;
     if (!about) return;
     this.#asked.set(ref, about);
-    if (about.hold) about.hold.asking += 1;
+    if (about.hold) Object.assign(about.hold, { said: ref, asking: about.hold.asking + 1 });
   }
 
   /* What the line brings. */
@@ -136,7 +151,8 @@ export class Leader {
   #opened() {
     this.#asked.clear();
     for (const hold of this.#wants.holds.values()) {
-      Object.assign(hold, { held: false, asking: 0 });
+      clearTimeout(hold.waiting);
+      Object.assign(hold, { held: false, asking: 0, waiting: null });
       this.#join(hold);
     }
     for (const room of this.#wants.rooms.keys()) this.#subscribe(this.#feeds.of(room));
@@ -144,6 +160,7 @@ export class Leader {
 
   #frame(frame) {
     this.#due();
+    if (frame.action === 'hello') this.#wants.grace = frame.grace ?? this.#wants.grace;
     if (frame.action === 'ok' || frame.action === 'refused') return this.#answer(frame);
     const feed = this.#feeds.get(frame.room);
     if (!feed) return null;
@@ -155,31 +172,43 @@ export class Leader {
       this.#election.post({ room: feed.room, frame: done.whole, from });
     }
     for (const event of done.events) this.#follow(feed.room, event, done.whole.cursor);
+    if (done.whole.action === 'snapshot') this.#missed(feed, done.whole);
     return feed.applied(done.events);
   }
 
-  /** A hold brings with it what was last said of its user; a hold that others ended is not taken up again. */
+  /** A hold that others ended is not taken up again. */
   #follow(room, { type, detail }, cursor) {
     const hold = this.#wants.get(room, detail.user);
-    if (type !== 'del' && hold && !hold.asking) hold.meta = detail.meta;
     if (type === 'del' && ENDED.includes(detail.reason) && hold?.held && !reached(hold.since, cursor)) this.#end(hold);
   }
 
-  #answer({ action, ref, room, user, cursor = '', code, message, retry }) {
-    // Over SSE the gateway says by itself that it holds a user no more: the hold may be known by then.
-    const asked = this.#asked.get(ref) ?? (user ? { hold: this.#wants.get(room, user), join: true } : { room });
+  /** The gateway forgot a hold if a snapshot of after the join lacks its user: they join again. */
+  #missed({ room, members }, { cursor }) {
+    for (const hold of this.#wants.holds.values()) {
+      const known = hold.room !== room || !hold.held || hold.asking || members.map.has(hold.user);
+      const isLater = !sameEpoch(cursor, hold.since) || reached(cursor, hold.since);
+      if (!known && isLater) this.#join(hold);
+    }
+  }
+
+  #answer({ action, ref, cursor = '', code, message, retry }) {
+    const asked = this.#asked.get(ref) ?? {};
     const { hold } = asked;
-    if (this.#asked.delete(ref) && hold) hold.asking -= 1;
-    if (action === 'refused') this.#refused(asked, { code, message }, retry);
-    else if (asked.join && hold) {
-      Object.assign(hold, { held: true, since: cursor, failures: 0 });
+    this.#asked.delete(ref);
+    if (hold) hold.asking -= 1;
+    if (action === 'refused') this.#refused({ ...asked, ref }, { code, message }, retry);
+    else if (hold) {
+      hold.failures = 0;
+      if (!asked.join) return;
+      Object.assign(hold, { held: true, since: cursor });
       this.#tellHold(hold, true);
     }
   }
 
-  #refused({ room, hold, join }, refusal, retry) {
-    if (hold && join && retry) {
-      this.#later(++hold.failures, () => this.#wants.get(hold.room, hold.user) === hold && this.#join(hold));
+  #refused({ room, hold, join, ref }, refusal, retry) {
+    if (hold && retry) {
+      // Whatever was said since is the last word, and under way.
+      if (join || ref === hold.said) this.#again(hold, join);
     } else if (hold && join) {
       this.#end(hold, refusal);
     } else if (hold) {
@@ -191,8 +220,21 @@ export class Leader {
     }
   }
 
+  /** Says again what the tabs say by then. */
+  #again(hold, join) {
+    if (hold.waiting) return;
+    hold.asking += 1;
+    const work = () => {
+      Object.assign(hold, { asking: hold.asking - 1, waiting: null });
+      if (this.#wants.get(hold.room, hold.user) !== hold) return;
+      if (join) this.#join(hold);
+      else this.#update(hold);
+    };
+    hold.waiting = this.#later(++hold.failures, work);
+  }
+
   #later(failures, work) {
-    setTimeout(() => this.#closed || work(), delay(failures));
+    return setTimeout(() => this.#closed || work(), delay(failures));
   }
 
   /* What tabs are told. */

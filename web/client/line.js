@@ -1,7 +1,7 @@
 import { delay } from './delay.js';
-import { Streams } from './sse.js';
+import { Session } from './session.js';
 import { websocket } from './websocket.js';
-import { AWAY, ENDED } from './wire.js';
+import { AWAY } from './wire.js';
 
 /** Connections that lasted this long were good: the next try comes quickly again. */
 const GOOD_MS = 10_000;
@@ -9,7 +9,7 @@ const GOOD_MS = 10_000;
 const OPEN_MS = { websocket: 5_000, sse: 15_000 };
 /** WebSockets worked here before: this many failures then speak of the gateway and not of a proxy. */
 const TRUST = 3;
-/** The gateway sends something every 10 s. */
+/** The gateway's default: it sends something every 10 s, and says so in its `hello`. */
 export const SILENCE_MS = 25_000;
 /** Interval of the looks for silence. */
 export const LOOK_MS = 5_000;
@@ -30,10 +30,11 @@ export class Line {
   #proven = false;
   #begun = 0;
   #heard = 0;
+  #silence = SILENCE_MS;
   #timer;
   #looking;
 
-  /** `to` hears `open()`, `frame(frame)` and `status(status)`, and knows `cursor(room)`. */
+  /** `to` hears `open()`, `frame(frame)` and `status(status)`. */
   constructor(base, mode, to) {
     this.#base = base;
     this.#mode = mode;
@@ -78,7 +79,7 @@ export class Line {
 
   look() {
     const [link, heard] = [this.#link, this.#heard];
-    if (!this.#open || link.quiet || Date.now() - heard < SILENCE_MS) return;
+    if (!this.#open || Date.now() - heard < this.#silence) return;
     setTimeout(() => this.#link === link && this.#heard === heard && this.#again(), CHANCE_MS);
   }
 
@@ -96,15 +97,14 @@ export class Line {
     let link;
     const mine = (work) => (...args) => this.#link === link && work(...args);
     const to = {
-      cursor: this.#to.cursor,
       alive: mine(() => (this.#heard = Date.now())),
       open: mine(() => this.#opened()),
       frame: mine((frame) => this.#frame(frame, kind)),
-      lost: mine((code, reason) => this.#lost(code, reason, kind)),
+      lost: mine((code, reason, message) => this.#lost(code, reason, kind, message)),
       distrust: mine((error) => this.distrust(error)),
     };
     try {
-      link = kind === 'sse' ? new Streams(this.#base, to) : websocket(this.#base, to);
+      link = kind === 'sse' ? new Session(this.#base, to) : websocket(this.#base, to);
       this.#link = link;
     } catch {
       this.#lost(1006, '', kind); // a WebSocket that the page's policy forbids
@@ -123,14 +123,16 @@ export class Line {
       this.#proven ||= kind === 'websocket';
       this.#tell(status('live', { transport: kind }));
     }
+    if (frame.action === 'hello') this.#silence = frame.silence ?? SILENCE_MS;
+    if (frame.action === 'alive' && frame.ask) this.send({ action: 'alive' });
     this.#to.frame(frame);
   }
 
-  #lost(code, reason, kind) {
+  #lost(code, reason, kind, message = `The gateway closed with ${code}.`) {
     const silent = this.status.state === 'connecting' && code === 1006;
     this.#drop(AWAY);
-    if (code >= 4400 && code < 4500 && !ENDED.includes(reason)) {
-      this.#tell(status('refused', { refusal: { code: reason, message: `The gateway closed with ${code}.` } }));
+    if (code >= 4400 && code < 4500) {
+      this.#tell(status('refused', { refusal: { code: reason, message } }));
     } else if (silent && kind === 'websocket' && this.#mode === 'auto' && this.#blocked()) {
       this.#connect('sse');
     } else {

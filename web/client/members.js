@@ -1,4 +1,4 @@
-import { KNOWN } from './wire.js';
+import { KNOWN, WHOLE } from './wire.js';
 
 /** The set of a room's members at a cursor. Members are replaced, never changed. */
 export class Members {
@@ -7,6 +7,8 @@ export class Members {
   cursor = '';
   /** Whether the set is known and not only the place in the order of events. */
   complete = false;
+  /** Whether the gateway has just started, so that members of before may not be back yet. */
+  fresh = false;
   #parts = null;
 
   start(cursor, members) {
@@ -30,13 +32,15 @@ export class Members {
     const events = this.#events(whole);
     if (!events) return null;
     this.cursor = whole.cursor;
+    if (WHOLE.includes(whole.action)) this.fresh = Boolean(whole.fresh_for);
     return { whole, events };
   }
 
   /** The set as a frame for who comes later. */
   snapshot(room) {
     const users = [...this.map.values()];
-    return { action: 'snapshot', room, cursor: this.cursor, count: users.length, part: 0, last: true, users };
+    const fresh = this.fresh ? { fresh_for: 1 } : {};
+    return { action: 'snapshot', room, cursor: this.cursor, ...fresh, count: users.length, part: 0, last: true, users };
   }
 
   /** The old set and the old cursor hold until the last part: half a snapshot is no set. */
@@ -57,7 +61,7 @@ export class Members {
 
   #events(frame) {
     if (!KNOWN.includes(frame.action)) return null; // there will be more actions than these
-    if (frame.action === 'snapshot') return this.#replace(frame.users);
+    if (frame.action === 'snapshot') return this.#snapshot(frame);
     if (!this.complete) return [];
     switch (frame.action) {
       case 'changes':
@@ -66,12 +70,17 @@ export class Members {
         return [this.#put(frame)];
       case 'update':
         if (!this.map.has(frame.user)) throw new Error(`${frame.user} is not there to be updated`);
-        return [this.#put({ ...this.map.get(frame.user), ...frame })];
+        return [this.#put({ ...this.map.get(frame.user), info: undefined, ...frame })];
       case 'del':
         return this.#del(frame);
       default:
         return [];
     }
+  }
+
+  /** A gateway that has just started may not know all members yet: until it does, none is taken out. */
+  #snapshot({ fresh_for: freshFor, users }) {
+    return freshFor && this.complete ? users.map((member) => this.#put(member)) : this.#replace(users);
   }
 
   #replace(members) {
@@ -81,14 +90,14 @@ export class Members {
     return [{ type: 'snapshot', detail: { count: this.map.size } }];
   }
 
-  #put({ user, meta, joined }) {
+  #put({ user, meta, info = {}, joined }) {
     const type = this.map.has(user) ? 'update' : 'add';
-    const detail = { user, meta, joined };
+    const detail = { user, meta, info, joined };
     this.map.set(user, detail);
     return { type, detail };
   }
 
-  #del({ user, reason }) {
-    return this.map.delete(user) ? [{ type: 'del', detail: { user, reason } }] : [];
+  #del({ user, reason, at }) {
+    return this.map.delete(user) ? [{ type: 'del', detail: { user, reason, at } }] : [];
   }
 }

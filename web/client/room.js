@@ -26,6 +26,9 @@ function batched(work) {
   };
 }
 
+/** What is said of a user, with the time: the last of several tabs counts. */
+const said = (meta, rank = 0) => ({ meta: plain(meta), rank, at: Date.now() });
+
 const client = uuid();
 
 /** A room, live: see presently.d.ts. */
@@ -41,9 +44,9 @@ export class Room extends EventTarget {
 
   constructor(name, options = {}) {
     super();
-    const { as, meta, url, since, members = [], transport = 'auto', share = true } = options;
+    const { as, meta, rank, url, since, members = [], transport = 'auto', share = true } = options;
     const base = baseOf(url, globalThis.location?.href, import.meta.url);
-    const hold = as ? { user: as, client: options.client ?? client, meta: plain(meta) } : null;
+    const hold = as ? { user: as, client: options.client ?? client, ...said(meta, rank) } : null;
     this.#seat = { name, id: uuid(), hold, tell: (type, detail) => this.#told(type, detail) };
     this.#tab = Tab.of(base, transport, share);
     this.#feed = this.#tab.add(this.#seat, since, plain([...members]));
@@ -69,6 +72,10 @@ export class Room extends EventTarget {
     return this.#feed.members.cursor;
   }
 
+  get fresh() {
+    return this.#feed.members.fresh;
+  }
+
   get state() {
     if (this.#feed?.refusal) return 'refused';
     if (this.#feed?.live) return 'live';
@@ -92,22 +99,22 @@ export class Room extends EventTarget {
     return this.#holding;
   }
 
-  update(meta) {
+  update(meta, { rank } = {}) {
     if (!this.#seat.hold) return;
-    this.#seat.hold.meta = plain(meta);
-    this.#tab.join(this.#seat);
+    Object.assign(this.#seat.hold, said(meta, rank));
+    this.#tab.join(this.#seat, true);
   }
 
   /** With a client id of its own, as one that was signed out only watches. */
-  join(user, meta) {
+  join(user, meta, { rank } = {}) {
     if (this.#closed) return;
     if (this.as === user) {
-      if (meta) this.update(meta);
+      if (meta) this.update(meta, { rank });
       return;
     }
     this.leave();
     this.#refusal = null;
-    this.#seat.hold = { user, client: uuid(), meta: plain(meta) };
+    this.#seat.hold = { user, client: uuid(), ...said(meta, rank) };
     this.#tab.join(this.#seat);
   }
 
@@ -160,8 +167,6 @@ export class Room extends EventTarget {
   }
 
   #event(type, detail) {
-    const { hold } = this.#seat;
-    if (hold && hold.user === detail.user && type !== 'del') hold.meta = detail.meta;
     this.dispatchEvent(new CustomEvent(type, { detail }));
     this.#change();
   }
@@ -176,9 +181,10 @@ export class Room extends EventTarget {
 
   /** Said once is enough. */
   #state() {
-    const shown = JSON.stringify([this.state, this.retryAt, this.refusal, this.transport, this.#holding]);
+    const { state, retryAt, refusal, transport } = this;
+    const shown = JSON.stringify([state, retryAt, refusal, transport, this.#holding, this.#feed?.members.fresh]);
     if (shown === this.#shown) return;
     this.#shown = shown;
-    this.dispatchEvent(new CustomEvent('state', { detail: { state: this.state } }));
+    this.dispatchEvent(new CustomEvent('state', { detail: { state } }));
   }
 }

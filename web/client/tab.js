@@ -6,7 +6,7 @@ import { uuid } from './uuid.js';
 import { AWAY, CLEAN, WHOLE, reached } from './wire.js';
 
 /** Version of the messages between tabs. Tabs with the client of another version have a leader of their own. */
-const VERSION = 1;
+const VERSION = 2;
 
 /** The tabs with rooms, by what they share: one page may follow several gateways. */
 const tabs = new Map();
@@ -23,7 +23,8 @@ export class Tab {
 
   static of(base, mode, share) {
     const shared = Boolean(share && canShare());
-    const name = `presently ${VERSION} ${shared ? mode : uuid()} ${base}`;
+    // Where tabs cannot share, the rooms of this page still do.
+    const name = `presently ${VERSION} ${share ? mode : uuid()} ${base}`;
     const tab = tabs.get(name) ?? new Tab(base, mode, name, shared);
     tabs.set(name, tab);
     return tab;
@@ -53,9 +54,15 @@ export class Tab {
     return feed;
   }
 
+  /** A room that takes this one's place at once asks first, so that the hold changes hands and nobody sees an event. */
   remove(seat) {
     const feed = this.#feeds.get(seat.name);
     feed.seats.delete(seat);
+    const { id, name, hold } = seat;
+    queueMicrotask(() => this.#removed(feed, { id, name, hold }));
+  }
+
+  #removed(feed, seat) {
     this.leave(seat);
     if (!feed.seats.size) this.#election.ask({ ask: 'unwatch', room: seat.name });
     if (!feed.seats.size && !this.#leader?.watches(seat.name)) this.#feeds.delete(seat.name);
@@ -64,8 +71,9 @@ export class Tab {
     this.stop(CLEAN);
   }
 
-  join({ id, name, hold }) {
-    if (hold) this.#election.ask({ ask: 'join', room: name, id, ...hold });
+  /** `anew` where it is said once more, and not only made known to another leader. */
+  join({ id, name, hold }, anew = false) {
+    if (hold) this.#election.ask({ ask: 'join', room: name, id, anew, ...hold });
   }
 
   leave({ id, name, hold }) {
@@ -151,7 +159,8 @@ export class Tab {
     if (!feed) return;
     const { members } = feed;
     if (WHOLE.includes(frame.action)) feed.asked = false;
-    if (members.cursor && reached(members.cursor, frame.cursor)) feed.applied([]);
+    const settles = members.fresh && frame.action === 'snapshot';
+    if (members.cursor && reached(members.cursor, frame.cursor) && !settles) feed.applied([]);
     else if (frame.action === 'snapshot' || (members.cursor && from === members.cursor)) {
       const done = feed.apply(frame, () => this.#watch(feed));
       if (done) feed.applied(done.events);

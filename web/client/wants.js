@@ -1,10 +1,12 @@
-/** How long a tab that vanished may take to come back: the gateway's default grace period. */
-export const GRACE_MS = 5_000;
+/** The gateway's default grace period. */
+const GRACE_MS = 5_000;
 
 const key = (room, user) => `${room}\n${user}`; // names have no control characters
 
 /** Who of all tabs wants what: the leader's bookkeeping. On the connection it is one of each. */
 export class Wants {
+  /** How long a tab that vanished may take to come back: the gateway's grace period, which its `hello` says. */
+  grace = GRACE_MS;
   rooms = new Map();
   holds = new Map();
 
@@ -27,28 +29,40 @@ export class Wants {
     return tabs?.size > Number(tabs?.has(tab));
   }
 
-  /** The hold, and whether it is new; who brings no meta leaves it as it is. */
-  join({ tab, id, room, user, client, meta }) {
-    const at = key(room, user);
-    const there = this.holds.get(at);
+  /**
+   * The hold, and whether it is new. `by` has who wants it, each with what they say: a `meta`, its `rank`, and the time
+   * `at` which they said it.
+   */
+  join({ tab, id, room, user, client, meta, rank, at }) {
+    const there = this.get(room, user);
     const hold = there ?? { room, user, client, by: new Map(), failures: 0, asking: 0, held: false, since: '' };
-    this.holds.set(at, hold);
-    hold.by.set(id, tab);
-    hold.until = Infinity;
-    const changed = meta && JSON.stringify(meta) !== JSON.stringify(hold.meta);
-    hold.meta = meta ?? hold.meta;
-    return { hold, fresh: !there, changed };
+    this.holds.set(key(room, user), hold);
+    hold.by.set(id, { tab, meta, rank, at, until: Infinity });
+    if (!there) this.settle(hold);
+    return { hold, fresh: !there };
+  }
+
+  /** Takes what was said last at the highest rank for the hold's statement; true if it is another than before. */
+  settle(hold) {
+    const said = [...hold.by.values()].filter(({ meta }) => meta);
+    if (!said.length && !hold.statement) return false;
+    const weight = (one, other) => other.rank - one.rank || other.at - one.at;
+    // Where nobody says anything any more, what was said cannot be taken back, but hides nothing else at the lowest rank.
+    const [{ meta, rank }] = said.length ? said.sort(weight) : [{ meta: {}, rank: -9 }];
+    const before = JSON.stringify(hold.statement);
+    hold.statement = { meta, rank: rank || undefined };
+    return JSON.stringify(hold.statement) !== before;
   }
 
   get(room, user) {
     return this.holds.get(key(room, user));
   }
 
-  /** The hold, when this was the last who wanted it. */
+  /** The hold that this one no longer wants, and perhaps nobody. */
   leave(id, room, user) {
     const hold = this.get(room, user);
-    if (!hold?.by.delete(id) || hold.by.size) return null;
-    this.end(hold);
+    if (!hold?.by.delete(id)) return null;
+    if (!hold.by.size) this.end(hold);
     return hold;
   }
 
@@ -56,19 +70,23 @@ export class Wants {
     this.holds.delete(key(hold.room, hold.user));
   }
 
-  /** A tab vanished: what it alone held stays for the grace. The rooms that nobody watches any more. */
+  /** A tab vanished: what it held and said stays for the grace. The rooms that nobody watches any more. */
   gone(tab, now) {
-    for (const hold of this.holds.values()) {
-      for (const [id, by] of hold.by) if (by === tab) hold.by.delete(id);
-      if (!hold.by.size) hold.until = Math.min(hold.until, now + GRACE_MS);
+    for (const { by } of this.holds.values()) {
+      for (const one of by.values()) if (one.tab === tab) one.until = Math.min(one.until, now + this.grace);
     }
     return [...this.rooms.keys()].filter((room) => this.unwatch(tab, room));
   }
 
-  /** The holds whose grace is over. */
+  /** The holds of those whose grace is over. */
   due(now) {
-    const over = [...this.holds.values()].filter(({ until }) => until <= now);
-    over.forEach((hold) => this.end(hold));
+    const over = [];
+    for (const hold of this.holds.values()) {
+      const gone = [...hold.by].filter(([, { until }]) => until <= now);
+      for (const [id] of gone) hold.by.delete(id);
+      if (gone.length) over.push(hold);
+      if (!hold.by.size) this.end(hold);
+    }
     return over;
   }
 

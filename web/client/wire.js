@@ -15,3 +15,7 @@ export function reached(here, cursor) {
   const [[epoch, at], [other, offset]] = [here.split('.'), cursor.split('.')];
   return epoch === other && Number(at) >= Number(offset);
 }
+
+export function sameEpoch(cursor, other) {
+  return cursor.split('.')[0] === other.split('.')[0];
+}

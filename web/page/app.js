@@ -39,6 +39,7 @@ const rooms = new Rooms({
   note: find('rooms-note'),
   form: find('open-room'),
   field: find('room-field'),
+  order: find('rooms-order'),
   open: page.dataset.room,
   count: Number(page.dataset.count),
   go,

@@ -35,9 +35,9 @@ export class Line {
   }
 
   #tick() {
-    const { state, retryAt, refusal, cursor } = this.#room;
+    const { state, retryAt, refusal, cursor, fresh } = this.#room;
     const seconds = Math.ceil((retryAt - Date.now()) / 1000);
     put(find('countdown'), state === 'waiting' && seconds > 1 ? `in ${seconds} s` : '');
-    put(find('banner'), banner({ state, refusal, lost: this.#lost, now: Date.now(), known: Boolean(cursor) }));
+    put(find('banner'), banner({ state, refusal, lost: this.#lost, now: Date.now(), known: Boolean(cursor), fresh }));
   }
 }

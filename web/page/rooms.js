@@ -1,10 +1,12 @@
 import { ask } from './api.js';
-import { regularly } from './pace.js';
+import { regularly, throttled } from './pace.js';
 import { put } from './row.js';
-import { number } from './words.js';
+import { number, roomsNote } from './words.js';
 
 const POLL_MS = 5_000;
-/** Rooms in the list: more are found by their name. */
+/** Between two questions while somebody types. */
+const TYPING_MS = 300;
+/** Rooms in the list: more are found by the beginning of their name. */
 const LISTED = 200;
 
 export const roomAddress = (room) => `users?room=${encodeURIComponent(room)}`;
@@ -14,26 +16,46 @@ export class Rooms {
   #list;
   #note;
   #field;
+  #order;
   #open;
   #rooms = [];
-  #more = false;
+  /** Of all rooms that the list is of; null is not known yet. */
+  #total = null;
+  /** What the list begins with. With few rooms, the page has them all, and finds a text anywhere in their names. */
+  #prefix = '';
+  #many = false;
   #poll;
 
   /** The page came with the room `open` and its `count`; `go(room)` opens another. */
-  constructor({ list, note, form, field, open, count, go }) {
+  constructor({ list, note, form, field, order, open, count, go }) {
     this.#list = list;
     this.#note = note;
     this.#field = field;
+    this.#order = order;
     this.#open = { room: open, count };
     list.addEventListener('click', (event) => this.#clicked(event, go));
-    field.addEventListener('input', () => this.#draw());
+    const look = throttled(() => this.#poll?.(), TYPING_MS);
+    field.addEventListener('input', () => {
+      this.#draw();
+      if (this.#many) look();
+    });
+    order.addEventListener('click', () => {
+      order.setAttribute('aria-pressed', String(!this.#isByCount));
+      list.scrollTo(0, 0);
+      this.#poll();
+    });
     form.addEventListener('submit', (event) => {
       event.preventDefault();
       const room = field.value;
       field.value = '';
+      if (this.#prefix) look();
       go(room);
     });
     this.#poll = regularly(() => this.#fetch(), POLL_MS);
+  }
+
+  get #isByCount() {
+    return this.#order.getAttribute('aria-pressed') === 'true';
   }
 
   /** Which room is open, and how many are in it; null is not known yet. */
@@ -52,22 +74,37 @@ export class Rooms {
   }
 
   async #fetch() {
-    const { ok, body } = await ask('GET', `api/rooms?limit=${LISTED}`);
+    const prefix = this.#many ? this.#field.value : '';
+    const byCount = this.#isByCount;
+    const order = byCount ? 'count' : 'name';
+    const query = new URLSearchParams({ limit: LISTED, total: 1, order, prefix });
+    const { ok, body } = await ask('GET', `api/rooms?${query}`);
+    // An answer to an older question is of no use: the newer one's is on its way.
+    if (byCount !== this.#isByCount || (this.#many && prefix !== this.#field.value)) return;
     this.#list.classList.toggle('stale', !ok);
     if (!ok) return;
     this.#rooms = body.rooms;
-    this.#more = Boolean(body.next);
+    this.#total = body.total;
+    this.#prefix = prefix;
+    if (!prefix) this.#many = body.total.rooms > LISTED;
     this.#draw();
+    if (this.#many && prefix !== this.#field.value) this.#poll();
   }
 
   #draw() {
-    const wanted = this.#field.value.toLowerCase();
-    const shown = this.#all().filter(({ room }) => room.toLowerCase().includes(wanted));
+    const wanted = this.#field.value;
+    const matches = ({ room }) =>
+      this.#many ? room.startsWith(wanted) : room.toLowerCase().includes(wanted.toLowerCase());
+    const shown = this.#all().filter(matches);
     const rows = new Map(Array.from(this.#list.children, (li) => [li.firstElementChild.dataset.room, li]));
     const lines = shown.map((room) => write(rows.get(room.room) ?? line(), room, room.room === this.#open.room));
     this.#arrange(lines);
-    const none = wanted && !shown.some(({ room }) => room === this.#field.value);
-    put(this.#note, none ? 'Enter opens it.' : this.#more ? `The first ${LISTED}; enter a name for others.` : '');
+    const absent = wanted && !shown.some(({ room }) => room === wanted);
+    put(this.#note, this.#total ? this.#about(absent) : '');
+  }
+
+  #about(absent) {
+    return roomsNote({ total: this.#total, listed: LISTED, largest: this.#isByCount, wanted: this.#prefix, absent });
   }
 
   /** Lines that stay are not touched, and so keep the focus. */

@@ -52,6 +52,7 @@ export class RosterView {
     return Array.from(this.#list.children, (li) => ({
       user: li.dataset.user,
       meta: JSON.parse(li.querySelector('.meta').textContent || '{}'),
+      info: JSON.parse(li.dataset.info || '{}'),
       joined: li.querySelector('time').dateTime,
     }));
   }

@@ -25,6 +25,14 @@ export function ago(joined, now) {
   return days === 1 ? 'yesterday' : `${days} days ago`;
 }
 
+/** Below the list of rooms: how many there are, how many are listed, and how to open one that is not. */
+export function roomsNote({ total, listed, largest, wanted, absent }) {
+  const { rooms, members } = total;
+  const many = `${number(rooms)} ${rooms === 1 ? 'room' : 'rooms'}${wanted ? ' found' : ''}, ${number(members)} ${noun(members)}.`;
+  const rest = rooms > listed && ` The ${largest ? 'largest' : 'first'} ${number(listed)} are listed.`;
+  return [absent && 'Enter opens it. ', many, rest].filter(Boolean).join('');
+}
+
 export const noun = (count) => (count === 1 ? 'member' : 'members');
 
 /** A number for people: thousands are set apart by a thin space, in every language. */
@@ -45,8 +53,9 @@ const STATES = {
 export const status = (state) => STATES[state];
 
 /** Above the list while it is not live: how things stand, and what the list is of. */
-export function banner({ state, refusal, lost, now, known }) {
+export function banner({ state, refusal, lost, now, known, fresh }) {
   if (state === 'refused') return `The gateway does not admit this page: ${refusal?.message ?? 'it said no'}.`;
+  if (state === 'live' && fresh) return 'The gateway has just started. Members of before may not be back yet.';
   if (state === 'live' || !lost) return '';
   const list = known ? ` The list is of ${clock(lost)}.` : '';
   return now - lost > 20_000 ? `The gateway has been out of reach since ${clock(lost)}.${list}` : `The connection was lost.${list}`;
@@ -72,13 +81,15 @@ const REASONS = {
 export const why = (reason) => REASONS[reason] ?? reason ?? '';
 
 /** What holds a member: one phrase for each kind, with how many there are of it. */
+const called = (hold) => (hold ? ` named ${quoted(hold)}` : '');
+
 export function held(holds) {
   const count = (test) => holds.filter(test).length;
   const tabs = (transport) => count((hold) => hold.transport === transport);
   const lost = count(({ lost }) => lost);
   return [
-    count(({ kind }) => kind === 'sign_in') && 'a sign-in',
-    ...holds.filter(({ kind }) => kind === 'lease').map(({ expires }) => `a lease until ${clock(expires)}`),
+    ...holds.filter(({ kind }) => kind === 'sign_in').map(({ hold }) => `a sign-in${called(hold)}`),
+    ...holds.filter(({ kind }) => kind === 'lease').map(({ hold, expires }) => `a lease${called(hold)} until ${clock(expires)}`),
     tabs('websocket') && `${tabs('websocket')} WebSocket${tabs('websocket') > 1 ? 's' : ''}`,
     tabs('sse') && `${tabs('sse')} event stream${tabs('sse') > 1 ? 's' : ''}`,
     lost && `${lost} of them lost, in ${lost > 1 ? 'their' : 'its'} grace`,

@@ -33,11 +33,20 @@ pub async fn connected() -> (Arc<Connection>, TcpStream) {
     let (stream, _) = listener.accept().await.unwrap();
     let admission = Admissions::new(1, 0).enter(None, false, Quota::NONE).and_then(Visit::into_admission).unwrap();
     let id = ConnectionId(Uuid::nil());
-    let options = Options { id, format: Format::WEBSOCKET, alive: true, head: Bytes::from_static(b"HEAD") };
+    let options = Options { id, format: Format::WEBSOCKET, alive: true, asks: None, head: Bytes::from_static(b"HEAD") };
     let send_within = Duration::from_secs(15);
     let message_within = Duration::from_secs(10);
+    let [alive_every, alive_within] = [60, 120].map(Duration::from_secs);
     let memory = Arc::new(Memory::new(u64::MAX, Box::new(MadeUp::default())));
-    let shared = Shared { memory, tasks: Tasks::default(), clock: Arc::default(), send_within, message_within };
+    let shared = Shared {
+        memory,
+        tasks: Tasks::default(),
+        clock: Arc::default(),
+        send_within,
+        message_within,
+        alive_every,
+        alive_within,
+    };
     let socket = Socket { stream, read: Bytes::new(), admission };
     let counted = Arc::new(Meter::default()).stream(Transport::WebSocket);
     (Arc::new(Connection::new(socket, options, counted, Arc::new(shared))), client)
@@ -59,7 +68,7 @@ async fn the_send_buffer_is_wide_only_while_a_large_set_is_written() {
         1,
         Bounds { history: Bound { events: 10, bytes: usize::MAX }, members: 0, grace: Duration::ZERO },
     );
-    let join = |n| Command::sign_in(format!("user {n}").parse().unwrap(), None);
+    let join = |n| Command::sign_in(format!("user {n}").parse().unwrap());
     let room = Name::lobby();
     rooms.change(&room, &(0..100_000).map(join).collect::<Vec<_>>()).unwrap();
     let (connection, mut client) = connected().await;
@@ -91,7 +100,7 @@ async fn the_backlog_of_a_slow_reader_stays_in_its_room() {
     let narrow = buffer();
     let follower = Follower::from_now_on(rooms.follow(&room));
     connection.queue(|outbox| outbox.begin(Reader::new(follower)));
-    let join = |n| Command::sign_in(format!("user {n}").parse().unwrap(), None);
+    let join = |n| Command::sign_in(format!("user {n}").parse().unwrap());
     rooms.change(&room, &(0..10_000).map(join).collect::<Vec<_>>()).unwrap();
     let turns = async {
         while connection.write_on() != Progress::Full {

@@ -15,6 +15,10 @@ impl Subscriptions for NoRooms {
     fn add(&mut self, _: &Arc<Room>, _: bool) {}
 
     fn remove(&mut self, _: RoomKey) {}
+
+    fn add_counts(&mut self) {}
+
+    fn remove_counts(&mut self) {}
 }
 
 /// Answers all received bytes with as many messages of this size.
@@ -35,7 +39,7 @@ impl Peer for &mut Echo {
         self.waited = self.waited.max(talk.connection.queue(|outbox| outbox.answers()));
         self.heard.extend(input);
         for _ in input {
-            talk.send(vec![b'a'; self.answer]);
+            talk.write(vec![b'a'; self.answer]);
         }
         Flow::Continue
     }
@@ -107,7 +111,7 @@ impl Peer for &mut Hasty {
         if self.pauses_left == 0 {
             // During the first pause, a ping is sent, and its time is over.
             self.connection.keep_alive();
-            self.connection.check_ping(Tick(u64::MAX));
+            self.connection.check_answers(Tick(u64::MAX));
         }
         Some(Duration::from_millis(1))
     }

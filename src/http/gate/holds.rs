@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use crate::delivery::connection::Connection;
-use crate::model::meta::Meta;
 use crate::model::name::Name;
 use crate::model::outcome::Outcome;
 use crate::model::refusal::{Code, Refusal};
+use crate::model::statement::Statement;
 use crate::rooms::connection_holds::ConnectionHolds;
 
 /// The users that one connection holds. Made by [`super::Join::hold`]; a client may always change and end its own holds. Boxed,
@@ -32,13 +32,13 @@ impl Holds {
         }
     }
 
-    /// Changes the `meta` of a held user.
+    /// Says something through the hold of a user.
     ///
     /// # Errors
     ///
     /// `not_joined` if this connection does not hold `user` in `room`.
-    pub fn update(&self, room: &Name, user: Name, meta: Meta) -> Result<Outcome, Refusal> {
-        self.0.as_ref().ok_or_else(|| not_joined(room, &user))?.update(room, user, meta)
+    pub fn update(&self, room: &Name, user: Name, statement: Statement) -> Result<Outcome, Refusal> {
+        self.0.as_ref().ok_or_else(|| not_joined(room, &user))?.update(room, user, statement)
     }
 
     /// Ends one hold at once.

@@ -54,6 +54,8 @@ struct Page<'a> {
 struct Row {
     user: String,
     meta: String,
+    /// Empty where the member has none.
+    info: String,
     joined: String,
 }
 
@@ -80,6 +82,7 @@ fn html(room: &Name, call: &Call) -> Answer {
     let row = |member: &Arc<Member>| Row {
         user: member.user.to_string(),
         meta: member.meta.as_str().to_owned(),
+        info: member.info.object().map_or_else(String::new, |info| info.as_str().to_owned()),
         joined: Time(member.joined).to_string(),
     };
     let mut bytes = 0;
@@ -115,7 +118,7 @@ fn html(room: &Name, call: &Call) -> Answer {
 /// `POST /api/rooms/{room}/login` with `user=` in a form
 pub async fn login(room: Segment, mut call: Call) -> Answer {
     let (room, user) = form(&room, &mut call).await?;
-    change(&room, Command::sign_in(user, None), &call)
+    change(&room, Command::sign_in(user), &call)
 }
 
 /// `POST /api/rooms/{room}/logout` with `user=` in a form

@@ -17,7 +17,7 @@ use crate::wire::dialect::Dialect;
 pub async fn login(user: Segment, call: Call) -> Answer {
     call.only("GET, HEAD, POST")?;
     let user = user.name("user")?;
-    change(Command::sign_in(user, None), &call)
+    change(Command::sign_in(user), &call)
 }
 
 /// `GET` and `POST /api/logout/{user}`
@@ -31,7 +31,7 @@ pub async fn logout(user: Segment, call: Call) -> Answer {
 pub async fn login_form(mut call: Call) -> Answer {
     call.only("POST")?;
     let user = user_of_form(&mut call).await?;
-    change(Command::sign_in(user, None), &call)
+    change(Command::sign_in(user), &call)
 }
 
 /// `POST /api/logout` with `user=` in a form

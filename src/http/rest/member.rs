@@ -11,16 +11,18 @@ use crate::http::body::{Field, Object, given, value};
 use crate::http::call::{Call, Segment};
 use crate::http::query::Query;
 use crate::http::stream::message::client;
-use crate::model::command::{Action, Command};
+use crate::model::command::{Action, Command, SignIn};
 use crate::model::cursor::Cursor;
 use crate::model::event::DelReason;
-use crate::model::hold::{ConnectionHold, Hold, Transport};
+use crate::model::hold::{ConnectionHold, Hold, HoldKind, Transport};
 use crate::model::id::ConnectionId;
+use crate::model::info::Info;
 use crate::model::meta::Meta;
 use crate::model::moment::Moment;
-use crate::model::name::Name;
+use crate::model::name::{HoldName, Name};
 use crate::model::presence::Presence;
 use crate::model::refusal::{Code, Refusal};
+use crate::model::statement::{Rank, Said, Statement};
 use crate::wire::object::{MemberObject, Time};
 
 /// The longest lease, in seconds. A hold that is renewed less than once a day is better a sign-in.
@@ -36,46 +38,87 @@ pub async fn member(room: Segment, user: Segment, mut call: Call) -> Answer {
     }
     let permit = call.may_change(&room)?;
     if method == Method::DELETE {
-        let action = sign_out(&Query::strict(&call.query, &["client", "reason"])?)?;
+        let action = sign_out(&Query::strict(&call.query, &["client", "hold", "reason"])?)?;
         permit.apply(&[Command::User(user, action)])?;
         return Ok(answer::bare(StatusCode::NO_CONTENT));
     }
     Query::strict(&call.query, &[])?;
     let body = call.json::<Object<MemberBody>>().await?.map(|body| body.0).unwrap_or_default();
-    let (meta, ttl) = (value(body.meta)?, value(body.ttl)?.map(|Ttl(ttl)| ttl));
-    let action = match (method == Method::PUT, meta, ttl) {
-        (true, meta, ttl) => Action::SignIn { meta, ttl },
-        (false, _, Some(_)) => {
-            return Err(Refusal::new(Code::BadTtl, "PATCH makes no hold, so it takes no ttl").of("ttl"));
-        }
-        (false, Some(meta), None) => Action::SetMeta(meta),
-        (false, None, None) => return Err(Refusal::new(Code::BadMeta, "meta is missing").of("meta")),
-    };
+    let sign_in = body.sign_in()?;
+    let ttl = sign_in.ttl;
+    let action = if method == Method::PUT { Action::SignIn(sign_in) } else { set(sign_in)? };
     let outcome = permit.apply(&[Command::User(user.clone(), action)])?;
     let status = if outcome.added > 0 { StatusCode::CREATED } else { StatusCode::OK };
     let expires = ttl.map(|ttl| Time(call.gate.now().time + ttl));
     Ok(answer::json(status, &MemberChanged { user: &user, cursor: outcome.cursor, expires }))
 }
 
-/// The action of `DELETE`: a sign-out, a kick, or the leave of one client.
-fn sign_out(query: &Query) -> Result<Action, Refusal> {
-    let bad = |message: &str, field| Err(Refusal::new(Code::BadParameter, message).of(field));
-    match (query.get("client"), query.get("reason")) {
-        (Some(id), None) => Ok(Action::LeaveClient(client(id)?)),
-        (None, None | Some("signed_out")) => Ok(Action::SignOut(DelReason::SignedOut)),
-        (None, Some("kicked")) => Ok(Action::SignOut(DelReason::Kicked)),
-        (None, Some(_)) => bad("reason is signed_out or kicked", "reason"),
-        (Some(_), Some(_)) => bad("a client that leaves has its own reason", "reason"),
+/// The action of `PATCH`, which speaks for the member and makes no hold.
+fn set(SignIn { name, statement, info, ttl }: SignIn) -> Result<Action, Refusal> {
+    let refused = |code, message, field: &str| Err(Refusal::new(code, message).of(field));
+    match (name, ttl, &statement, &info) {
+        (Some(_), ..) => refused(Code::BadJson, "PATCH makes no hold, so it takes no hold", "hold"),
+        (_, Some(_), ..) => refused(Code::BadTtl, "PATCH makes no hold, so it takes no ttl", "ttl"),
+        (_, _, None, None) => refused(Code::BadMeta, "meta is missing, and so is info", "meta"),
+        (None, None, ..) => Ok(Action::Set(statement, info)),
     }
 }
 
+/// The action of `DELETE`: a sign-out, a kick, or the end of one hold. An empty `client` or `hold` is refused: taken as
+/// absent, it would sign everybody out.
+fn sign_out(query: &Query) -> Result<Action, Refusal> {
+    let bad = |message: &str, field| Err(Refusal::new(Code::BadParameter, message).of(field));
+    match (query.full("client")?, query.full("hold")?, query.get("reason")) {
+        (Some(id), None, None) => Ok(Action::LeaveClient(client(id)?)),
+        (None, Some(name), None) => Ok(Action::Release(HoldName::new("hold", name)?)),
+        (None, None, None | Some("signed_out")) => Ok(Action::SignOut(DelReason::SignedOut)),
+        (None, None, Some("kicked")) => Ok(Action::SignOut(DelReason::Kicked)),
+        (None, None, Some(_)) => bad("reason is signed_out or kicked", "reason"),
+        (Some(_), Some(_), _) => bad("hold and client name two holds; give one of them", "hold"),
+        (_, _, Some(_)) => bad("the end of one hold has its own reason", "reason"),
+    }
+}
+
+/// What a body says of a sign-in, all of it optional.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct MemberBody {
+    hold: Option<String>,
     #[serde(default, deserialize_with = "given")]
     meta: Option<Field<Meta>>,
     #[serde(default, deserialize_with = "given")]
+    rank: Option<Field<Rank>>,
+    #[serde(default, deserialize_with = "given")]
+    info: Option<Field<Info>>,
+    #[serde(default, deserialize_with = "given")]
     ttl: Option<Field<Ttl>>,
+}
+
+impl MemberBody {
+    fn sign_in(self) -> Result<SignIn, Refusal> {
+        let MemberBody { hold, meta, rank, info, ttl } = self;
+        sign_in(hold, meta, rank, info, ttl)
+    }
+}
+
+/// The sign-in that the fields of a body ask for.
+///
+/// # Errors
+///
+/// The refusal of a field.
+pub fn sign_in(
+    hold: Option<String>,
+    meta: Option<Field<Meta>>,
+    rank: Option<Field<Rank>>,
+    info: Option<Field<Info>>,
+    ttl: Option<Field<Ttl>>,
+) -> Result<SignIn, Refusal> {
+    Ok(SignIn {
+        name: hold.map(|hold| HoldName::new("hold", &hold)).transpose()?,
+        statement: Statement::of(value(meta)?, value(rank)?)?,
+        info: value(info)?,
+        ttl: value(ttl)?.map(|Ttl(ttl)| ttl),
+    })
 }
 
 /// The `ttl` of a body: a whole number of seconds, 1 to 86,400.
@@ -107,39 +150,59 @@ struct OneMember<'a> {
     #[serde(flatten)]
     member: MemberObject<'a>,
     holds: Vec<ShownHold>,
+    /// What was said for the member as a whole, while it counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    patch: Option<ShownStatement>,
+}
+
+/// What was said through a hold.
+#[derive(Serialize)]
+struct ShownStatement {
+    meta: Meta,
+    rank: Rank,
 }
 
 /// A hold as the answer shows it. The client's id stays secret, because it lets its owner replace the hold.
 #[derive(Serialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-enum ShownHold {
-    SignIn,
-    Lease {
-        expires: Time,
-    },
-    Connection {
-        connection: ConnectionId,
-        transport: Transport,
-        #[serde(skip_serializing_if = "std::ops::Not::not")]
-        lost: bool,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        expires: Option<Time>,
-    },
+struct ShownHold {
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hold: Option<HoldName>,
+    #[serde(flatten)]
+    connection: Option<ShownConnection>,
+    #[serde(flatten)]
+    said: Option<ShownStatement>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires: Option<Time>,
+}
+
+#[derive(Serialize)]
+struct ShownConnection {
+    connection: ConnectionId,
+    transport: Transport,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    lost: bool,
 }
 
 impl ShownHold {
     fn of(hold: &Hold, now: Moment) -> Self {
-        let time = |tick| Time(now.time_of(tick));
-        match hold {
-            Hold::SignIn(None) => ShownHold::SignIn,
-            Hold::SignIn(Some(deadline)) => ShownHold::Lease { expires: time(*deadline) },
-            Hold::Connection(ConnectionHold { connection, transport, deadline, .. }) => ShownHold::Connection {
-                connection: *connection,
-                transport: *transport,
-                lost: deadline.is_some(),
-                expires: deadline.map(time),
-            },
-        }
+        let (kind, name, connection) = match &hold.kind {
+            HoldKind::SignIn { name, deadline: None } => ("sign_in", name.clone(), None),
+            HoldKind::SignIn { name, deadline: Some(_) } => ("lease", name.clone(), None),
+            HoldKind::Connection(ConnectionHold { connection, transport, deadline, .. }) => {
+                let (connection, transport, lost) = (*connection, *transport, deadline.is_some());
+                ("connection", None, Some(ShownConnection { connection, transport, lost }))
+            }
+        };
+        let said = hold.said.as_deref().map(ShownStatement::of);
+        let expires = hold.kind.deadline().map(|deadline| Time(now.time_of(deadline)));
+        ShownHold { kind, hold: name, connection, said, expires }
+    }
+}
+
+impl ShownStatement {
+    fn of(Said { statement: Statement { meta, rank }, .. }: &Said) -> Self {
+        ShownStatement { meta: meta.clone(), rank: *rank }
     }
 }
 
@@ -148,12 +211,13 @@ fn show(room: &Name, user: &Name, call: &Call) -> Answer {
     let now = call.gate.now();
     let read = |presence: &Presence| {
         let member = presence.roster().get(user)?.clone();
-        let holds = presence.roster().holds(user)?.iter().map(|hold| ShownHold::of(hold, now)).collect();
-        Some((presence.head(), member, holds))
+        let holds = presence.roster().holds(user)?;
+        let shown = holds.iter().map(|hold| ShownHold::of(hold, now)).collect();
+        Some((presence.head(), member, shown, holds.of_member().map(ShownStatement::of)))
     };
-    let Some((cursor, member, holds)) = call.may_watch(room)?.read(read) else {
+    let Some((cursor, member, holds, patch)) = call.may_watch(room)?.read(read) else {
         return Err(Refusal::new(Code::NotPresent, format!("{user} is not a member of {room}")));
     };
     let member = MemberObject::from(&*member);
-    Ok(answer::json(StatusCode::OK, &OneMember { room, cursor, member, holds }))
+    Ok(answer::json(StatusCode::OK, &OneMember { room, cursor, member, holds, patch }))
 }

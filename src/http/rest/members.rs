@@ -6,17 +6,19 @@ use serde::{Deserialize, Serialize};
 use warp::http::{Method, StatusCode};
 
 use crate::http::answer::{self, Answer};
-use crate::http::body::{Field, Object, given, value};
+use crate::http::body::{Field, Object, given};
 use crate::http::call::{Call, Segment};
 use crate::http::query::{MAX_PAGE, PAGE, PAGING, Query};
-use crate::http::rest::member::Ttl;
+use crate::http::rest::member::{Ttl, sign_in};
 use crate::model::command::{Action, Command};
 use crate::model::cursor::Cursor;
+use crate::model::info::Info;
 use crate::model::meta::Meta;
 use crate::model::name::Name;
 use crate::model::outcome::Outcome;
 use crate::model::refusal::{Code, Refusal};
 use crate::model::snapshot::Snapshot;
+use crate::model::statement::Rank;
 use crate::wire::object::to_json;
 use crate::wire::page::{PAGE_BYTES, Page};
 use crate::wire::part::PART_BYTES;
@@ -36,6 +38,8 @@ pub async fn members(room: Segment, call: Call) -> Answer {
 struct Members<'a> {
     room: &'a Name,
     cursor: Cursor,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fresh_for: Option<u64>,
     count: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<&'a Name>,
@@ -46,10 +50,11 @@ pub fn list(room: &Name, call: &Call, query: &Query) -> Answer {
     let limit = query.number("limit", 1, MAX_PAGE)?.unwrap_or(PAGE);
     let bytes = call.gate.memory().list_bytes(PAGE_BYTES, PART_BYTES)?;
     // Members are encoded outside of the room's lock.
-    let Snapshot { cursor, roster, .. } = call.may_watch(room)?.snapshot(limit)?;
+    let Snapshot { cursor, roster, taken, .. } = call.may_watch(room)?.snapshot(limit)?;
     let from = query.get("after").map(|after| roster.mark_after(after)).unwrap_or_default();
     let page = Page::of(roster.iter_from(from).cloned(), limit, bytes);
-    let head = to_json(&Members { room, cursor, count: roster.len(), next: page.next() });
+    let (fresh_for, count) = (taken.fresh_for, roster.len());
+    let head = to_json(&Members { room, cursor, fresh_for, count, next: page.next() });
     let open = head.strip_suffix('}').unwrap_or(&head);
     Ok(answer::list(page, &format!(r#"{open},"users":["#), "]}".to_owned(), call.gate.memory()))
 }
@@ -58,17 +63,22 @@ pub fn list(room: &Name, call: &Call, query: &Query) -> Answer {
 #[serde(deny_unknown_fields)]
 struct Many {
     #[serde(default)]
-    add: Vec<Object<SignIn>>,
+    add: Vec<Object<Added>>,
     #[serde(default)]
     del: Vec<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct SignIn {
+struct Added {
     user: String,
+    hold: Option<String>,
     #[serde(default, deserialize_with = "given")]
     meta: Option<Field<Meta>>,
+    #[serde(default, deserialize_with = "given")]
+    rank: Option<Field<Rank>>,
+    #[serde(default, deserialize_with = "given")]
+    info: Option<Field<Info>>,
     #[serde(default, deserialize_with = "given")]
     ttl: Option<Field<Ttl>>,
 }
@@ -101,11 +111,13 @@ impl Many {
         for (at, user) in self.del.iter().enumerate() {
             commands.push(Command::sign_out(Name::new(&format!("del[{at}]"), user)?));
         }
-        for (at, Object(SignIn { user, meta, ttl })) in self.add.into_iter().enumerate() {
+        for (at, Object(Added { user, hold, meta, rank, info, ttl })) in self.add.into_iter().enumerate() {
             let user = Name::new(&format!("add[{at}].user"), &user)?;
-            let meta = value(meta).map_err(|refusal| refusal.of(format!("add[{at}].meta")))?;
-            let ttl = value(ttl).map_err(|refusal| refusal.of(format!("add[{at}].ttl")))?.map(|Ttl(ttl)| ttl);
-            commands.push(Command::User(user, Action::SignIn { meta, ttl }));
+            let within = |refusal: Refusal| {
+                let field = refusal.field.as_deref().map(|field| format!("add[{at}].{field}"));
+                field.map_or(refusal.clone(), |field| refusal.of(field))
+            };
+            commands.push(Command::User(user, Action::SignIn(sign_in(hold, meta, rank, info, ttl).map_err(within)?)));
         }
         let mut seen = HashSet::with_capacity(commands.len());
         let users = commands.iter().flat_map(|command| command.adds().or(command.removes()));
@@ -134,11 +146,12 @@ mod tests {
             r#"{"add":[{"user":"bob","meta":{"status":"here"}},{"user":"cyd","ttl":30}],"del":["ann"]}"#,
             r#"{"del":["山","\u0061"],"add":[]}"#,
             r#"{"add":[{"meta":{},"user":"x","ttl":86400}]}"#,
+            r#"{"add":[{"info":{"role":"host"},"hold":"worker-a","rank":-1,"user":"x","meta":{}}]}"#,
         ];
         for body in Mutants::of(inputs, 20_000) {
             let Ok(Object(many)) = serde_json::from_slice::<Object<Many>>(&body) else { continue };
             if let Err(refusal) = many.commands() {
-                let codes = [Code::BadJson, Code::BadName, Code::BadMeta, Code::BadTtl];
+                let codes = [Code::BadJson, Code::BadName, Code::BadMeta, Code::BadRank, Code::BadInfo, Code::BadTtl];
                 assert!(codes.contains(&refusal.code) && refusal.field.is_some(), "{refusal}");
             }
         }

@@ -35,6 +35,7 @@ struct Stats {
     refused: u64,
     too_fast: TooFast,
     rooms: usize,
+    count_readers: usize,
     members: u64,
     events: u64,
     deliveries: u64,
@@ -119,6 +120,7 @@ impl Stats {
             refused: gate.refused_connections(),
             too_fast: TooFast::of(permit),
             rooms: permit.room_count(),
+            count_readers: permit.count_readers(),
             members: meter.members(),
             events: meter.events(),
             deliveries: meter.deliveries(),
@@ -170,6 +172,7 @@ impl Collector for Stats {
         put(to, "presently_refused_connections", "Connections closed at once", None, counter(self.refused))?;
         put_by(to, "presently_too_fast", "What was faster than a rate", "rate", &self.too_fast.by_rate())?;
         put(to, "presently_rooms", "Rooms", None, gauge(self.rooms as u64))?;
+        put(to, "presently_count_readers", "Readers of counts", None, gauge(self.count_readers as u64))?;
         put(to, "presently_members", "Members of all rooms", None, gauge(self.members))?;
         put(to, "presently_events", "Events of all rooms", None, counter(self.events))?;
         put(to, "presently_deliveries", "Events written, each time to each reader", None, counter(self.deliveries))?;

@@ -1,18 +1,18 @@
-//! Messages of WebSocket clients, and the answers to them.
+//! Messages of clients over WebSockets and sessions, and the answers to them.
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::http::body::{Field, given, value};
+use crate::model::count::Prefix;
 use crate::model::cursor::Cursor;
 use crate::model::id::ClientId;
 use crate::model::json::{Entries, is_beyond_f64};
 use crate::model::meta::Meta;
 use crate::model::name::Name;
 use crate::model::refusal::{Code, Refusal, shown};
-use crate::wire::dialect::Format;
+use crate::model::statement::{Rank, Statement};
 use crate::wire::object::to_json;
 
 /// The maximum size of a `ref` in bytes, written as JSON.
@@ -21,11 +21,38 @@ const MAX_REF: usize = 128;
 /// A client's message.
 #[derive(Debug)]
 pub enum Message {
-    Join { room: Name, user: Name, meta: Option<Meta>, client: Option<ClientId> },
-    Update { room: Name, user: Name, meta: Meta },
-    Leave { room: Name, user: Name },
-    Subscribe { room: Name, since: Option<Cursor> },
-    Unsubscribe { room: Name },
+    Join {
+        room: Name,
+        user: Name,
+        statement: Option<Statement>,
+        client: Option<ClientId>,
+    },
+    Update {
+        room: Name,
+        user: Name,
+        statement: Statement,
+    },
+    Leave {
+        room: Name,
+        user: Name,
+    },
+    Subscribe {
+        room: Name,
+        since: Option<Cursor>,
+    },
+    Unsubscribe {
+        room: Name,
+    },
+    SubscribeCounts {
+        prefix: Prefix,
+    },
+    UnsubscribeCounts {
+        prefix: Prefix,
+    },
+    /// Shows that the client's own code runs.
+    Alive,
+    /// Ends the stream, and all its holds cleanly.
+    Close,
 }
 
 /// The `ref` of a message, chosen by the client and returned with the answer: a string or a number, as JSON. A number keeps
@@ -41,6 +68,8 @@ struct Join {
     user: String,
     #[serde(default, deserialize_with = "given")]
     meta: Option<Field<Meta>>,
+    #[serde(default, deserialize_with = "given")]
+    rank: Option<Field<Rank>>,
     client: Option<String>,
 }
 
@@ -50,6 +79,8 @@ struct Update {
     room: String,
     user: String,
     meta: Field<Meta>,
+    #[serde(default, deserialize_with = "given")]
+    rank: Option<Field<Rank>>,
 }
 
 #[derive(Deserialize)]
@@ -70,6 +101,16 @@ struct Subscribe {
 #[serde(deny_unknown_fields)]
 struct Unsubscribe {
     room: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Counts {
+    counts: String,
 }
 
 /// Reads a message, and its reference also if the message is refused.
@@ -93,19 +134,24 @@ fn read_entries(mut entries: Entries<'_>) -> Result<Message, Refusal> {
     entries.0.retain(|(key, _)| key != "action" && key != "ref");
     match action.as_str() {
         "join" => {
-            let Join { room, user, meta, client } = fields(entries)?;
+            let Join { room, user, meta, rank, client } = fields(entries)?;
             let client = client.map(|client| self::client(&client)).transpose()?;
-            let meta = value(meta)?;
-            Ok(Message::Join { room: name("room", &room)?, user: name("user", &user)?, meta, client })
+            let statement = Statement::of(value(meta)?, value(rank)?)?;
+            Ok(Message::Join { room: name("room", &room)?, user: name("user", &user)?, statement, client })
         }
         "update" => {
-            let Update { room, user, meta } = fields(entries)?;
+            let Update { room, user, meta, rank } = fields(entries)?;
             let (room, user) = (name("room", &room)?, name("user", &user)?);
-            Ok(Message::Update { room, user, meta: meta.0? })
+            let statement = Statement { meta: meta.0?, rank: value(rank)?.unwrap_or_default() };
+            Ok(Message::Update { room, user, statement })
         }
         "leave" => {
             let Leave { room, user } = fields(entries)?;
             Ok(Message::Leave { room: name("room", &room)?, user: name("user", &user)? })
+        }
+        "subscribe" if entries.only("counts").is_some() => Ok(Message::SubscribeCounts { prefix: prefix(entries)? }),
+        "unsubscribe" if entries.only("counts").is_some() => {
+            Ok(Message::UnsubscribeCounts { prefix: prefix(entries)? })
         }
         "subscribe" => {
             let Subscribe { room, since } = fields(entries)?;
@@ -115,12 +161,19 @@ fn read_entries(mut entries: Entries<'_>) -> Result<Message, Refusal> {
             let Unsubscribe { room } = fields(entries)?;
             Ok(Message::Unsubscribe { room: name("room", &room)? })
         }
+        "alive" => fields(entries).map(|Nothing {}| Message::Alive),
+        "close" => fields(entries).map(|Nothing {}| Message::Close),
         other => Err(Refusal::new(Code::UnknownAction, format!("action {:?} is not known", shown(other)))),
     }
 }
 
 fn fields<'a, T: Deserialize<'a>>(entries: Entries<'a>) -> Result<T, Refusal> {
     entries.fields().map_err(|error| bad(error.to_string()))
+}
+
+fn prefix(entries: Entries<'_>) -> Result<Prefix, Refusal> {
+    let Counts { counts } = fields(entries)?;
+    Prefix::new("counts", &counts)
 }
 
 fn name(field: &str, text: &str) -> Result<Name, Refusal> {
@@ -186,26 +239,17 @@ impl Reference {
         self.0.is_none()
     }
 
-    /// The answer to a message that was carried out, with the room's cursor afterwards, if known.
-    pub fn ok(&self, cursor: Option<Cursor>) -> Bytes {
-        frame(&to_json(&Done { action: "ok", r#ref: self, cursor }))
-    }
-
-    /// The answer to a refused message, as a frame.
-    pub fn refused(&self, refusal: &Refusal) -> Bytes {
-        frame(&self.refused_json(refusal))
+    /// The answer to a message that was carried out, as JSON, with the room's cursor afterwards, if known.
+    pub fn ok(&self, cursor: Option<Cursor>) -> String {
+        to_json(&Done { action: "ok", r#ref: self, cursor })
     }
 
     /// The answer to a refused message, as JSON.
-    pub fn refused_json(&self, refusal: &Refusal) -> String {
+    pub fn refused(&self, refusal: &Refusal) -> String {
         let row = refusal.code.row();
         let (message, field) = (refusal.message.as_str(), refusal.field.as_deref());
         to_json(&Refused { action: "refused", r#ref: self, code: row.name, message, field, retry: row.retry })
     }
-}
-
-fn frame(json: &str) -> Bytes {
-    Format::WEBSOCKET.answer(json)
 }
 
 #[cfg(test)]
@@ -219,17 +263,29 @@ mod tests {
             r#"{"action":"join","room":"lobby","user":"ann","meta":{"status":"here"},"ref":1}"#,
             r#"{"action":"join","room":"a","user":"b","client":"0192f0c1-2d3e-7a4b-8c5d-6e7f8091a2b3","ref":"x"}"#,
             r#"{"action":"update","room":"lobby","user":"ann","meta":{"a":[1E5,"\u0061",{}]},"ref":-1.5e3}"#,
+            r#"{"action":"update","room":"lobby","user":"ann","meta":{},"rank":-1}"#,
             r#"{"action":"leave","room":"lobby","user":"ann","ref":18446744073709551616}"#,
             r#"{"action":"subscribe","room":"lobby","since":"k3f.17"}"#,
             r#"{"ref":"\ud83d\ude00","action":"unsubscribe","room":"lobby"}"#,
+            r#"{"action":"alive","ref":2}"#,
+            r#"{"action":"close"}"#,
+            r#"{"action":"subscribe","counts":"game-","ref":7}"#,
+            r#"{"action":"unsubscribe","counts":""}"#,
         ];
         for text in Mutants::of(inputs, 20_000).texts() {
             let (reference, message) = read(&text);
             assert!(reference.0.as_ref().is_none_or(|reference| reference.get().len() <= MAX_REF));
             if let Err(refusal) = message {
-                let codes = [Code::BadJson, Code::BadName, Code::BadMeta, Code::BadParameter, Code::UnknownAction];
+                let codes = [
+                    Code::BadJson,
+                    Code::BadName,
+                    Code::BadMeta,
+                    Code::BadRank,
+                    Code::BadParameter,
+                    Code::UnknownAction,
+                ];
                 assert!(codes.contains(&refusal.code), "{refusal}");
-                let answer: serde_json::Value = serde_json::from_str(&reference.refused_json(&refusal)).unwrap();
+                let answer: serde_json::Value = serde_json::from_str(&reference.refused(&refusal)).unwrap();
                 assert_eq!(answer["code"], refusal.code.row().name);
             }
         }

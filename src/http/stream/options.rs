@@ -1,20 +1,21 @@
 //! Stream options: the parameters of a stream's URL, apart from the room.
 
-use crate::http::query::Query;
+use crate::http::query::{Query, bad};
 use crate::http::stream::message;
 use crate::model::cursor::Cursor;
 use crate::model::id::ClientId;
 use crate::model::meta::Meta;
 use crate::model::name::Name;
-use crate::model::refusal::{Code, Refusal};
+use crate::model::refusal::Refusal;
+use crate::model::statement::{Rank, Statement};
 
 /// The options of a stream.
 #[derive(Debug, Default)]
 pub struct StreamOptions {
     /// The cursor to resume after.
     pub since: Option<Cursor>,
-    /// The user to hold while the stream is open, and the member's `meta`.
-    pub holds: Option<(Name, Option<Meta>)>,
+    /// The user to hold while the stream is open, and what the hold says.
+    pub holds: Option<(Name, Option<Statement>)>,
     /// The client that opens one such stream after the other.
     pub client: Option<ClientId>,
     /// Whether keep-alives include a message that scripts can see.
@@ -26,27 +27,19 @@ impl StreamOptions {
     ///
     /// # Errors
     ///
-    /// `bad_parameter`, `bad_name` or `bad_meta`.
+    /// `bad_parameter`, `bad_name`, `bad_meta` or `bad_rank`.
     pub fn of(query: &Query) -> Result<Self, Refusal> {
         let user = query.get("as").map(|user| Name::new("as", user)).transpose()?;
         let meta = query.get("meta").map(Meta::read).transpose()?;
         if meta.is_some() && user.is_none() {
             return Err(bad("meta", "needs \"as\", and that is missing"));
         }
-        let alive = match query.get("alive") {
-            None => false,
-            Some("1") => true,
-            Some(_) => return Err(bad("alive", "is 1 or left out")),
-        };
+        let statement = Statement::of(meta, query.get("rank").map(Rank::read).transpose()?)?;
         Ok(StreamOptions {
             since: query.get("since").and_then(|text| text.parse().ok()),
-            holds: user.map(|user| (user, meta)),
+            holds: user.map(|user| (user, statement)),
             client: query.get("client").map(message::client).transpose()?,
-            alive,
+            alive: query.flag("alive")?,
         })
     }
-}
-
-fn bad(name: &str, what: &str) -> Refusal {
-    Refusal::new(Code::BadParameter, format!("parameter {name:?} {what}")).of(name)
 }

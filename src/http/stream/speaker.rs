@@ -1,20 +1,25 @@
-//! The gateway's side of a conversation: a client's messages, done and answered.
+//! The gateway's side of a conversation: a client's messages, done and answered, whichever way they came.
 
 use std::time::Duration;
 
-use crate::delivery::conversation::Talk;
+use crate::delivery::asks::Asks;
+use crate::delivery::conversation::{Flow, Talk};
+use crate::delivery::count_reader::CountReader;
 use crate::delivery::outbox::Unsubscribed;
 use crate::delivery::reader::{Place, Reader};
 use crate::delivery::step::Follower;
 use crate::http::gate::{Holds, Visitor};
 use crate::http::stream::message::{self, Message, Reference};
 use crate::http::stream::options::StreamOptions;
+use crate::model::count::Prefix;
 use crate::model::cursor::{Cursor, Offset};
-use crate::model::hold::Transport;
 use crate::model::id::ClientId;
-use crate::model::meta::Meta;
 use crate::model::name::Name;
 use crate::model::refusal::{Code, Refusal};
+use crate::model::statement::Statement;
+
+/// The prefixes whose counts one connection may read. One is enough for most, and each is asked for every change.
+const MAX_COUNTS: usize = 16;
 
 /// Does what one client asks for, by its stream's URL and by messages.
 pub struct Speaker {
@@ -43,12 +48,12 @@ impl Speaker {
         let watch = self.visitor.may_watch(&room)?;
         let following = watch.follow(options.since, user, options.client, &self.holds)?;
         let mut at_least = Offset::default();
-        if let Some((user, meta)) = options.holds {
-            match self.join(&room, user, meta, None, talk) {
+        if let Some((user, statement)) = options.holds {
+            match self.join(&room, user, statement, None, talk) {
                 Ok(cursor) => at_least = cursor.offset,
                 Err(refusal) if refusal.only_watches() => {
                     self.visitor.refused(talk.connection().id(), &refusal);
-                    talk.send(Reference::default().refused(&refusal));
+                    talk.say(&Reference::default().refused(&refusal));
                 }
                 Err(refusal) => return Err(refusal),
             }
@@ -62,13 +67,21 @@ impl Speaker {
         self.holds.leave_all();
     }
 
-    /// Does what a message's `text` asks for, and answers.
-    pub fn answer(&mut self, text: &str, talk: &mut Talk<'_>) {
+    /// Does what a message's `text` asks for, and answers. [`Flow::End`] after the client's good-bye: the last message is then
+    /// still to be queued.
+    pub fn answer(&mut self, text: &str, talk: &mut Talk<'_>) -> Flow {
         self.visitor.heard();
+        if let Some(asks) = talk.connection().asks() {
+            asks.answered();
+        }
         let (reference, message) = message::read(text);
-        if let Err(refusal) = message.and_then(|message| self.act(message, &reference, talk)) {
-            self.visitor.refused(talk.connection().id(), &refusal);
-            talk.send(reference.refused(&refusal));
+        match message.and_then(|message| self.act(message, &reference, talk)) {
+            Ok(flow) => flow,
+            Err(refusal) => {
+                self.visitor.refused(talk.connection().id(), &refusal);
+                talk.say(&reference.refused(&refusal));
+                Flow::Continue
+            }
         }
     }
 
@@ -82,38 +95,68 @@ impl Speaker {
         self.visitor.refused(talk.connection().id(), refusal);
     }
 
-    fn act(&mut self, message: Message, reference: &Reference, talk: &mut Talk<'_>) -> Result<(), Refusal> {
+    fn act(&mut self, message: Message, reference: &Reference, talk: &mut Talk<'_>) -> Result<Flow, Refusal> {
         match message {
-            Message::Join { room, user, meta, client } => {
-                let cursor = self.join(&room, user, meta, client, talk)?;
-                talk.send(reference.ok(Some(cursor)));
+            Message::Join { room, user, statement, client } => {
+                let cursor = self.join(&room, user, statement, client, talk)?;
+                talk.say(&reference.ok(Some(cursor)));
             }
-            Message::Update { room, user, meta } => {
+            Message::Update { room, user, statement } => {
                 self.visitor.may_update()?;
-                talk.send(reference.ok(Some(self.holds.update(&room, user, meta)?.cursor)));
+                talk.say(&reference.ok(Some(self.holds.update(&room, user, statement)?.cursor)));
             }
             Message::Leave { room, user } => {
                 let cursor = self.holds.leave(&room, user)?.cursor;
                 let ok = reference.ok(Some(cursor));
                 match self.visitor.key(&room) {
                     // The member's `del` comes first, if the room is watched here.
-                    Some(room) => talk.send_after(room, cursor.offset, ok),
-                    None => talk.send(ok),
+                    Some(room) => talk.say_after(room, cursor.offset, &ok),
+                    None => talk.say(&ok),
                 }
             }
             Message::Subscribe { room, since } => self.subscribe(&room, since, reference, talk)?,
             Message::Unsubscribe { room } => {
                 let key = self.visitor.key(&room);
                 match key.map_or(Unsubscribed::NotSubscribed, |key| talk.stop(key)) {
-                    Unsubscribed::At(Place::At(cursor)) => talk.send(reference.ok(Some(cursor))),
-                    Unsubscribed::At(Place::Nowhere) => talk.send(reference.ok(None)),
+                    Unsubscribed::At(Place::At(cursor)) => talk.say(&reference.ok(Some(cursor))),
+                    Unsubscribed::At(Place::Nowhere) => talk.say(&reference.ok(None)),
                     Unsubscribed::NotSubscribed => {
                         let message = format!("this connection does not watch {room}");
                         return Err(Refusal::new(Code::NotSubscribed, message).of("room"));
                     }
                 }
             }
+            Message::SubscribeCounts { prefix } => self.subscribe_counts(prefix, reference, talk)?,
+            Message::UnsubscribeCounts { prefix } => {
+                if !talk.stop_counts(&prefix) {
+                    let message = format!("this connection does not read the counts of {:?}", &*prefix);
+                    return Err(Refusal::new(Code::NotSubscribed, message).of("counts"));
+                }
+                talk.say(&reference.ok(None));
+            }
+            Message::Alive => {
+                // Who sends this knows the questions, and may be held to them.
+                talk.connection().asks().into_iter().for_each(Asks::bind);
+                talk.say(&reference.ok(None));
+            }
+            Message::Close => {
+                self.leave();
+                talk.say(&reference.ok(None));
+                return Ok(Flow::End);
+            }
         }
+        Ok(Flow::Continue)
+    }
+
+    fn subscribe_counts(&self, prefix: Prefix, reference: &Reference, talk: &mut Talk<'_>) -> Result<(), Refusal> {
+        let counting = self.visitor.may_list()?.follow_counts(&prefix, &self.holds)?;
+        // Asked for again, all counts are read anew.
+        if !talk.stop_counts(&prefix) && talk.count_readers() >= MAX_COUNTS {
+            let message = format!("this connection reads the counts of {MAX_COUNTS} prefixes, which is the maximum");
+            return Err(Refusal::new(Code::TooManySubscribed, message));
+        }
+        talk.say(&reference.ok(None));
+        talk.begin_counts(CountReader::new(counting, prefix));
         Ok(())
     }
 
@@ -131,7 +174,7 @@ impl Speaker {
             let message = format!("this connection watches {most} rooms, which is the maximum");
             return Err(Refusal::new(Code::TooManySubscribed, message));
         }
-        talk.send(reference.ok(Some(following.room().read(|presence| presence.head()))));
+        talk.say(&reference.ok(Some(following.room().read(|presence| presence.head()))));
         talk.begin(Reader::new(Follower::resume(following, since, Offset::default())));
         Ok(())
     }
@@ -140,14 +183,14 @@ impl Speaker {
         &mut self,
         room: &Name,
         user: Name,
-        meta: Option<Meta>,
+        statement: Option<Statement>,
         client: Option<ClientId>,
         talk: &Talk<'_>,
     ) -> Result<Cursor, Refusal> {
         let first = !self.holds.is_used();
-        let connection = (talk.connection().id(), Transport::WebSocket);
+        let connection = (talk.connection().id(), talk.connection().format().framing.transport());
         let join = self.visitor.may_join(room)?;
-        let joined = join.hold(&mut self.holds, connection, user, meta, client.or(self.client));
+        let joined = join.hold(&mut self.holds, connection, user, statement, client.or(self.client));
         if first {
             self.holds.notify(talk.connection());
         }

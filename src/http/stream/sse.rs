@@ -32,7 +32,7 @@ use crate::wire::framing::Framing;
 pub async fn room(room: Segment, call: Call) -> Answer {
     call.only("GET, HEAD")?;
     let room = room.name("room")?;
-    let query = Query::strict(&call.query, &["since", "as", "meta", "client", "alive", "only"])?;
+    let query = Query::strict(&call.query, &["since", "as", "meta", "rank", "client", "alive", "only"])?;
     let mut options = StreamOptions::of(&query)?;
     // An EventSource reconnects to its old URL, so what it saw last wins over what it began with.
     if let Some(id) = last_event_id(&call) {
@@ -81,14 +81,16 @@ pub async fn answer(
         Err(refusal) => return Err(refusal),
     };
     let framing = Framing::Sse { chunked: call.version == Version::HTTP_11 };
+    let format = Format { dialect, framing };
     let mut first = head_bytes(&head);
-    let mut lines = retry_line(0);
+    first.extend_from_slice(&framing.lines(&retry_line(0)));
+    if options.alive {
+        first.extend_from_slice(&format.answer(&call.gate.hello().json()));
+    }
     if let Some(refusal) = granted.refusal {
         // Streams go on here, so this is a message like others, and not the event that ends one.
-        let _ = write!(lines, "data: {}\n\n", Reference::default().refused_json(&refusal));
+        first.extend_from_slice(&format.answer(&Reference::default().refused(&refusal)));
     }
-    first.extend_from_slice(&framing.lines(&lines));
-    let format = Format { dialect, framing };
     let follower = reads(granted.following, options.since, granted.at_least);
     // Without a first message, a stream that is cut before its first event would lose its place.
     if options.since.is_none()
@@ -97,7 +99,7 @@ pub async fn answer(
     {
         first.extend_from_slice(&format.cursor(&room, cursor));
     }
-    let connection_options = Options { id, format, alive: options.alive, head: first.into() };
+    let connection_options = Options { id, format, alive: options.alive, asks: None, head: first.into() };
     let reader = Reader::new(follower);
     let peer = SseClient { holds: granted.holds, reader: Some(Box::new(reader)) };
     call.gate.stream(&call.slot, granted.charge, move |_| (connection_options, peer)).await
@@ -150,7 +152,8 @@ pub fn no_body(call: &Call) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn head(version: Version) -> Response<Body> {
+/// The head of an event stream.
+pub fn head(version: Version) -> Response<Body> {
     let mut head = answer::content(StatusCode::OK, "text/event-stream", Bytes::new());
     head = answer::with(head, header::CACHE_CONTROL, "no-store");
     // nginx would keep events back to fill its buffers.
@@ -175,13 +178,13 @@ pub fn head_bytes(head: &Response<Body>) -> Vec<u8> {
 
 /// The delay before an EventSource reconnects, `more` milliseconds and one to two seconds: within the grace period, and
 /// different for each client.
-fn retry_line(more: u64) -> String {
+pub fn retry_line(more: u64) -> String {
     format!("retry: {}\n\n", more.saturating_add(fastrand::u64(1_000..=2_000)))
 }
 
 /// The answer for a refusal with retry. An EventSource gives up after an error status, so this answer is a stream that
 /// ends.
-fn refused_for_now(refusal: &Refusal) -> Response<Body> {
+pub fn refused_for_now(refusal: &Refusal) -> Response<Body> {
     let after = refusal.retry_after.unwrap_or_default().saturating_mul(1_000);
     let body = retry_line(after) + &refused_event(refusal);
     let mut response = answer::content(StatusCode::OK, "text/event-stream", body);
@@ -189,8 +192,9 @@ fn refused_for_now(refusal: &Refusal) -> Response<Body> {
     answer::noting(answer::retrying_after(response, refusal), refusal)
 }
 
-fn refused_event(refusal: &Refusal) -> String {
-    format!("event: refused\ndata: {}\n\n", Reference::default().refused_json(refusal))
+/// The event that ends a stream for a reason.
+pub fn refused_event(refusal: &Refusal) -> String {
+    format!("event: refused\ndata: {}\n\n", Reference::default().refused(refusal))
 }
 
 /// An SSE client sends nothing after its request, and pipelined requests are not answered. Fields that most streams need
@@ -218,11 +222,16 @@ impl Peer for SseClient {
     }
 
     fn farewell(&mut self, code: Code, framing: Framing) -> Bytes {
-        // An EventSource comes back by itself, and is told when it had better not.
-        let said = match code.row().retry {
-            true => Bytes::new(),
-            false => framing.lines(&refused_event(&Refusal::new(code, code.row().means))),
-        };
-        [said, framing.end()].concat().into()
+        farewell(code, framing)
     }
+}
+
+/// The last message of an event stream.
+pub fn farewell(code: Code, framing: Framing) -> Bytes {
+    // An EventSource comes back by itself, and is told when it had better not.
+    let said = match code.row().retry {
+        true => Bytes::new(),
+        false => framing.lines(&refused_event(&Refusal::new(code, code.row().means))),
+    };
+    [said, framing.end()].concat().into()
 }

@@ -30,6 +30,9 @@ use crate::wire::websocket::{State, WebSocket};
 /// The subprotocol of PROTOCOL's messages.
 const SUBPROTOCOL: &str = "presently.v1";
 
+/// The close code of a connection that has served its purpose (RFC 6455, 7.4.1).
+const CLEAN: u16 = 1000;
+
 /// The close code of a client that may return within the grace period. Browsers send 1001 for that purpose, but do not
 /// let scripts send it.
 const GOING_AWAY: u16 = 4001;
@@ -48,13 +51,18 @@ pub async fn upgrade(call: Call) -> Answer {
         asked.refused(refusal);
     }
     let alive = options.as_ref().is_ok_and(|(.., options)| options.alive);
-    let first = head_bytes(&head).into();
+    let mut first = head_bytes(&head);
+    if alive {
+        first.extend_from_slice(&Format::WEBSOCKET.answer(&call.gate.hello().json()));
+    }
+    // A client from before the questions does not answer them, and is found by pings.
+    let asks = alive.then(|| call.gate.asks(false));
     let max_message = call.gate.config().max_message;
     call.gate
         .stream(&call.slot, charge, move |socket| {
             let read = std::mem::take(&mut socket.read);
             let id = ConnectionId(Uuid::new_v4());
-            let connection_options = Options { id, format: Format::WEBSOCKET, alive, head: first };
+            let connection_options = Options { id, format: Format::WEBSOCKET, alive, asks, head: first.into() };
             let websocket = WebSocket::new(max_message);
             (connection_options, WsClient { websocket, begin: Some(Box::new((read, options))), speaker: None })
         })
@@ -64,7 +72,7 @@ pub async fn upgrade(call: Call) -> Answer {
 /// The speaker for the client, the room that the URL asks to watch, and how.
 fn options(call: &Call) -> Result<(Speaker, Option<Name>, StreamOptions), Refusal> {
     let visitor = call.visitor()?;
-    let query = Query::strict(&call.query, &["room", "since", "as", "meta", "client", "alive"])?;
+    let query = Query::strict(&call.query, &["room", "since", "as", "meta", "rank", "client", "alive"])?;
     let room = query.get("room").map(|room| Name::new("room", room)).transpose()?;
     let options = StreamOptions::of(&query)?;
     if room.is_none() && (options.holds.is_some() || query.get("since").is_some()) {
@@ -172,18 +180,26 @@ impl Peer for WsClient {
     }
 
     fn receive(&mut self, input: &[u8], talk: &mut Talk<'_>) -> Flow {
-        let mut output = Vec::new();
+        let (mut output, mut flow) = (Vec::new(), Flow::Continue);
         let state = self.websocket.receive(input, &mut output, |text, output| {
             // Pongs keep their place among the answers.
-            talk.send(std::mem::take(output));
-            if let Some(speaker) = &mut self.speaker {
-                speaker.answer(text, talk);
+            talk.write(std::mem::take(output));
+            if let Some(speaker) = &mut self.speaker
+                && flow != Flow::End
+            {
+                flow = speaker.answer(text, talk);
             }
         });
+        if flow == Flow::End {
+            // Writes nothing if the client's own close frame was among the input, and is answered.
+            self.websocket.close(CLEAN, "", &mut output);
+            talk.close(output);
+            return Flow::End;
+        }
         let code = match state {
             State::Closed(code) => code,
             State::Open | State::Amid { .. } => {
-                talk.send(output);
+                talk.write(output);
                 return if let State::Amid { new } = state { Flow::Amid { new } } else { Flow::Continue };
             }
         };

@@ -4,8 +4,11 @@ use super::*;
 use crate::model::changes::{Changes, Gap};
 use crate::model::cursor::Epoch;
 use crate::model::history::Bound;
+use crate::model::meta::Meta;
 use crate::model::moment::Timestamp;
+use crate::model::name::HoldName;
 use crate::model::roster::Mark;
+use crate::model::statement::Rank;
 
 fn presence(history: usize, members: usize) -> Presence {
     let start = Cursor { epoch: Epoch(7), ..Cursor::default() };
@@ -21,7 +24,7 @@ fn at(second: u64) -> Moment {
 }
 
 fn sign_in(user: &str) -> Command {
-    Command::sign_in(user.parse().unwrap(), None)
+    Command::sign_in(user.parse().unwrap())
 }
 
 fn sign_out(user: &str) -> Command {
@@ -32,6 +35,15 @@ fn meta(n: u32) -> Meta {
     Meta::read(&format!(r#"{{"n":{n}}}"#)).unwrap()
 }
 
+fn statement(n: u32) -> Statement {
+    Statement { meta: meta(n), rank: Rank::default() }
+}
+
+fn saying(user: &str, n: u32, ttl: Option<Duration>) -> Command {
+    let statement = Some(statement(n));
+    Command::User(user.parse().unwrap(), Action::SignIn(SignIn { statement, ttl, ..SignIn::default() }))
+}
+
 #[test]
 fn only_real_changes_make_events() {
     let mut room = presence(10, 0);
@@ -40,8 +52,8 @@ fn only_real_changes_make_events() {
         room.apply(&[command], at(0)).unwrap();
         room.head().offset.0 - before.0
     };
-    let set = |n| Command::User("ann".parse().unwrap(), Action::SetMeta(meta(n)));
-    let with = |n| Command::sign_in("ann".parse().unwrap(), Some(meta(n)));
+    let set = |n| Command::User("ann".parse().unwrap(), Action::Set(Some(statement(n)), None));
+    let with = |n| saying("ann", n, None);
     assert_eq!(made(sign_out("ann")), 0);
     assert_eq!(made(sign_in("ann")), 1);
     assert_eq!(made(sign_in("ann")), 0);
@@ -90,47 +102,48 @@ fn set_of(roster: &Roster) -> Set {
 fn replay(set: &mut Set, event: &Event) {
     match &event.change {
         Change::Add(m) => assert!(set.insert(m.user.clone(), m.meta.clone()).is_none(), "add of a member"),
-        Change::Update(user, meta) => assert!(set.insert(user.clone(), meta.clone()).is_some(), "update of nobody"),
+        Change::Update(m) => assert!(set.insert(m.user.clone(), m.meta.clone()).is_some(), "update of nobody"),
         Change::Del(user, _) => assert!(set.remove(user).is_some(), "del of nobody"),
     }
 }
 
 fn random_command(rng: &mut fastrand::Rng) -> Command {
-    let user = format!("u{}", rng.u8(..12)).parse().unwrap();
-    let some = |rng: &mut fastrand::Rng| rng.bool().then(|| meta(rng.u32(..3)));
-    match rng.u8(..5) {
-        0 | 1 => Command::sign_in(user, some(rng)),
-        2 => Command::User(user, Action::SetMeta(meta(rng.u32(..3)))),
-        _ => Command::sign_out(user),
+    let user = format!("u{}", rng.u8(..12));
+    match rng.u8(..6) {
+        0 => sign_in(&user),
+        1 | 2 => saying(&user, rng.u32(..3), None),
+        3 => Command::User(user.parse().unwrap(), Action::Set(Some(statement(rng.u32(..3))), None)),
+        _ => sign_out(&user),
     }
 }
 
-/// A naive room: a map.
-fn model(set: &mut Set, command: &Command) {
+/// A naive room: what the sign-in of each user said last, and what is shown.
+fn model(set: &mut BTreeMap<Name, (Option<Meta>, Meta)>, command: &Command) {
     let Command::User(user, action) = command else { panic!("not among the random commands") };
     match action {
-        Action::SignIn { meta, .. } => {
-            let old = set.entry(user.clone()).or_default();
-            if let Some(meta) = meta {
-                *old = meta.clone();
+        Action::SignIn(SignIn { statement, .. }) => {
+            let (said, shown) = set.entry(user.clone()).or_default();
+            if let Some(Statement { meta, .. }) = statement
+                && said.as_ref() != Some(meta)
+            {
+                (*said, *shown) = (Some(meta.clone()), meta.clone());
             }
         }
-        Action::SetMeta(meta) => {
-            if let Some(old) = set.get_mut(user) {
-                *old = meta.clone();
+        Action::Set(Some(statement), _) => {
+            if let Some((_, shown)) = set.get_mut(user) {
+                *shown = statement.meta.clone();
             }
         }
         Action::SignOut(_) => drop(set.remove(user)),
-        Action::Join { .. } | Action::Update(..) | Action::Leave(_) | Action::Lose(_) | Action::LeaveClient(_) => {
-            panic!("the test of holds has these")
-        }
+        Action::Set(None, _) | Action::Release(_) | Action::Join(..) | Action::Update(..) => panic!("elsewhere"),
+        Action::Leave(_) | Action::Lose(_) | Action::LeaveClient(_) => panic!("the test of holds has these"),
     }
 }
 
 /// Applies `changes` to a set, and checks that no entry is superfluous.
 fn put(mut set: Set, changes: &Changes) -> Set {
-    for (user, _) in changes.gone() {
-        assert!(set.remove(user).is_some(), "gone, but was not there");
+    for gone in changes.gone() {
+        assert!(set.remove(&gone.user).is_some(), "gone, but was not there");
     }
     for put in changes.set() {
         let old = set.insert(put.member.user.clone(), put.member.meta.clone());
@@ -146,19 +159,20 @@ fn a_snapshot_and_the_events_after_it_are_the_snapshot_now() {
     for seed in 0..2_000 {
         let mut rng = fastrand::Rng::with_seed(seed);
         let mut room = presence(rng.usize(1..40), 0);
-        let (mut expected, mut snapshots) = (Set::new(), Vec::new());
+        let (mut naive, mut expected, mut snapshots) = (BTreeMap::new(), Set::new(), Vec::new());
         for second in 0..rng.u64(1..120) {
             snapshots.push((room.head(), room.roster().clone()));
             let commands: Vec<_> = (0..rng.usize(1..4)).map(|_| random_command(&mut rng)).collect();
             if room.apply(&commands, at(second)).is_ok() {
-                commands.iter().for_each(|command| model(&mut expected, command));
+                commands.iter().for_each(|command| model(&mut naive, command));
             }
+            expected = naive.iter().map(|(user, (_, shown))| (user.clone(), shown.clone())).collect();
             assert_eq!(set_of(room.roster()), expected, "seed {seed}");
             let held = |user: &Name| room.roster().holds(user).is_some_and(|holds| holds.iter().next().is_some());
             assert!(room.roster().len() == expected.len() && expected.keys().all(held), "seed {seed}");
         }
         for (cursor, roster) in snapshots {
-            if let Some(changes) = room.gap(cursor.offset).map(Gap::net) {
+            if let Some(changes) = room.gap(cursor.offset, Taken::default()).map(Gap::net) {
                 assert_eq!(put(set_of(&roster), &changes), expected, "seed {seed}, changes from {cursor}");
             }
             let Some(offset) = room.place(cursor) else { continue };
@@ -172,12 +186,16 @@ fn a_snapshot_and_the_events_after_it_are_the_snapshot_now() {
 #[test]
 fn a_renewal_is_of_a_lease_and_changes_nothing_else() {
     let mut room = presence(10, 0);
-    let lease = |user: &str, meta: Option<Meta>| {
-        Command::User(user.parse().unwrap(), Action::SignIn { meta, ttl: Some(Duration::from_secs(9)) })
+    let ttl = Some(Duration::from_secs(9));
+    let silent = |user: &str, name: Option<&str>| {
+        let name = name.map(|name| HoldName::new("hold", name).unwrap());
+        Command::User(user.parse().unwrap(), Action::SignIn(SignIn { name, ttl, ..SignIn::default() }))
     };
-    room.apply(&[lease("ann", Some(meta(1))), sign_in("bob")], at(0)).unwrap();
-    let renews = [lease("ann", None), lease("ann", Some(meta(1))), sign_in("ann")];
+    let lease = |user, n: Option<u32>| n.map_or_else(|| silent(user, None), |n| saying(user, n, ttl));
+    room.apply(&[lease("ann", Some(1)), sign_in("bob")], at(0)).unwrap();
+    let renews = [lease("ann", None), lease("ann", Some(1)), sign_in("ann")];
     assert!(renews.iter().all(|command| room.renews(command)));
-    let others = [lease("ann", Some(meta(2))), lease("bob", None), lease("cyd", None), sign_out("ann")];
+    let others =
+        [lease("ann", Some(2)), silent("ann", Some("a")), lease("bob", None), lease("cyd", None), sign_out("ann")];
     assert!(others.iter().all(|command| !room.renews(command)));
 }

@@ -6,6 +6,7 @@ use serde_json::json;
 use crate::harness::{Binary, Page, within};
 
 const ROOMS: &str = "Array.from(document.querySelectorAll('#rooms a'), (a) => a.innerText.replace(/\\s+/g, ' '))";
+const NOTE: &str = "document.getElementById('rooms-note').textContent";
 const OPEN: &str = "document.querySelector('#rooms a[aria-current=page] bdi').textContent";
 
 impl Page {
@@ -27,6 +28,43 @@ async fn rooms_are_listed_with_their_counts() {
     page.until("up to date", &format!("{ROOMS}.join() === 'attic 1,den 1,lobby 3'")).await;
     page.enter("#room-field", "TT").await;
     page.until("found", &format!("{ROOMS}.join() === 'attic 1'")).await;
+}
+
+#[tokio::test]
+async fn the_largest_rooms_come_first_when_asked_and_the_total_is_told() {
+    let gateway = Binary::start(&["--user", "ann", "--user", "bob"]).await;
+    for (room, user) in [("attic", "cyd"), ("den", "dee"), ("den", "eve"), ("den", "fay")] {
+        gateway.sign_in(room, user).await;
+    }
+    let page = Page::of(&gateway).await;
+    page.until("by name", &format!("{ROOMS}.join() === 'attic 1,den 3,lobby 2'")).await;
+    page.until("told", &format!("{NOTE} === '3 rooms, 6 members.'")).await;
+    page.click("#rooms-order").await;
+    page.until("by count", &format!("{ROOMS}.join() === 'den 3,lobby 2,attic 1'")).await;
+    assert_eq!(page.get("document.getElementById('rooms-order').ariaPressed").await, json!("true"));
+    page.click("#rooms-order").await;
+    page.until("by name again", &format!("{ROOMS}.join() === 'attic 1,den 3,lobby 2'")).await;
+}
+
+#[tokio::test]
+async fn of_many_rooms_a_part_is_listed_and_the_others_are_found_by_their_beginning() {
+    let gateway = Binary::start(&[]).await;
+    for n in 0..250 {
+        gateway.sign_in(&format!("game-{n:03}"), "ann").await;
+    }
+    gateway.sign_in("game-249", "bob").await;
+    let page = Page::of(&gateway).await;
+    page.until("a part", &format!("{NOTE} === '250 rooms, 251 members. The first 200 are listed.'")).await;
+    assert_eq!(page.get(&format!("{ROOMS}.length")).await, json!(201), "the open one is not there, and listed");
+    page.enter("#room-field", "game-24").await;
+    page.until("found", &format!("{NOTE} === 'Enter opens it. 10 rooms found, 11 members.'")).await;
+    assert_eq!(page.get(&format!("{ROOMS}.at(-1)")).await, json!("game-249 2"));
+    page.click("#rooms-order").await;
+    page.until("the largest", &format!("{ROOMS}[0] === 'game-249 2' && {ROOMS}.length === 10")).await;
+    page.enter("#room-field", &("9".to_owned() + &Key::Enter)).await;
+    page.until_room("game-249", &["ann", "bob"]).await;
+    page.until("all again", &format!("{NOTE} === '250 rooms, 251 members. The largest 200 are listed.'")).await;
+    page.stayed().await;
 }
 
 #[tokio::test]

@@ -37,9 +37,14 @@ pub struct Finished {
 }
 
 impl Binary {
-    /// Starts the gateway with these arguments, on a free port. Large batches are allowed, because they fill large rooms fast.
+    /// Starts the gateway with these arguments, on a free port. Large batches are allowed, because they fill large rooms fast. The
+    /// time after the start is over at once.
     pub async fn start(args: &[&str]) -> Self {
-        Self::start_with(&[&["--listen", "127.0.0.1:0", "--max-batch", "10000"], args].concat(), &[]).await
+        Self::start_with(
+            &[&["--listen", "127.0.0.1:0", "--max-batch", "10000", "--fresh-for", "0s"], args].concat(),
+            &[],
+        )
+        .await
     }
 
     /// Starts the gateway with only these arguments and variables.

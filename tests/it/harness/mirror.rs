@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::mem;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The reasons of a `del`.
 const REASONS: [&str; 5] = ["signed_out", "closed", "timeout", "expired", "kicked"];
@@ -12,6 +12,8 @@ const REASONS: [&str; 5] = ["signed_out", "closed", "timeout", "expired", "kicke
 #[derive(Clone, Debug, PartialEq)]
 pub struct Member {
     pub meta: Value,
+    /// `{}` where a frame has none.
+    pub info: Value,
     pub joined: String,
 }
 
@@ -24,8 +26,22 @@ impl Member {
         assert!(told["meta"].is_object(), "no meta: {told}");
         let joined = text(told, "joined");
         assert!(joined.len() == 20 && joined.ends_with('Z'), "whole seconds, UTC: {told}");
-        (text(told, "user").to_owned(), Self { meta: told["meta"].clone(), joined: joined.to_owned() })
+        (
+            text(told, "user").to_owned(),
+            Self { meta: told["meta"].clone(), info: info(told), joined: joined.to_owned() },
+        )
     }
+}
+
+/// A member's `info`, which is left out where it is empty.
+fn info(told: &Value) -> Value {
+    assert_ne!(told["info"], json!({}), "an empty info: {told}");
+    told.get("info").cloned().unwrap_or_else(|| json!({}))
+}
+
+fn check_time(told: &Value) {
+    let at = text(told, "at");
+    assert!(at.len() == 24 && at.ends_with('Z'), "milliseconds, UTC: {told}");
 }
 
 /// The offset of a cursor.
@@ -98,6 +114,7 @@ impl Mirror {
     pub fn apply(&mut self, frame: &Value) {
         assert_eq!(text(frame, "room"), self.room, "{frame}");
         let action = text(frame, "action").to_owned();
+        check_time(frame);
         match action.as_str() {
             "snapshot" => self.snapshot(frame),
             "changes" => self.changes(frame),
@@ -143,10 +160,12 @@ impl Mirror {
 
     fn change(&mut self, part: &Value) {
         for gone in part["gone"].as_array().expect("gone") {
+            check_time(gone);
             assert!(REASONS.contains(&text(gone, "reason")), "{part}");
             assert!(self.users.remove(text(gone, "user")).is_some(), "gone only who was there: {part}");
         }
         for put in part["set"].as_array().expect("set") {
+            check_time(put);
             let (user, member) = Member::parse(put);
             self.users.insert(user, member);
         }
@@ -169,11 +188,14 @@ impl Mirror {
     fn event(&mut self, action: &str, event: &Value) {
         assert!(self.is_set(), "no event comes before or inside a snapshot: {event}");
         let user = text(event, "user");
-        let known = self.users.get(user).map(|member| &member.meta);
+        let known = self.users.get(user).map(|member| (&member.meta, &member.info));
         match action {
             "add" => assert!(known.is_none(), "add only of who is absent: {event}"),
             "update" => {
-                assert!(known.is_some_and(|meta| *meta != event["meta"]), "update only of what differs: {event}")
+                assert!(
+                    known.is_some_and(|known| known != (&event["meta"], &info(event))),
+                    "update only of what differs: {event}"
+                )
             }
             _ => assert!(known.is_some(), "del only of who is present: {event}"),
         }
@@ -183,7 +205,10 @@ impl Mirror {
                 let (user, member) = Member::parse(event);
                 self.users.insert(user, member);
             }
-            "update" => self.users.get_mut(user).expect("present").meta = event["meta"].clone(),
+            "update" => {
+                let member = self.users.get_mut(user).expect("present");
+                (member.meta, member.info) = (event["meta"].clone(), info(event));
+            }
             _ => {
                 assert!(REASONS.contains(&text(event, "reason")), "{event}");
                 self.users.remove(user);

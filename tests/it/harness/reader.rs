@@ -1,29 +1,34 @@
-//! A reader that keeps a model of the room, over either transport.
+//! A reader that keeps a model of the room, over any transport.
 
 use std::net::SocketAddr;
 
 use futures_util::{SinkExt, StreamExt};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-use super::{Conn, Mirror, Parting, Sse, SseEvent, Talker, quoted, within};
+use super::{Conn, Mirror, Parting, Session, Sse, SseEvent, Talker, quoted, within};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Transport {
     Sse,
     Ws,
+    /// A session, whose stream has a room by a message.
+    Session,
 }
 
 impl Transport {
+    /// The transports whose URL names a room.
     pub const BOTH: [Self; 2] = [Self::Sse, Self::Ws];
+    pub const ALL: [Self; 3] = [Self::Sse, Self::Ws, Self::Session];
 }
 
 enum Wire {
     Sse(Box<Sse>),
     Ws(Box<WebSocketStream<TcpStream>>),
+    Session(Box<Session>),
 }
 
 pub struct Reader {
@@ -78,6 +83,11 @@ impl Reader {
                 let (stream, _) = within("a WebSocket", client_async(url, conn.stream)).await.expect("a WebSocket");
                 Wire::Ws(Box::new(stream))
             }
+            Transport::Session => {
+                assert_eq!(query, "", "a session's URL has no query");
+                let subscribe = json!([{"action": "subscribe", "room": mirror.room, "since": since, "ref": 0}]);
+                Wire::Session(Box::new(Session::with(conn, &subscribe, "").await))
+            }
         };
         Self { wire, mirror: mirror.reconnected(), last: Value::Null, granted: false, closed: None }
     }
@@ -87,6 +97,7 @@ impl Reader {
         let frame = match &mut self.wire {
             Wire::Sse(stream) => stream.next().await.map(|event| told(&event)),
             Wire::Ws(stream) => next_text(stream, &mut self.closed).await,
+            Wire::Session(session) => session.next().await,
         };
         let more = frame.is_some();
         if let Some(frame) = frame {
@@ -131,6 +142,7 @@ impl Reader {
         match self.wire {
             Wire::Ws(stream) => Talker::of(*stream).part(how).await,
             Wire::Sse(stream) => stream.part(how),
+            Wire::Session(session) => session.part(how),
         }
         self.mirror
     }
@@ -151,6 +163,7 @@ impl Reader {
         within("the end of the stream", async { while self.step().await {} }).await;
         match &self.wire {
             Wire::Sse(stream) => stream.ended_cleanly(),
+            Wire::Session(session) => session.stream.ended_cleanly(),
             Wire::Ws(_) => self.closed.is_some(),
         }
     }

@@ -26,9 +26,10 @@ impl TestServer {
     }
 
     pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
-        // Batches fill large rooms fast.
+        // Batches fill large rooms fast. Most tests are over before the time after the start is.
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut config = Config { listen: vec![listen.into()], max_batch: 10_000, ..Config::default() };
+        let (listen, fresh_for) = (vec![listen.into()], Some(Duration::ZERO));
+        let mut config = Config { listen, fresh_for, max_batch: 10_000, ..Config::default() };
         change(&mut config);
         let server = Server::bind(config).await.expect("a free port");
         let (client, admin) = (Client::of(server.local_addr()), server.admin_addr());

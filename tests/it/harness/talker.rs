@@ -140,6 +140,11 @@ impl Talker {
         }
     }
 
+    /// Reads, and thereby answers pings, until the connection ends in whatever way.
+    pub async fn closed_or_lost(mut self) {
+        while within("the end", self.stream.next()).await.is_some_and(|frame| frame.is_ok()) {}
+    }
+
     async fn read(&mut self) -> Option<Value> {
         loop {
             match within("a frame", self.stream.next()).await? {

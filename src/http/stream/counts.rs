@@ -1,0 +1,74 @@
+//! The counts of many rooms as an event stream, without their members.
+
+use bytes::Bytes;
+use uuid::Uuid;
+use warp::http::{Method, Version};
+
+use crate::delivery::connection::Options;
+use crate::delivery::conversation::{Flow, Peer, Talk};
+use crate::delivery::count_reader::CountReader;
+use crate::http::answer::Answer;
+use crate::http::call::Call;
+use crate::http::gate::Holds;
+use crate::http::query::Query;
+use crate::http::stream::sse;
+use crate::model::count::Prefix;
+use crate::model::id::ConnectionId;
+use crate::model::refusal::{Code, Refusal};
+use crate::runtime::admission::Charge;
+use crate::wire::dialect::{Dialect, Format};
+use crate::wire::framing::Framing;
+
+/// `GET /api/counts`. The stream takes the socket, so the answer never resolves.
+pub async fn stream(call: &Call) -> Answer {
+    let query = Query::strict(&call.query, &["prefix", "alive"])?;
+    let prefix = Prefix::new("prefix", query.get("prefix").unwrap_or_default())?;
+    let alive = query.flag("alive")?;
+    sse::no_body(call)?;
+    let head = sse::head(call.version);
+    if call.method == Method::HEAD {
+        return Ok(head);
+    }
+    let (charge, reader) = match grant(call, prefix) {
+        Ok(granted) => granted,
+        Err(refusal) if refusal.code.row().retry => return Ok(sse::refused_for_now(&refusal)),
+        Err(refusal) => return Err(refusal),
+    };
+    let framing = Framing::Sse { chunked: call.version == Version::HTTP_11 };
+    let format = Format { dialect: Dialect::Native, framing };
+    let mut first = [sse::head_bytes(&head).into(), framing.lines(&sse::retry_line(0))].concat();
+    if alive {
+        first.extend_from_slice(&format.answer(&call.gate.hello().json()));
+    }
+    let options = Options { id: ConnectionId(Uuid::new_v4()), format, alive, asks: None, head: first.into() };
+    let peer = CountsClient(Some(Box::new(reader)));
+    call.gate.stream(&call.slot, charge, move |_| (options, peer)).await
+}
+
+fn grant(call: &Call, prefix: Prefix) -> Result<(Charge, CountReader), Refusal> {
+    let charge = call.gate.charge(&call.forwarded())?;
+    let counting = call.gate.may_list(&call.forwarded())?.follow_counts(&prefix, &Holds::default())?;
+    Ok((charge, CountReader::new(counting, prefix)))
+}
+
+/// A client that sends nothing after its request.
+struct CountsClient(Option<Box<CountReader>>);
+
+impl Peer for CountsClient {
+    fn begin(&mut self, talk: &mut Talk<'_>) -> Flow {
+        if let Some(reader) = self.0.take() {
+            talk.begin_counts(*reader);
+        }
+        Flow::Continue
+    }
+
+    fn receive(&mut self, _: &[u8], _: &mut Talk<'_>) -> Flow {
+        Flow::Continue
+    }
+
+    fn gone(&mut self) {}
+
+    fn farewell(&mut self, code: Code, framing: Framing) -> Bytes {
+        sse::farewell(code, framing)
+    }
+}
