@@ -173,15 +173,17 @@ async fn full(args: &[&str]) -> Binary {
     for turn in turns.by_ref().take(20) {
         assert_eq!(post(&gateway, &room(turn), &some(0, &small)).await, 200);
     }
-    // New members fill the most of the budget, and longer `meta` of the first members all of it.
-    let mut status = 200;
-    while status == 200 {
-        status = post(&gateway, &room(turns.next().expect("more members than fit")), &some(0, &large)).await;
+    // New members fill the most of the budget, and longer `meta` of the first members all of it. What the gateway gives
+    // back meanwhile, such as freed memory, is filled again.
+    for round in 0.. {
+        while post(&gateway, &room(turns.next().expect("more members than fit")), &some(0, &large)).await == 200 {}
+        for turn in 0..20 {
+            post(&gateway, &room(turn), &some(0, &large)).await;
+        }
+        if round >= 2 && metric(&gateway, "presently_memory_level").await >= 90 {
+            break;
+        }
     }
-    for turn in 0..20 {
-        post(&gateway, &room(turn), &some(0, &large)).await;
-    }
-    assert!(metric(&gateway, "presently_memory_level").await >= 90);
     gateway
 }
 
