@@ -87,6 +87,7 @@ struct Count {
 enum Decision {
     Nothing,
     Step(Step),
+    Resume(Cursor, Vec<Arc<Event>>),
     /// Changes bridge the gap, or a snapshot if it is shorter.
     Bridge(Gap, Netting),
     Snapshot,
@@ -190,20 +191,19 @@ impl Follower {
         let room = self.following.room();
         let (decision, at_least) = match &mut self.place {
             Place::At(offset) | Place::Early(offset) => {
-                (room.read(|presence| after(presence, *offset, netting(false), room)), Offset::default())
+                (room.read(|presence| after(presence, *offset, netting(false))), Offset::default())
             }
-            Place::Start(start) => {
-                (room.read(|presence| first(presence, start.since, netting(true), room)), start.at_least)
-            }
+            Place::Start(start) => (room.read(|presence| first(presence, start.since, netting(true))), start.at_least),
             Place::Count(count) => return count.next(room),
         };
         let step = match decision {
             Decision::Nothing => return None,
             Decision::Step(step) => step,
+            Decision::Resume(cursor, events) => Step::Resumed(cursor, room.taken(), events),
             Decision::Bridge(_, Netting::IfShorter) if room.spares_memory() => Step::Snapshot(room.edition(at_least)),
             Decision::Bridge(gap, netting) => {
                 let members = gap.roster.len();
-                let changes = gap.net();
+                let changes = gap.net(room.taken());
                 match netting == Netting::Always || changes.len() <= members {
                     true => Step::Changes(changes),
                     false => Step::Snapshot(room.edition(at_least)),
@@ -242,23 +242,23 @@ fn end(events: &[Arc<Event>]) -> Option<Offset> {
 }
 
 /// The step of a follower that is behind all events up to `offset`.
-fn after(presence: &Presence, offset: Offset, netting: Netting, room: &Room) -> Decision {
+fn after(presence: &Presence, offset: Offset, netting: Netting) -> Decision {
     match events(presence, offset) {
         Some(events) if events.is_empty() => Decision::Nothing,
         Some(events) => Decision::Step(Step::Events(events)),
-        None => bridged(presence, offset, netting, room),
+        None => bridged(presence, offset, netting),
     }
 }
 
 /// The first step of a follower with the cursor `since`.
-fn first(presence: &Presence, since: Option<Cursor>, netting: Netting, room: &Room) -> Decision {
+fn first(presence: &Presence, since: Option<Cursor>, netting: Netting) -> Decision {
     // A cursor of another room, or of another life of this room, is no place here.
     let Some(since) = since.filter(|cursor| cursor.epoch == presence.head().epoch) else {
         return Decision::Snapshot;
     };
     match events(presence, since.offset) {
-        Some(events) => Decision::Step(Step::Resumed(since, room.taken(), events)),
-        None => bridged(presence, since.offset, netting, room),
+        Some(events) => Decision::Resume(since, events),
+        None => bridged(presence, since.offset, netting),
     }
 }
 
@@ -266,10 +266,10 @@ fn events(presence: &Presence, offset: Offset) -> Option<Vec<Arc<Event>>> {
     Some(presence.after(offset)?.take(MAX_EVENTS).cloned().collect())
 }
 
-fn bridged(presence: &Presence, offset: Offset, netting: Netting, room: &Room) -> Decision {
+fn bridged(presence: &Presence, offset: Offset, netting: Netting) -> Decision {
     let gap = match netting {
         Netting::Never => None,
-        Netting::IfShorter | Netting::Always => presence.gap(offset, room.taken()),
+        Netting::IfShorter | Netting::Always => presence.gap(offset),
     };
     gap.map_or(Decision::Snapshot, |gap| Decision::Bridge(gap, netting))
 }

@@ -51,8 +51,6 @@ pub struct Gap {
     pub room: Name,
     /// The place behind the gap.
     pub cursor: Cursor,
-    /// When the gap was taken.
-    pub taken: Taken,
     /// The events of the gap.
     pub briefs: Vec<Brief>,
     /// The present set.
@@ -60,9 +58,9 @@ pub struct Gap {
 }
 
 impl Gap {
-    /// Nets the gap.
-    pub fn net(self) -> Changes {
-        Changes::net(self.room, self.cursor, self.taken, self.briefs.into_iter(), &self.roster)
+    /// Nets the gap, which was `taken` just now.
+    pub fn net(self, taken: Taken) -> Changes {
+        Changes::net(self.room, self.cursor, taken, self.briefs.into_iter(), &self.roster)
     }
 }
 

@@ -418,11 +418,11 @@ impl Presence {
         Snapshot { room: self.room.clone(), cursor: self.head, taken, roster: self.roster.clone() }
     }
 
-    /// The gap since `offset`, as `taken` now, to be netted outside of the room's lock; `None` when the history does not reach back to
+    /// The gap since `offset`, to be netted outside of the room's lock; `None` when the history does not reach back to
     /// it.
-    pub fn gap(&self, offset: Offset, taken: Taken) -> Option<Gap> {
+    pub fn gap(&self, offset: Offset) -> Option<Gap> {
         let briefs = self.history.briefs_after(offset)?.collect();
-        Some(Gap { room: self.room.clone(), cursor: self.head, taken, briefs, roster: self.roster.clone() })
+        Some(Gap { room: self.room.clone(), cursor: self.head, briefs, roster: self.roster.clone() })
     }
 
     /// The memory that the history takes, in bytes, about.

@@ -4,6 +4,7 @@ use std::time::Instant;
 use super::*;
 use crate::model::command::{Action, SignIn};
 use crate::model::history::Bound;
+use crate::model::info::Info;
 use crate::model::moment::Tick;
 use crate::model::presence::Bounds;
 use crate::model::refusal::Code;
@@ -206,6 +207,10 @@ fn for_want_of_memory_the_largest_histories_go_and_newcomers_are_refused_but_nob
     resident.0.store(1_000_000_000, Relaxed);
     rooms.relieve(NOW);
     assert_eq!(says(r#"{"status":"far away"}"#).unwrap_err().code, Code::TooMuchMemory);
+    let info = serde_json::value::RawValue::from_string(r#"{"role":"host"}"#.into()).unwrap();
+    let informs = Action::Set(None, Some(Info::try_from(&*info).unwrap()));
+    let informed = rooms.change(&name("small"), &[Command::User(name("ann"), informs)]);
+    assert_eq!(informed.unwrap_err().code, Code::TooMuchMemory);
     says(r#"{"status":"here"}"#).unwrap();
     sign_out(&rooms, "small", "ann");
     while rooms.relieve(NOW) {}

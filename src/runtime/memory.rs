@@ -202,8 +202,8 @@ impl Memory {
     }
 
     /// Lets each thread of the executor return its free memory to the system: once a second from [`Level::History`] on, and
-    /// otherwise now and then, while the resident set changes. mimalloc does this by itself, but only on the thread that owns the memory and while that
-    /// thread allocates: a gateway that became idle after an attack would keep all of it.
+    /// otherwise now and then, while the resident set changes. mimalloc does this by itself, but only on the thread that
+    /// owns the memory and while that thread allocates: a gateway that became idle after an attack would keep all of it.
     pub fn give_back(&self, tasks: &Tasks) {
         let (mut collected, resident) = (self.collected.lock(), self.resident().unwrap_or_default());
         if let Some((at, then)) = *collected {

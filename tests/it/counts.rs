@@ -9,7 +9,7 @@ use std::time::Duration;
 use presently::Faults;
 use serde_json::{Value, json};
 
-use crate::harness::{Conn, Session, Sse, Talker, TestServer, Transport, quoted, within};
+use crate::harness::{Conn, Dialogue, Session, Sse, Talker, TestServer, Transport, quoted, within};
 
 type Rooms = BTreeMap<String, u64>;
 

@@ -245,15 +245,17 @@ async fn a_page_shows_the_first_500_of_many_users() {
 
 /// A past bug: 500 members with long `meta` made a page of 4 MiB.
 #[tokio::test]
-async fn a_page_of_members_with_long_meta_ends_earlier() {
-    let server = TestServer::start().await;
-    let meta = json!({ "a": "\"".repeat(500) });
-    let users: Vec<_> = (0..500).map(|n| json!({"user": format!("{n:03}{}", "'".repeat(125)), "meta": meta})).collect();
-    server.batch("lobby", &json!({ "add": users })).await;
-    let page = server.get("/users").await.expect(200);
-    let shown = listed(page.text()).len();
-    assert!(shown > 100 && page.body.len() < 1 << 20, "{shown} users in {} bytes", page.body.len());
-    assert!(page.text().contains(&format!("and {} more", 500 - shown)));
+async fn a_page_of_members_with_long_meta_or_info_ends_earlier() {
+    for field in ["meta", "info"] {
+        let server = TestServer::start().await;
+        let long = json!({ "a": "\"".repeat(500) });
+        let user = |n| json!({"user": format!("{n:03}{}", "'".repeat(125)), field: long});
+        server.batch("lobby", &json!({ "add": (0..500).map(user).collect::<Vec<_>>() })).await;
+        let page = server.get("/users").await.expect(200);
+        let shown = listed(page.text()).len();
+        assert!(shown > 100 && page.body.len() < 1 << 20, "{field}: {shown} users in {} bytes", page.body.len());
+        assert!(page.text().contains(&format!("and {} more", 500 - shown)));
+    }
 }
 
 #[tokio::test]

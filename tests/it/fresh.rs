@@ -54,7 +54,8 @@ async fn each_reader_that_was_told_gets_one_snapshot_when_the_time_is_over() {
 
 #[tokio::test]
 async fn lists_and_counts_tell_it_and_the_exercise_does_not() {
-    let server = fresh(60_000).await;
+    // By default, the time is the grace period.
+    let server = TestServer::with(|config| (config.fresh_for, config.grace) = (None, Duration::from_secs(60))).await;
     let cursor = server.sign_in("lobby", "ann").await;
     for path in ["/api/rooms", "/api/rooms/lobby", "/api/rooms/lobby/users"] {
         let told = server.get(path).await.expect(200).json();

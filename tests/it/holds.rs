@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Client, Conn, Mirror, Parting, Reader, Session, Sse, Talker, TestServer, Transport, member_path, within,
+    Client, Conn, Dialogue, Mirror, Parting, Reader, Session, Sse, Talker, TestServer, Transport, member_path, within,
 };
 
 const CLIENT: &str = "0192f0c1-2d3e-7a4b-8c5d-6e7f8091a2b3";

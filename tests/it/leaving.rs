@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::harness::{
-    Binary, CLOSE, Client, FIN, Parting, RawWs, Reader, Session, Sse, Talker, TestServer, Transport, frame,
+    Binary, CLOSE, Client, Dialogue, FIN, Parting, RawWs, Reader, Session, Sse, Talker, TestServer, Transport, frame,
     member_path, upgrade, within,
 };
 use crate::holds::held_by;

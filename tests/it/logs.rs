@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::sleep;
 
-use crate::harness::{Binary, Client, Conn, LogLines, Reader, Talker, Transport, within};
+use crate::harness::{Binary, Client, Conn, Dialogue, LogLines, Reader, Talker, Transport, within};
 
 /// The device on which every write finds the disk full.
 fn full_disk() -> File {

@@ -5,7 +5,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::harness::{Binary, Conn, Mirror, Parting, Reader, Talker, Transport, member_path, quoted, raw, within};
+use crate::harness::{
+    Binary, Conn, Dialogue, Mirror, Parting, Reader, Talker, Transport, member_path, quoted, raw, within,
+};
 
 const BUDGET: u64 = 64 << 20;
 

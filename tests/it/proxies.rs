@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 use presently::Config;
 use serde_json::json;
 
-use crate::harness::{Answer, Client, Conn, DocumentedProxy, RawWs, Reader, Session, TestServer, Transport, raw};
+use crate::harness::{
+    Answer, Client, Conn, Dialogue, DocumentedProxy, RawWs, Reader, Session, TestServer, Transport, raw,
+};
 
 /// A host with a port, as browsers see it.
 const HOST: &str = "app.example:8443";

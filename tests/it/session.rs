@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::harness::{
-    Binary, Conn, Parting, RawWs, Reader, Session, Sse, TEXT, Talker, TestServer, Transport, member_path, upgrade,
-    within,
+    Binary, Conn, Dialogue, Parting, RawWs, Reader, Session, Sse, TEXT, Talker, TestServer, Transport, member_path,
+    upgrade, within,
 };
 use crate::holds::held_by;
 

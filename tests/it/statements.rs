@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Parting, Reader, Talker, TestServer, Transport, member_path, within};
+use crate::harness::{Client, Dialogue, Parting, Reader, Talker, TestServer, Transport, member_path, within};
 
 const CLIENT: &str = "0192f0c1-2d3e-7a4b-8c5d-6e7f8091a2b3";
 
@@ -101,6 +101,10 @@ async fn a_lower_rank_is_seen_only_while_nothing_of_a_higher_is_said() {
     }
     let refused = stage.server.send_json("PUT", &stage.path, &json!({"rank": 1})).await.expect(400).json();
     assert_eq!((&refused["code"], &refused["field"]), (&json!("bad_rank"), &json!("rank")));
+    for query in ["as=ann&rank=1", "as=ann&meta=%7B%7D&rank=10"] {
+        let refused = stage.server.get(&format!("/api/rooms/lobby/stream?{query}")).await.expect(400).json();
+        assert_eq!((&refused["code"], &refused["field"]), (&json!("bad_rank"), &json!("rank")), "{query}");
+    }
     let third = stage.tab("&meta=%7B%22n%22%3A3%7D&rank=-2").await;
     assert_eq!(stage.sees().await, (json!({"status": "away"}), 2), "a stream's URL has a rank too");
     drop(third);

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::harness::{Session, Sse, Talker, TestServer, offset, within};
+use crate::harness::{Dialogue, Session, Sse, Talker, TestServer, offset, within};
 
 /// A past bug: readers that split lines as Python does got half an event.
 #[tokio::test]

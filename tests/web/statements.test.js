@@ -6,14 +6,29 @@ import { World } from './world.js';
 const said = (world, action) => world.heard.filter((message) => message.action === action);
 const tooFast = ({ action }) => action === 'update' && { code: 'too_fast', message: 'too fast', retry: true };
 
+/** A world with a room that holds ann, whose update was refused for now. */
+async function refused(t) {
+  const world = new World(t);
+  const room = await (await world.tab()).room('lobby', { as: 'ann' });
+  world.refuse = tooFast;
+  room.update({ n: 1 });
+  await world.settle();
+  return { world, room };
+}
+
+/** The gateway tells everybody of an empty lobby of another epoch. */
+function emptied(world, fields) {
+  const snapshot = { action: 'snapshot', room: 'lobby', cursor: 'zzz.1', count: 0, part: 0, last: true, users: [] };
+  for (const socket of world.sockets) socket.tell({ ...snapshot, ...fields });
+  return world.settle();
+}
+
 test('a snapshot without its user makes it join again, unless it was ended or the gateway has just started', async (t) => {
   const world = new World(t);
   const tab = await world.tab();
   const room = await tab.room('lobby', { as: 'ann', meta: { status: 'here' } });
   const tell = async (fields) => {
-    const snapshot = { action: 'snapshot', room: 'lobby', cursor: 'zzz.1', count: 0, part: 0, last: true, users: [] };
-    for (const socket of world.sockets) socket.tell({ ...snapshot, ...fields });
-    await world.settle();
+    await emptied(world, fields);
     return said(world, 'join').length;
   };
   assert.equal(await tell({ fresh_for: 4_000 }), 1);
@@ -33,9 +48,7 @@ test('the tabs that follow the leader keep whom they knew, too, until the gatewa
   const rooms = [];
   for (const tab of [await world.tab(), await world.tab()]) rooms.push(await tab.room('lobby'));
   const tell = async (fields) => {
-    const snapshot = { action: 'snapshot', room: 'lobby', cursor: 'zzz.1', count: 0, part: 0, last: true, users: [] };
-    for (const socket of world.sockets) socket.tell({ ...snapshot, ...fields });
-    await world.settle();
+    await emptied(world, fields);
     return rooms.map((room) => [room.fresh, room.count]);
   };
   assert.deepEqual(await tell({ fresh_for: 4_000 }), [[true, 1], [true, 1]]);
@@ -51,6 +64,10 @@ test('a rank goes with what is said, and another tab says it too', async (t) => 
   assert.deepEqual(told.map(({ meta, rank }) => [meta.status, rank]), [['away', -1], ['here', undefined]]);
   first.update({ status: 'away' }, { rank: -1 });
   await world.settle();
+  assert.deepEqual(said(world, 'update').length, 1, 'what is not seen says nothing anew of what is');
+  second.update({ status: 'here' });
+  await world.settle();
+  assert.deepEqual(said(world, 'update').length, 2, 'what is seen is said anew');
   second.close();
   await world.settle();
   const { meta, rank } = said(world, 'update').at(-1);
@@ -93,12 +110,7 @@ test('an update that is refused for now is said again, once, with what was said 
 });
 
 test('an update that is refused again and again waits longer each time', async (t) => {
-  const world = new World(t);
-  const tab = await world.tab();
-  const room = await tab.room('lobby', { as: 'ann' });
-  world.refuse = tooFast;
-  room.update({ n: 1 });
-  await world.settle();
+  const { world, room } = await refused(t);
   const tries = [];
   for (let i = 0; i < 4; i += 1) {
     await world.pass(1_000);
@@ -115,12 +127,7 @@ test('an update that is refused again and again waits longer each time', async (
 });
 
 test('an update that waits is not said again where it is needless', async (t) => {
-  const world = new World(t);
-  const tab = await world.tab();
-  const room = await tab.room('lobby', { as: 'ann' });
-  world.refuse = tooFast;
-  room.update({ n: 1 });
-  await world.settle();
+  const { world, room } = await refused(t);
   world.refuse = null;
   await world.cut();
   await world.pass(5_000);

@@ -119,13 +119,14 @@ export class Leader {
   #serveJoin(ask) {
     const { hold, fresh } = this.#wants.join(ask);
     if (fresh) this.#join(hold);
-    else this.#settle(hold, ask.anew);
+    else this.#settle(hold, ask.anew && ask.id);
     if (hold.held) this.#tellHold(hold, true);
   }
 
-  /** Says what the tabs say now, if it is another statement than before, or one made `anew`. */
-  #settle(hold, anew = false) {
-    if ((this.#wants.settle(hold) || anew) && !hold.waiting) this.#update(hold);
+  /** Says what the tabs say now, if it is another statement than before, or if its speaker is `anew`, who says it anew. */
+  #settle(hold, anew) {
+    const changed = this.#wants.settle(hold);
+    if ((changed || (anew && anew === hold.speaker)) && !hold.waiting) this.#update(hold);
   }
 
   #join(hold) {
@@ -185,9 +186,9 @@ export class Leader {
   /** The gateway forgot a hold if a snapshot of after the join lacks its user: they join again. */
   #missed({ room, members }, { cursor }) {
     for (const hold of this.#wants.holds.values()) {
-      const known = hold.room !== room || !hold.held || hold.asking || members.map.has(hold.user);
+      const isMissing = hold.room === room && hold.held && !hold.asking && !members.map.has(hold.user);
       const isLater = !sameEpoch(cursor, hold.since) || reached(cursor, hold.since);
-      if (!known && isLater) this.#join(hold);
+      if (isMissing && isLater) this.#join(hold);
     }
   }
 

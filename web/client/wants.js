@@ -37,20 +37,24 @@ export class Wants {
     const there = this.get(room, user);
     const hold = there ?? { room, user, client, by: new Map(), failures: 0, asking: 0, held: false, since: '' };
     this.holds.set(key(room, user), hold);
-    hold.by.set(id, { tab, meta, rank, at, until: Infinity });
+    hold.by.set(id, { tab, id, meta, rank, at, until: Infinity });
     if (!there) this.settle(hold);
     return { hold, fresh: !there };
   }
 
-  /** Takes what was said last at the highest rank for the hold's statement; true if it is another than before. */
+  /**
+   * Takes what was said last at the highest rank for the hold's statement, and whoever said it for its `speaker`; true if the
+   * statement is another than before.
+   */
   settle(hold) {
     const said = [...hold.by.values()].filter(({ meta }) => meta);
     if (!said.length && !hold.statement) return false;
     const weight = (one, other) => other.rank - one.rank || other.at - one.at;
     // Where nobody says anything any more, what was said cannot be taken back, but hides nothing else at the lowest rank.
-    const [{ meta, rank }] = said.length ? said.sort(weight) : [{ meta: {}, rank: -9 }];
+    const [{ meta, rank, id }] = said.length ? said.sort(weight) : [{ meta: {}, rank: -9 }];
     const before = JSON.stringify(hold.statement);
     hold.statement = { meta, rank: rank || undefined };
+    hold.speaker = id;
     return JSON.stringify(hold.statement) !== before;
   }
 

@@ -40,8 +40,8 @@ export class Details {
     put(this.#find('.since'), when(member.joined));
     put(this.#find('.said code'), JSON.stringify(member.meta));
     this.#find('.said').hidden = Object.keys(member.meta).length === 0;
-    put(this.#find('.info code'), JSON.stringify(member.info ?? {}));
-    this.#find('.info').hidden = Object.keys(member.info ?? {}).length === 0;
+    put(this.#find('.info code'), JSON.stringify(member.info));
+    this.#find('.info').hidden = Object.keys(member.info).length === 0;
     this.#ask();
   }
 

@@ -24,7 +24,7 @@ use crate::wire::part::PART_BYTES;
 /// The number of members in the served HTML, enough for many screens. The script loads the others.
 const SHOWN: usize = 500;
 
-/// The size in bytes of their names and `meta` at which the list ends: escaped, and a name in each of a row's controls, they
+/// The size in bytes of their names, `meta` and `info` at which the list ends: escaped, and a name in each of a row's controls, they
 /// take up to eight times as much.
 const SHOWN_BYTES: usize = 128 * 1024;
 
@@ -87,7 +87,7 @@ fn html(room: &Name, call: &Call) -> Answer {
     };
     let mut bytes = 0;
     let fits = |row: &Row| {
-        bytes += row.user.len() + row.meta.len();
+        bytes += row.user.len() + row.meta.len() + row.info.len();
         bytes <= SHOWN_BYTES
     };
     let page = Page {

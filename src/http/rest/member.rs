@@ -43,7 +43,7 @@ pub async fn member(room: Segment, user: Segment, mut call: Call) -> Answer {
         return Ok(answer::bare(StatusCode::NO_CONTENT));
     }
     Query::strict(&call.query, &[])?;
-    let body = call.json::<Object<MemberBody>>().await?.map(|body| body.0).unwrap_or_default();
+    let body = call.json::<Object<SignInFields>>().await?.map(|body| body.0).unwrap_or_default();
     let sign_in = body.sign_in()?;
     let ttl = sign_in.ttl;
     let action = if method == Method::PUT { Action::SignIn(sign_in) } else { set(sign_in)? };
@@ -82,43 +82,32 @@ fn sign_out(query: &Query) -> Result<Action, Refusal> {
 /// What a body says of a sign-in, all of it optional.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct MemberBody {
-    hold: Option<String>,
+pub struct SignInFields {
+    pub hold: Option<String>,
     #[serde(default, deserialize_with = "given")]
-    meta: Option<Field<Meta>>,
+    pub meta: Option<Field<Meta>>,
     #[serde(default, deserialize_with = "given")]
-    rank: Option<Field<Rank>>,
+    pub rank: Option<Field<Rank>>,
     #[serde(default, deserialize_with = "given")]
-    info: Option<Field<Info>>,
+    pub info: Option<Field<Info>>,
     #[serde(default, deserialize_with = "given")]
-    ttl: Option<Field<Ttl>>,
+    pub ttl: Option<Field<Ttl>>,
 }
 
-impl MemberBody {
-    fn sign_in(self) -> Result<SignIn, Refusal> {
-        let MemberBody { hold, meta, rank, info, ttl } = self;
-        sign_in(hold, meta, rank, info, ttl)
+impl SignInFields {
+    /// The sign-in that the fields ask for.
+    ///
+    /// # Errors
+    ///
+    /// The refusal of a field.
+    pub fn sign_in(self) -> Result<SignIn, Refusal> {
+        Ok(SignIn {
+            name: self.hold.map(|hold| HoldName::new("hold", &hold)).transpose()?,
+            statement: Statement::of(value(self.meta)?, value(self.rank)?)?,
+            info: value(self.info)?,
+            ttl: value(self.ttl)?.map(|Ttl(ttl)| ttl),
+        })
     }
-}
-
-/// The sign-in that the fields of a body ask for.
-///
-/// # Errors
-///
-/// The refusal of a field.
-pub fn sign_in(
-    hold: Option<String>,
-    meta: Option<Field<Meta>>,
-    rank: Option<Field<Rank>>,
-    info: Option<Field<Info>>,
-    ttl: Option<Field<Ttl>>,
-) -> Result<SignIn, Refusal> {
-    Ok(SignIn {
-        name: hold.map(|hold| HoldName::new("hold", &hold)).transpose()?,
-        statement: Statement::of(value(meta)?, value(rank)?)?,
-        info: value(info)?,
-        ttl: value(ttl)?.map(|Ttl(ttl)| ttl),
-    })
 }
 
 /// The `ttl` of a body: a whole number of seconds, 1 to 86,400.

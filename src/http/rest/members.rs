@@ -9,7 +9,7 @@ use crate::http::answer::{self, Answer};
 use crate::http::body::{Field, Object, given};
 use crate::http::call::{Call, Segment};
 use crate::http::query::{MAX_PAGE, PAGE, PAGING, Query};
-use crate::http::rest::member::{Ttl, sign_in};
+use crate::http::rest::member::{SignInFields, Ttl};
 use crate::model::command::{Action, Command};
 use crate::model::cursor::Cursor;
 use crate::model::info::Info;
@@ -117,7 +117,8 @@ impl Many {
                 let field = refusal.field.as_deref().map(|field| format!("add[{at}].{field}"));
                 field.map_or(refusal.clone(), |field| refusal.of(field))
             };
-            commands.push(Command::User(user, Action::SignIn(sign_in(hold, meta, rank, info, ttl).map_err(within)?)));
+            let fields = SignInFields { hold, meta, rank, info, ttl };
+            commands.push(Command::User(user, Action::SignIn(fields.sign_in().map_err(within)?)));
         }
         let mut seen = HashSet::with_capacity(commands.len());
         let users = commands.iter().flat_map(|command| command.adds().or(command.removes()));

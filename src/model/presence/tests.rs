@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::model::changes::{Changes, Gap};
+use crate::model::changes::Changes;
 use crate::model::cursor::Epoch;
 use crate::model::history::Bound;
 use crate::model::meta::Meta;
@@ -172,7 +172,7 @@ fn a_snapshot_and_the_events_after_it_are_the_snapshot_now() {
             assert!(room.roster().len() == expected.len() && expected.keys().all(held), "seed {seed}");
         }
         for (cursor, roster) in snapshots {
-            if let Some(changes) = room.gap(cursor.offset, Taken::default()).map(Gap::net) {
+            if let Some(changes) = room.gap(cursor.offset).map(|gap| gap.net(Taken::default())) {
                 assert_eq!(put(set_of(&roster), &changes), expected, "seed {seed}, changes from {cursor}");
             }
             let Some(offset) = room.place(cursor) else { continue };

@@ -1,10 +1,10 @@
 //! A client of a session: an event stream, and messages by requests of their own.
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 
+use super::dialogue::Heard;
 use super::{Answer, Client, Conn, Parting, Sse, within};
 
 const JSON: (&str, &str) = ("content-type", "application/json");
@@ -34,9 +34,7 @@ pub struct Session {
     pub stream: Sse,
     /// The last number.
     pub number: u64,
-    asked: u64,
-    /// Frames received between answers.
-    heard: VecDeque<Value>,
+    pub(super) heard: Heard,
 }
 
 impl Session {
@@ -52,7 +50,7 @@ impl Session {
         assert_eq!(session["action"], "session", "{session}");
         let secret = session["session"].as_str().expect("a secret").to_owned();
         let post = Post { client: Client::of(addr), secret };
-        Self { post, stream, number: 0, asked: 0, heard: VecDeque::new() }
+        Self { post, stream, number: 0, heard: Heard::default() }
     }
 
     /// Asks for a stream.
@@ -72,54 +70,16 @@ impl Session {
         self.post.number(self.number, messages).await.expect(204);
     }
 
-    /// Sends a message with a `ref` of its own and waits for the answer.
-    pub async fn ask(&mut self, mut message: Value) -> Value {
-        self.asked += 1;
-        message["ref"] = json!(self.asked);
-        self.ask_as_is(&message).await
-    }
-
-    /// Sends a message and waits for the answer.
-    pub async fn ask_as_is(&mut self, message: &Value) -> Value {
-        self.send(&json!([message])).await;
-        loop {
-            let frame = within("an answer", self.read()).await.expect("an answer");
-            let answers = frame["action"] == "ok" || frame["action"] == "refused";
-            if answers && frame.get("ref") == message.get("ref") {
-                return frame;
-            }
-            self.heard.push_back(frame);
-        }
-    }
-
-    /// Sends a message that must be answered with `ok`; returns the cursor.
-    pub async fn does(&mut self, message: Value) -> String {
-        let answer = self.ask(message.clone()).await;
-        assert_eq!(answer["action"], "ok", "{message}: {answer}");
-        answer["cursor"].as_str().unwrap_or_default().to_owned()
-    }
-
-    /// Sends a message that must be refused; returns the code.
-    pub async fn is_refused(&mut self, message: Value) -> String {
-        let answer = self.ask(message.clone()).await;
-        assert_eq!(answer["action"], "refused", "{message}: {answer}");
-        answer["code"].as_str().expect("a code").to_owned()
-    }
-
-    pub async fn join(&mut self, room: &str, user: &str) -> String {
-        self.does(json!({"action": "join", "room": room, "user": user})).await
-    }
-
     /// The next frame; `None` at the end of the stream. Cancelling loses nothing.
     pub async fn next(&mut self) -> Option<Value> {
-        match self.heard.pop_front() {
+        match self.heard.frames.pop_front() {
             Some(frame) => Some(frame),
-            None => self.read().await,
+            None => self.next_frame().await,
         }
     }
 
     /// The next frame of the stream, apart from keep-alives and the greeting.
-    async fn read(&mut self) -> Option<Value> {
+    pub(super) async fn next_frame(&mut self) -> Option<Value> {
         loop {
             let frame = frame(&mut self.stream).await?;
             if frame["action"] != "hello" && frame["action"] != "alive" {

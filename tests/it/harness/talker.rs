@@ -1,6 +1,5 @@
 //! A WebSocket client that sends messages, finds answers by `ref`, and keeps all other frames.
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
+use super::dialogue::{Dialogue, Heard};
 use super::{Conn, within};
 
 /// The way in which a client leaves.
@@ -32,9 +32,7 @@ pub fn reset(stream: &TcpStream) {
 
 pub struct Talker {
     stream: WebSocketStream<TcpStream>,
-    asked: u64,
-    /// Frames received between answers.
-    heard: VecDeque<Value>,
+    pub(super) heard: Heard,
 }
 
 impl Talker {
@@ -50,49 +48,7 @@ impl Talker {
     }
 
     pub fn of(stream: WebSocketStream<TcpStream>) -> Self {
-        Self { stream, asked: 0, heard: VecDeque::new() }
-    }
-
-    /// Sends a message with a `ref` of its own and waits for the answer.
-    pub async fn ask(&mut self, mut message: Value) -> Value {
-        self.asked += 1;
-        message["ref"] = json!(self.asked);
-        self.ask_as_is(&message).await
-    }
-
-    /// Sends a message that has a `ref`, and waits for the answer.
-    pub async fn ask_as_is(&mut self, message: &Value) -> Value {
-        self.send(message).await;
-        loop {
-            let frame = self.read().await.expect("an answer");
-            let answers = frame["action"] == "ok" || frame["action"] == "refused";
-            if answers && frame.get("ref") == message.get("ref") {
-                return frame;
-            }
-            self.heard.push_back(frame);
-        }
-    }
-
-    /// Sends a message that must be answered with `ok`; returns the cursor.
-    pub async fn does(&mut self, message: Value) -> String {
-        let answer = self.ask(message.clone()).await;
-        assert_eq!(answer["action"], "ok", "{message}: {answer}");
-        answer["cursor"].as_str().unwrap_or_default().to_owned()
-    }
-
-    /// Sends a message that must be refused; returns the code.
-    pub async fn is_refused(&mut self, message: Value) -> String {
-        let answer = self.ask(message.clone()).await;
-        assert_eq!(answer["action"], "refused", "{message}: {answer}");
-        answer["code"].as_str().expect("a code").to_owned()
-    }
-
-    pub async fn join(&mut self, room: &str, user: &str) -> String {
-        self.does(json!({"action": "join", "room": room, "user": user})).await
-    }
-
-    pub async fn leave(&mut self, room: &str, user: &str) -> String {
-        self.does(json!({"action": "leave", "room": room, "user": user})).await
+        Self { stream, heard: Heard::default() }
     }
 
     pub async fn subscribe(&mut self, room: &str) -> String {
@@ -105,15 +61,15 @@ impl Talker {
 
     /// The next frame that is not an answer.
     pub async fn hear(&mut self) -> Value {
-        match self.heard.pop_front() {
+        match self.heard.frames.pop_front() {
             Some(frame) => frame,
-            None => self.read().await.expect("a frame"),
+            None => self.next().await.expect("a frame"),
         }
     }
 
     /// The frames received between answers so far, without waiting.
     pub fn heard(&mut self) -> Vec<Value> {
-        self.heard.drain(..).collect()
+        self.heard.frames.drain(..).collect()
     }
 
     /// Leaves, and waits until the gateway has answered a close frame.
@@ -145,7 +101,8 @@ impl Talker {
         while within("the end", self.stream.next()).await.is_some_and(|frame| frame.is_ok()) {}
     }
 
-    async fn read(&mut self) -> Option<Value> {
+    /// The next frame from the socket; `None` at its end.
+    pub(super) async fn next(&mut self) -> Option<Value> {
         loop {
             match within("a frame", self.stream.next()).await? {
                 Ok(Message::Text(text)) => return Some(serde_json::from_str(&text).expect("a JSON text")),
