@@ -8,7 +8,6 @@ use tokio::task::yield_now;
 use tokio::time::{MissedTickBehavior, interval};
 use uuid::Uuid;
 
-use crate::config::Config;
 use crate::delivery::connection::{Connection, Ending, Options, Shared};
 use crate::delivery::conversation::{Peer, converse};
 use crate::delivery::hub::Hub;
@@ -26,6 +25,7 @@ use crate::rooms::directory::Directory;
 use crate::rooms::registers::Registers;
 use crate::runtime::admission::Admissions;
 use crate::runtime::clock::{BEAT, Clock};
+use crate::runtime::config::Config;
 use crate::runtime::handover::Socket;
 use crate::runtime::memory::Memory;
 use crate::runtime::meter::Meter;

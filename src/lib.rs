@@ -5,9 +5,9 @@
 // The layers, in order: each imports only layers above.
 
 pub mod model;
+pub mod access;
 pub mod wire;
 mod runtime;
-mod config;
 mod rooms;
 mod delivery;
 mod gateway;
@@ -16,8 +16,8 @@ mod server;
 
 pub mod bench;
 
-pub use config::{Config, LogFormat};
 pub use runtime::address::Address;
+pub use runtime::config::{Config, KeyFile, LogFormat};
 pub use runtime::listener::ListenError;
 pub use runtime::log::Log;
 pub use runtime::rates::Rate;

@@ -1,7 +1,7 @@
 //! The process and its surroundings: the log, tasks, the clock, counters, listening sockets, admission of connections, rates,
-//! sockets taken over from hyper.
+//! sockets taken over from hyper; and the program's options.
 //!
-//! May import: [`crate::model`]. Knows neither rooms nor HTTP routes.
+//! May import: [`crate::model`], [`crate::access`]. Knows neither rooms nor HTTP routes.
 
 pub mod repeats;
 pub mod log;
@@ -15,5 +15,6 @@ pub mod admission;
 pub mod address;
 pub mod listener;
 pub mod rates;
+pub mod config;
 pub mod head_timer;
 pub mod handover;

@@ -11,12 +11,12 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
-use crate::config::Config;
 use crate::gateway::Gateway;
 use crate::http::{Door, Entrance, is_trusted};
 use crate::model::refusal::Refusal;
 use crate::runtime::address::Address;
 use crate::runtime::admission::Visit;
+use crate::runtime::config::Config;
 use crate::runtime::handover::{self, Limits};
 use crate::runtime::head_timer::HeadLimits;
 use crate::runtime::listener::{ListenError, Listeners};

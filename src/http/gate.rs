@@ -12,7 +12,6 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::config::Config;
 use crate::delivery::connection::Options;
 use crate::delivery::conversation::Peer;
 use crate::gateway::Gateway;
@@ -35,6 +34,7 @@ use crate::model::statement::Statement;
 use crate::rooms::key::RoomKey;
 use crate::rooms::room::Following;
 use crate::runtime::admission::Charge;
+use crate::runtime::config::Config;
 use crate::runtime::handover::{ClaimSlot, Socket};
 use crate::runtime::log;
 use crate::runtime::memory::{Level, Memory};

@@ -10,10 +10,10 @@ use tracing::{info, warn};
 use warp::http::request::Parts;
 use warp::http::{HeaderValue, Version, header};
 
-use crate::config::Config;
 use crate::model::origin::Host;
 use crate::model::refusal::{Code, Refusal};
 use crate::runtime::address::Address;
+use crate::runtime::config::Config;
 
 /// Paths that name nobody, so that any monitor may ask under any name.
 const OPEN_TO_ALL: [&str; 3] = ["/healthz", "/readyz", "/metrics"];

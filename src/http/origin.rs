@@ -2,10 +2,10 @@
 
 use warp::http::{HeaderMap, header};
 
-use crate::config::Config;
 use crate::http::forwarded::Forwarded;
 use crate::model::origin::{Host, Origin};
 use crate::model::refusal::{Code, Refusal};
+use crate::runtime::config::Config;
 
 /// What a browser says about the site of the page that sent a request (Fetch Metadata, 2.4).
 #[derive(Clone, Copy, PartialEq, Eq)]

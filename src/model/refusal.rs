@@ -39,6 +39,18 @@ pub enum Code {
     NotSubscribed,
     /// No session is open under this secret.
     NoSession,
+    /// There is no token, and this needs one.
+    TokenMissing,
+    /// The token fails a check.
+    TokenInvalid,
+    /// The token, or the cookie made with it, is over.
+    TokenExpired,
+    /// The token lacks a right.
+    NotAllowed,
+    /// The token was revoked.
+    Revoked,
+    /// The user is not the one that the connection's token names.
+    WrongUser,
     /// The client was signed out, and may only watch for a while.
     SignedOut,
     /// The client was kicked, and may only watch for a while.
@@ -73,6 +85,8 @@ pub enum Code {
     TooManyRooms,
     /// The client's address has as many connections as it may have.
     TooManyConnections,
+    /// The gateway has the maximum number of tickets, cookies or revocations.
+    TooManyPasses,
     /// The client, or its address, does this more often than the rate allows.
     TooFast,
     /// The gateway takes nearly all of its memory budget.
@@ -142,6 +156,19 @@ pub const TABLE: &[Row] = &[
     no(Code::NotJoined, "not_joined", 404, "This connection does not hold the user in the room"),
     no(Code::NotSubscribed, "not_subscribed", 404, "This connection does not watch the room"),
     no(Code::NoSession, "no_session", 404, "No session is open under this secret"),
+    no(Code::TokenMissing, "token_missing", 401, "There is no token or API key, and this needs one"),
+    no(Code::TokenInvalid, "token_invalid", 401, "The token fails a check; `check` names the check"),
+    Row {
+        code: Code::TokenExpired,
+        name: "token_expired",
+        status: 401,
+        close: 4401,
+        retry: true,
+        means: "The token, or the cookie made with it, is over; try again with a new one",
+    },
+    no(Code::NotAllowed, "not_allowed", 403, "The token does not allow this in this room"),
+    no(Code::Revoked, "revoked", 403, "The token was revoked"),
+    no(Code::WrongUser, "wrong_user", 403, "The connection's token names another user"),
     no(
         Code::SignedOut,
         "signed_out",
@@ -201,6 +228,12 @@ pub const TABLE: &[Row] = &[
         1013,
         "The client's address has the maximum number of connections",
     ),
+    later(
+        Code::TooManyPasses,
+        "too_many_passes",
+        1013,
+        "The gateway has the maximum number of tickets, cookies or revocations",
+    ),
     Row {
         code: Code::TooFast,
         name: "too_fast",
@@ -246,12 +279,19 @@ pub struct Refusal {
     pub allow: Option<&'static str>,
     /// The time for `Retry-After`, in seconds.
     pub retry_after: Option<u64>,
+    /// The check that a token fails.
+    pub check: Option<&'static str>,
 }
 
 impl Refusal {
     /// A refusal without a field at fault.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Refusal { code, message: message.into(), field: None, allow: None, retry_after: None }
+        Refusal { code, message: message.into(), field: None, allow: None, retry_after: None, check: None }
+    }
+
+    /// A `token_invalid` that names the failed check.
+    pub fn check(check: &'static str, message: impl Into<String>) -> Self {
+        Refusal { check: Some(check), ..Refusal::new(Code::TokenInvalid, message) }
     }
 
     /// Whether the client may not hold, but still watch.

@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 /// Each part of `src/` and the parts that it may import, in the order of `lib.rs`.
 const LAYERS: [(&str, &[&str]); 10] = [
     ("model", &[]),
+    ("access", &["model"]),
     ("wire", &["model"]),
-    ("runtime", &["model"]),
-    ("config", &["model", "runtime"]),
+    ("runtime", &["model", "access"]),
     ("rooms", &["model", "wire", "runtime"]),
     ("delivery", &["model", "wire", "runtime", "rooms"]),
-    ("gateway", &["model", "wire", "runtime", "config", "rooms", "delivery"]),
-    ("http", &["model", "wire", "runtime", "config", "rooms", "delivery", "gateway"]),
-    ("server", &["model", "runtime", "config", "gateway", "http"]),
+    ("gateway", &["model", "access", "wire", "runtime", "rooms", "delivery"]),
+    ("http", &["model", "access", "wire", "runtime", "rooms", "delivery", "gateway"]),
+    ("server", &["model", "runtime", "gateway", "http"]),
     ("bench", &[]),
 ];
 

@@ -2,11 +2,17 @@
 
 use std::ffi::OsStr;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
+use clap::builder::FalseyValueParser;
 use clap::{Parser, ValueEnum};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
+use crate::access::pattern::Pattern;
+use crate::access::rights::Grant;
+use crate::access::verb::Verb;
 use crate::model::history::Bound;
 use crate::model::name::Name;
 use crate::model::origin::{Host, Origin};
@@ -72,6 +78,39 @@ pub struct Config {
         value_parser = network
     )]
     pub trusted_proxies: Vec<IpNet>,
+
+    /// File with a key for verifying tokens (JWT, RFC 7519): at least 32 raw bytes for HS256, or a public key as PEM or JWKS
+    /// for RS256, ES256 or EdDSA; KID=FILE names the key. Repeatable; read again on SIGHUP and when the file changes
+    #[arg(long = "key", env = "PRESENTLY_KEY", value_delimiter = ',', value_name = "[KID=]FILE")]
+    pub keys: Vec<KeyFile>,
+
+    /// Address of a key set (JWKS, RFC 7517, 5) for verifying tokens, such as <https://login.example/jwks.json>; http only on
+    /// this machine. Fetched every 10 minutes, and for a token with an unknown kid
+    #[arg(long, env = "PRESENTLY_JWKS", value_name = "URL")]
+    pub jwks: Option<String>,
+
+    /// File with the API keys of backends and operators, who may do everything: one key on each line, at least 32 bytes.
+    /// "read " before a key makes it read-only. Repeatable; read again on SIGHUP and when the file changes
+    #[arg(long = "api-key", env = "PRESENTLY_API_KEY", value_delimiter = ',', value_name = "FILE")]
+    pub api_keys: Vec<PathBuf>,
+
+    /// Audience that tokens must name (the claim aud), so that a token for another service is refused
+    #[arg(long, env = "PRESENTLY_TOKEN_AUDIENCE", default_value = "presently", value_name = "TEXT")]
+    pub token_audience: String,
+
+    /// Issuer that tokens must name (the claim iss). Without the option, iss is not judged
+    #[arg(long, env = "PRESENTLY_TOKEN_ISSUER", value_name = "TEXT")]
+    pub token_issuer: Option<String>,
+
+    /// What callers without a token may do, such as lobby:watch or 'doc/*:count'; repeatable. Only count and watch, since a
+    /// caller without a token has no name to be present under. By default nothing
+    #[arg(long, env = "PRESENTLY_ANYONE", value_delimiter = ';', value_name = "ROOMS:VERBS", value_parser = anyone)]
+    pub anyone: Vec<Grant>,
+
+    /// Serve everybody who reaches the port, without keys: anyone may then read and change every room. Needed for other
+    /// addresses than this machine's without --key, --jwks or --api-key
+    #[arg(long, env = "PRESENTLY_OPEN", value_parser = FalseyValueParser::new())]
+    pub open: bool,
 
     /// Maximum number of events in each room's history, from which readers resume. The default covers the 5 minutes of
     /// --history-for at 3 events a second; an event takes the size of its JSON, about 200 bytes
@@ -253,6 +292,13 @@ impl Default for Config {
             public_urls: Vec::new(),
             allow_hosts: Vec::new(),
             trusted_proxies: LOOPBACK.into(),
+            keys: Vec::new(),
+            jwks: None,
+            api_keys: Vec::new(),
+            token_audience: "presently".into(),
+            token_issuer: None,
+            anyone: Vec::new(),
+            open: false,
             history: 1_000,
             history_for: Duration::from_secs(300),
             history_bytes: 2 << 20,
@@ -292,6 +338,11 @@ impl Config {
         [self.rate_connections, self.rate_messages, self.rate_changes, self.rate_rooms, self.rate_snapshots]
     }
 
+    /// Whether callers need credentials.
+    pub fn has_keys(&self) -> bool {
+        !self.keys.is_empty() || self.jwks.is_some() || !self.api_keys.is_empty()
+    }
+
     /// How long members of before the start may be missing.
     pub fn fresh_for(&self) -> Duration {
         self.fresh_for.unwrap_or(self.grace)
@@ -305,6 +356,41 @@ impl Config {
         let members = if self.max_members == 0 { fit } else { self.max_members };
         Bounds { history, members, grace: self.grace }
     }
+}
+
+/// A key's file, and the name of the key in tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyFile {
+    /// The `kid`; absent where the file itself names keys, or tokens name none.
+    pub kid: Option<String>,
+    /// The file.
+    pub path: PathBuf,
+}
+
+impl FromStr for KeyFile {
+    type Err = String;
+
+    /// Reads `FILE` or `KID=FILE`. A path with `=` can be written with a `./` in front, or below a `/`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (kid, path) = match text.split_once('=') {
+            Some((kid, path)) if !kid.contains('/') => (Some(kid.to_owned()), path),
+            Some(_) | None => (None, text),
+        };
+        if path.is_empty() || kid.as_deref().is_some_and(str::is_empty) {
+            return Err("write FILE or KID=FILE".to_owned());
+        }
+        Ok(KeyFile { kid, path: path.into() })
+    }
+}
+
+/// Reads `lobby:watch,count`.
+fn anyone(text: &str) -> Result<Grant, String> {
+    let (rooms, verbs) = text.rsplit_once(':').ok_or("write rooms and verbs, such as lobby:watch")?;
+    let can = verbs.split(',').map(str::trim).map(str::parse).collect::<Result<Vec<Verb>, _>>()?;
+    if let Some(verb) = can.iter().find(|verb| !matches!(verb, Verb::Count | Verb::Watch)) {
+        return Err(format!("{verb} needs a token, whose sub is the user"));
+    }
+    Ok(Grant { rooms: Pattern::read(rooms, None)?, can: can.into_iter().collect() })
 }
 
 /// Reads `10.0.0.0/8`, `fd00::/8`, or a single address.
