@@ -48,8 +48,8 @@ pub trait Peer: Send {
     fn pause(&mut self) -> Option<Duration> {
         None
     }
-    /// The connection is lost, or about to be closed by the gateway.
-    fn gone(&mut self);
+    /// The connection is lost, or about to be closed by the gateway for the reason `code`.
+    fn gone(&mut self, code: Option<Code>);
     /// The last message when the gateway ends the stream.
     fn farewell(&mut self, code: Code, framing: Framing) -> Bytes;
 }
@@ -151,6 +151,16 @@ impl Talk<'_> {
         self.connection.queue(|outbox| outbox.count_readers())
     }
 
+    /// The rooms that are read here, each with whether only its number of members is.
+    pub fn watched(&self) -> Vec<(Arc<Room>, bool)> {
+        self.connection.queue(|outbox| outbox.watched())
+    }
+
+    /// The prefixes whose counts are read here.
+    pub fn prefixes(&self) -> Vec<Prefix> {
+        self.connection.queue(|outbox| outbox.prefixes())
+    }
+
     /// The number of rooms that are read here.
     pub fn rooms(&self) -> usize {
         self.connection.queue(|outbox| outbox.rooms())
@@ -166,7 +176,11 @@ pub async fn converse(connection: Arc<Connection>, mut peer: impl Peer, mut subs
     if matches!(ending, Some(Ending::Lost(_))) {
         hear_out(&connection, &mut peer, &mut subscriptions).await;
     }
-    peer.gone();
+    let code = match &ending {
+        Some(Ending::Ours(code)) => Some(*code),
+        Some(Ending::Lost(_)) | None => None,
+    };
+    peer.gone(code);
     debug!(connection = %connection.id(), ?ending, "stream ended");
     if let Some(Ending::Ours(code)) = ending {
         let farewell = peer.farewell(code, connection.format().framing);

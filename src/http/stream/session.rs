@@ -15,6 +15,7 @@ use crate::delivery::session::{Inbox, Mailbox, Messages, Posted};
 use crate::http::answer::{self, Answer};
 use crate::http::call::Call;
 use crate::http::query::Query;
+use crate::http::stream::options::StreamOptions;
 use crate::http::stream::speaker::Speaker;
 use crate::http::stream::sse::{head, head_bytes, refused_event};
 use crate::model::id::ConnectionId;
@@ -43,7 +44,7 @@ pub async fn open(mut call: Call) -> Answer {
     let asks = call.gate.asks(true);
     let (secret, mailbox) = call.gate.open_session(first, asks.clone());
     let mut bytes = head_bytes(&head(call.version));
-    for json in [greeting::session(&secret), call.gate.hello().json()] {
+    for json in [greeting::session(&secret), call.gate.hello(call.caller()?).json()] {
         bytes.extend_from_slice(&format.answer(&json));
     }
     let id = ConnectionId(Uuid::new_v4());
@@ -81,7 +82,7 @@ pub async fn post(mut call: Call) -> Answer {
 /// The session that the request names.
 fn inbox(call: &Call) -> Result<Arc<Inbox>, Refusal> {
     let secret = single(call, SESSION)?;
-    call.gate.session(&call.forwarded(), secret)?.ok_or_else(no_session)
+    call.gate.session(&call.forwarded(), call.caller()?, secret)?.ok_or_else(no_session)
 }
 
 /// The request's number among those of its session, from 1.
@@ -131,7 +132,12 @@ struct SessionClient {
 }
 
 impl Peer for SessionClient {
-    fn begin(&mut self, _: &mut Talk<'_>) -> Flow {
+    fn begin(&mut self, talk: &mut Talk<'_>) -> Flow {
+        if let Some(speaker) = &mut self.speaker {
+            // Asks for no room, so it refuses nothing.
+            let _ = speaker.begin(None, StreamOptions::default(), talk);
+            speaker.sub().into_iter().for_each(|sub| self.mailbox.own(sub));
+        }
         Flow::Continue
     }
 
@@ -152,6 +158,7 @@ impl Peer for SessionClient {
                 flow = speaker.answer(message.get(), talk);
             }
         }
+        self.speaker.as_ref().and_then(Speaker::sub).into_iter().for_each(|sub| self.mailbox.own(sub));
         self.mailbox.done();
         if flow == Flow::End {
             talk.close(talk.connection().format().framing.end());
@@ -163,8 +170,11 @@ impl Peer for SessionClient {
         self.speaker.as_ref()?.pause()
     }
 
-    fn gone(&mut self) {
+    fn gone(&mut self, code: Option<Code>) {
         self.mailbox.close();
+        if let Some(speaker) = self.speaker.as_mut().filter(|_| code == Some(Code::Revoked)) {
+            speaker.kick();
+        }
         self.speaker = None;
     }
 
