@@ -35,13 +35,17 @@ pub trait Peer: Send {
     fn begin(&mut self, talk: &mut Talk<'_>) -> Flow;
     /// Takes bytes from the client and answers them.
     fn receive(&mut self, input: &[u8], talk: &mut Talk<'_>) -> Flow;
-    /// Ready when messages have come by requests of their own, beside the stream.
+    /// Ready when messages have come by requests of their own, beside the stream, or when the peer may go on with earlier ones.
     fn poll_posted(&mut self, _: &mut Context<'_>) -> Poll<()> {
         Poll::Pending
     }
-    /// Takes the messages that have come beside the stream, if any, and answers them.
+    /// Takes these messages, if any, and answers them.
     fn take_posted(&mut self, _: &mut Talk<'_>) -> Flow {
         Flow::Continue
+    }
+    /// Whether nothing more may be read before the peer is ready by [`Peer::poll_posted`].
+    fn is_busy(&self) -> bool {
+        false
     }
     /// The time to wait before more is read, if the client sends faster than its rate. Asked after each read, and
     /// again after the wait.
@@ -324,7 +328,7 @@ impl Patience {
             if peer.poll_posted(cx).is_ready() {
                 return Poll::Ready(Next::Posted);
             }
-            if connection.poll_readable(cx).is_ready() {
+            if !peer.is_busy() && connection.poll_readable(cx).is_ready() {
                 return Poll::Ready(Next::Bytes);
             }
         }

@@ -56,11 +56,6 @@ impl Passes {
         }
     }
 
-    /// The keys.
-    pub fn keys(&self) -> &Arc<Keys> {
-        &self.keys
-    }
-
     /// The pass of those without a credential.
     pub fn anyone(&self) -> &Arc<Pass> {
         &self.anyone
@@ -69,6 +64,17 @@ impl Passes {
     /// The live connections.
     pub fn live(&self) -> &Arc<Live> {
         &self.live
+    }
+
+    /// Judges a token or API key. Waits only while keys are fetched.
+    ///
+    /// # Errors
+    ///
+    /// `token_invalid`, `token_expired` or `revoked`.
+    pub async fn judge_credential(&self, credential: &str) -> Result<Arc<Pass>, Refusal> {
+        let pass = self.keys.judge(credential).await?;
+        self.judge(&pass)?;
+        Ok(pass)
     }
 
     /// Judges a pass that was found good before: it may be over, revoked, or its key withdrawn.

@@ -82,23 +82,12 @@ impl Gate {
             return Ok(self.stranger());
         }
         if let Some(credential) = bearer(request)? {
-            return Ok(Caller::new(self.judge(credential).await?));
+            return Ok(Caller::new(self.0.passes().judge_credential(credential).await?));
         }
         match self.by_cookie(request)? {
             Some(pass) => Ok(Caller { pass, by_cookie: true }),
             None => Ok(self.stranger()),
         }
-    }
-
-    /// The pass of a token or API key.
-    ///
-    /// # Errors
-    ///
-    /// As [`Gate::identify`].
-    async fn judge(&self, credential: &str) -> Result<Arc<Pass>, Refusal> {
-        let pass = self.0.passes().keys().judge(credential).await?;
-        self.0.passes().judge(&pass)?;
-        Ok(pass)
     }
 
     fn by_ticket(&self, request: &Forwarded<'_>, ticket: &str, is_used: bool) -> Result<Caller, Refusal> {

@@ -57,18 +57,30 @@ impl Visitor {
         };
     }
 
-    /// Takes a token or API key in place of the present pass.
+    /// Judges a token or API key; `Open` where none is needed.
+    pub fn judge(&self, credential: String) -> impl Future<Output = Result<Arc<Pass>, Refusal>> + Send + use<> {
+        let (gate, passes) = (self.gate.clone(), self.gate.0.passes().clone());
+        async move {
+            match gate.config().has_keys() {
+                true => passes.judge_credential(&credential).await,
+                false => Ok(passes.anyone().clone()),
+            }
+        }
+    }
+
+    /// Gives the client more time, because keys are being fetched.
+    pub fn wait_on(&mut self, connection: &Arc<Connection>) {
+        if self.awaits_auth() {
+            self.begin(connection);
+        }
+    }
+
+    /// Takes `pass` in place of the present one.
     ///
     /// # Errors
     ///
-    /// `token_invalid`, `token_expired` or `revoked`; `wrong_user` for another user's.
-    pub fn auth(&mut self, credential: &str, connection: &Arc<Connection>) -> Result<Authed, Refusal> {
-        if !self.gate.config().has_keys() {
-            return Ok(Authed { sub: None, expires_in: None, info: None });
-        }
-        let passes = self.gate.0.passes();
-        let pass = passes.keys().judge_now(credential)?;
-        passes.judge(&pass)?;
+    /// `wrong_user` for another user's.
+    pub fn admit(&mut self, pass: Arc<Pass>, connection: &Arc<Connection>) -> Result<Authed, Refusal> {
         if self.is_known() && self.pass.sub != pass.sub {
             let name = |pass: &Pass| pass.sub.as_ref().map_or("an API key".to_owned(), ToString::to_string);
             let message =

@@ -146,11 +146,14 @@ impl Peer for SessionClient {
     }
 
     fn poll_posted(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.mailbox.poll(cx)
+        match self.speaker.as_mut().filter(|speaker| speaker.is_busy()) {
+            Some(speaker) => speaker.poll_judged(cx),
+            None => self.mailbox.poll(cx),
+        }
     }
 
     fn take_posted(&mut self, talk: &mut Talk<'_>) -> Flow {
-        let mut flow = Flow::Continue;
+        let mut flow = self.speaker.as_mut().map_or(Flow::Continue, |speaker| speaker.go_on(talk));
         for message in self.mailbox.take() {
             if let Some(speaker) = &mut self.speaker
                 && flow != Flow::End
@@ -158,12 +161,20 @@ impl Peer for SessionClient {
                 flow = speaker.answer(message.get(), talk);
             }
         }
+        // Its answers are not all given yet.
+        if self.is_busy() {
+            return flow;
+        }
         self.speaker.as_ref().and_then(Speaker::sub).into_iter().for_each(|sub| self.mailbox.own(sub));
         self.mailbox.done();
         if flow == Flow::End {
             talk.close(talk.connection().format().framing.end());
         }
         flow
+    }
+
+    fn is_busy(&self) -> bool {
+        self.speaker.as_ref().is_some_and(Speaker::is_busy)
     }
 
     fn pause(&mut self) -> Option<Duration> {

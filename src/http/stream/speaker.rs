@@ -1,7 +1,13 @@
 //! The gateway's side of a conversation: a client's messages, done and answered, whichever way they came.
 
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use futures_util::FutureExt;
+
+use crate::access::pass::Pass;
 use crate::access::verb::Verb;
 use crate::delivery::asks::Asks;
 use crate::delivery::connection::Ending;
@@ -31,14 +37,27 @@ pub struct Speaker {
     holds: Holds,
     /// What the stream's URL asks for, while that waits for `auth`.
     wish: Option<Box<(Name, StreamOptions)>>,
+    /// A credential that is being judged, while keys are fetched.
+    judging: Option<Box<Judging>>,
     /// Whether the connection is about to be closed: nothing more is done then.
     is_over: bool,
+}
+
+type Judged = Result<Arc<Pass>, Refusal>;
+
+/// A credential that is being judged, and what waits for it.
+struct Judging {
+    reference: Reference,
+    judged: Pin<Box<dyn Future<Output = Judged> + Send>>,
+    result: Option<Judged>,
+    /// The messages read meanwhile. Nothing more is read, so they are at most those of one read, or of one request.
+    waiting: Vec<String>,
 }
 
 impl Speaker {
     /// The speaker of `visitor`, who holds nobody yet.
     pub fn new(visitor: Visitor, client: Option<ClientId>) -> Self {
-        Speaker { visitor, client, holds: Holds::default(), wish: None, is_over: false }
+        Speaker { visitor, client, holds: Holds::default(), wish: None, judging: None, is_over: false }
     }
 
     /// The client's user, if a credential names one.
@@ -107,19 +126,60 @@ impl Speaker {
         if self.is_over {
             return Flow::Continue;
         }
+        if let Some(judging) = &mut self.judging {
+            judging.waiting.push(text.to_owned());
+            return Flow::Continue;
+        }
         self.visitor.heard();
         if let Some(asks) = talk.connection().asks() {
             asks.answered();
         }
         let (reference, message) = message::read(text);
-        match message.and_then(|message| self.act(message, &reference, talk)) {
-            Ok(flow) => flow,
-            Err(refusal) => {
-                self.visitor.refused(talk.connection().id(), &refusal);
-                talk.say(&reference.refused(&refusal));
-                Flow::Continue
+        let done = message.and_then(|message| self.act(message, &reference, talk));
+        self.told(done, &reference, talk)
+    }
+
+    /// Tells the client of a refusal.
+    fn told(&self, done: Result<Flow, Refusal>, reference: &Reference, talk: &mut Talk<'_>) -> Flow {
+        done.unwrap_or_else(|refusal| {
+            self.visitor.refused(talk.connection().id(), &refusal);
+            talk.say(&reference.refused(&refusal));
+            Flow::Continue
+        })
+    }
+
+    /// Whether a credential is being judged: nothing more may be read until [`Speaker::poll_judged`] is ready.
+    pub fn is_busy(&self) -> bool {
+        self.judging.is_some()
+    }
+
+    /// Ready when the credential is judged.
+    pub fn poll_judged(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(judging) = &mut self.judging else {
+            return Poll::Pending;
+        };
+        if judging.result.is_none() {
+            judging.result = Some(ready!(judging.judged.as_mut().poll(cx)));
+        }
+        Poll::Ready(())
+    }
+
+    /// Goes on after the credential is judged, with what waited for it.
+    pub fn go_on(&mut self, talk: &mut Talk<'_>) -> Flow {
+        let Some(judging) = self.judging.take_if(|judging| judging.result.is_some()) else {
+            return Flow::Continue;
+        };
+        let Judging { reference, result, waiting, .. } = *judging;
+        let mut flow = result.map_or(Flow::Continue, |judged| {
+            let done = self.authed(judged, &reference, talk).map(|()| Flow::Continue);
+            self.told(done, &reference, talk)
+        });
+        for text in waiting {
+            if flow != Flow::End {
+                flow = self.answer(&text, talk);
             }
         }
+        flow
     }
 
     /// The time to wait before more messages are read.
@@ -140,10 +200,24 @@ impl Speaker {
         Err(Refusal::new(Code::TokenMissing, "the first message is auth, with a token or API key").of("action"))
     }
 
+    /// Judges a credential, and takes it, at once unless keys have to be fetched.
+    fn auth(&mut self, credential: String, reference: &Reference, talk: &mut Talk<'_>) -> Result<(), Refusal> {
+        let mut judged = Box::pin(self.visitor.judge(credential));
+        match judged.as_mut().now_or_never() {
+            Some(judged) => self.authed(judged, reference, talk),
+            None => {
+                self.visitor.wait_on(talk.connection());
+                let (reference, waiting) = (reference.clone(), Vec::new());
+                self.judging = Some(Box::new(Judging { reference, judged, result: None, waiting }));
+                Ok(())
+            }
+        }
+    }
+
     /// Takes a credential. Then comes what waited for it, and what it does not allow any more ends.
-    fn auth(&mut self, credential: &str, reference: &Reference, talk: &mut Talk<'_>) -> Result<(), Refusal> {
+    fn authed(&mut self, judged: Judged, reference: &Reference, talk: &mut Talk<'_>) -> Result<(), Refusal> {
         let was_known = self.visitor.is_known();
-        let authed = match self.visitor.auth(credential, talk.connection()) {
+        let authed = match judged.and_then(|pass| self.visitor.admit(pass, talk.connection())) {
             Ok(authed) => authed,
             Err(refusal) => {
                 // A bad token is never taken for none. The old pass goes on to its own end.
@@ -197,7 +271,7 @@ impl Speaker {
 
     fn act(&mut self, message: Message, reference: &Reference, talk: &mut Talk<'_>) -> Result<Flow, Refusal> {
         match self.admit(message)? {
-            Message::Auth { token } => self.auth(&token.0, reference, talk)?,
+            Message::Auth { token } => self.auth(token.0, reference, talk)?,
             Message::Join { room, user, statement, client } => {
                 let cursor = self.join(&room, user, statement, client, talk)?;
                 talk.say(&reference.ok(Some(cursor)));

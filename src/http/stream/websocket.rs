@@ -1,5 +1,6 @@
 //! WebSockets (RFC 6455): the handshake, and the client's frames.
 
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use base64::Engine;
@@ -210,6 +211,24 @@ impl Peer for WsClient {
         }
         talk.close(output);
         Flow::End
+    }
+
+    fn poll_posted(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.speaker.as_mut().map_or(Poll::Pending, |speaker| speaker.poll_judged(cx))
+    }
+
+    fn take_posted(&mut self, talk: &mut Talk<'_>) -> Flow {
+        let flow = self.speaker.as_mut().map_or(Flow::Continue, |speaker| speaker.go_on(talk));
+        if flow == Flow::End {
+            let mut output = Vec::new();
+            self.websocket.close(CLEAN, "", &mut output);
+            talk.close(output);
+        }
+        flow
+    }
+
+    fn is_busy(&self) -> bool {
+        self.speaker.as_ref().is_some_and(Speaker::is_busy)
     }
 
     fn pause(&mut self) -> Option<Duration> {
