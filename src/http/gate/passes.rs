@@ -11,12 +11,14 @@ use crate::access::rights::Admin;
 use crate::access::verb::{Verb, Verbs};
 use crate::delivery::connection::{Connection, Ending};
 use crate::gateway::live::LiveEntry;
-use crate::http::cookie;
 use crate::http::forwarded::Forwarded;
+use crate::http::payer::Payer;
+use crate::http::{cookie, origin};
 use crate::model::command::{Action, Command};
 use crate::model::name::Name;
 use crate::model::refusal::{Code, Refusal};
 use crate::runtime::clock::unix_now;
+use crate::runtime::rates::Work;
 
 /// The most members of a room that are changed in one step.
 const MAX_AT_ONCE: usize = 1_000;
@@ -43,14 +45,16 @@ impl Gate {
     /// # Errors
     ///
     /// `not_allowed` for verbs that the caller lacks, `wrong_user` for another `sub`, `bad_json` where an API key names none for
-    /// `join`, `too_many_passes`.
+    /// `join`, `too_many_passes`, `too_fast` past the rate of changes.
     pub fn make_ticket(
         &self,
+        request: &Forwarded<'_>,
         caller: &Caller,
         room: &Name,
         verbs: Verbs,
         sub: Option<Name>,
     ) -> Result<String, Refusal> {
+        Payer::Address(request.source()).pay(self.rates(), Work::Changes, 1)?;
         let pass = caller.pass();
         verbs.iter().try_for_each(|verb| pass.demand(verb, room))?;
         let sub = match (pass.is_anyone(), sub, &pass.sub) {
@@ -82,9 +86,10 @@ impl Gate {
     ///
     /// # Errors
     ///
-    /// `cross_site`, `token_missing` without a credential, `too_many_passes`.
+    /// `cross_site`, `token_missing` without a credential, `too_many_passes`, `too_fast` past the rate of changes.
     pub fn make_cookie(&self, request: &Forwarded<'_>, caller: &Caller) -> Result<Option<String>, Refusal> {
         self.judge_origin(request, caller)?;
+        Payer::Address(request.source()).pay(self.rates(), Work::Changes, 1)?;
         if caller.pass().kind == Kind::Open {
             return Ok(None);
         }
@@ -103,8 +108,8 @@ impl Gate {
     ///
     /// `cross_site`.
     pub fn end_cookie(&self, request: &Forwarded<'_>) -> Result<String, Refusal> {
-        crate::http::origin::may_change(request, self.config())?;
-        crate::http::origin::is_named(request)?;
+        origin::may_change(request, self.config())?;
+        origin::is_named(request)?;
         self.forget_cookies(request);
         Ok(self.delete_cookie(request))
     }

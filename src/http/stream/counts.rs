@@ -27,6 +27,7 @@ pub async fn stream(call: &Call) -> Answer {
     sse::no_body(call)?;
     let head = sse::head(call.version);
     if call.method == Method::HEAD {
+        call.may_list()?.demand(&prefix)?;
         return Ok(head);
     }
     let (charge, reader) = match grant(call, prefix) {

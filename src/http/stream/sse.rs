@@ -74,6 +74,7 @@ pub async fn answer(
     no_body(call)?;
     let head = head(call.version);
     if call.method == Method::HEAD {
+        demand(call, (&room, verb), &options)?;
         return Ok(head);
     }
     let id = ConnectionId(Uuid::new_v4());
@@ -124,6 +125,15 @@ struct Granted {
     at_least: Offset,
     /// The refusal of the hold, if the stream only watches for that reason.
     refusal: Option<Refusal>,
+}
+
+/// Demands what the URL asks for, without doing it.
+fn demand(call: &Call, (room, verb): (&Name, Verb), options: &StreamOptions) -> Result<(), Refusal> {
+    call.caller()?.pass().demand(verb, room)?;
+    if let Some((user, _)) = &options.holds {
+        call.visitor()?.may_join(room, user.clone())?;
+    }
+    Ok(())
 }
 
 /// Does what the URL asks for. The hold comes first, so that the snapshot includes it.
