@@ -268,7 +268,7 @@ async fn keep_keys(keys: Arc<Keys>) {
     let reread = async {
         while hangup.recv().await.is_some() {
             info!("SIGHUP received; the keys are read again");
-            keys.reload();
+            keys.reload().await;
         }
         pending::<()>().await;
     };

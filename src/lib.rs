@@ -29,3 +29,9 @@ pub use server::{Server, StartError};
 #[cfg(test)]
 #[path = "../tests/it/harness/mutants.rs"]
 mod mutants;
+
+/// Keys and tokens, for the unit tests.
+#[cfg(test)]
+#[path = "../tests/it/harness/signer.rs"]
+#[allow(dead_code, missing_docs, reason = "the integration tests use all of it")]
+mod signer;

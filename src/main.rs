@@ -57,7 +57,7 @@ async fn main() -> ExitCode {
         Some(Other::Health) => health(&program.config).await,
         Some(Other::Bench(options)) => load(options).await,
         Some(Other::Token(wanted)) => print(tokens::make(&program.config, &wanted)),
-        Some(Other::CheckToken) => print(tokens::check(&program.config)),
+        Some(Other::CheckToken) => print(tokens::check(&program.config).await),
         None => serve(program.config).await,
     }
 }

@@ -77,39 +77,54 @@ impl Head {
     }
 }
 
-/// Reads and judges the second part of a token that `key` vouches for, at the time `now`.
-///
-/// # Errors
-///
-/// `token_expired`, or `token_invalid` with the failed check.
-pub fn judge(part: &str, expected: &Expected, key: KeyId, now: UnixTime) -> Result<Pass, Refusal> {
-    let json = decoded(part)?;
-    let claims = entries(&json)?;
-    judge_audience(&claims, expected)?;
-    let expires = time(&claims, "exp", f64::floor)?.ok_or_else(|| missing("exp"))?;
-    let issued = time(&claims, "iat", f64::floor)?;
-    judge_times(expires, issued, time(&claims, "nbf", f64::ceil)?, now)?;
-    let sub = text(&claims, "sub").ok_or_else(|| missing("sub"))?;
-    let sub = Name::new("sub", &sub).map_err(|refusal| bad(refusal.message))?;
-    let jti = match claims.only("jti") {
-        None => None,
-        Some(_) => Some(
-            text(&claims, "jti")
-                .filter(|jti| jti.len() <= MAX_BYTES)
-                .ok_or_else(|| bad(format!("jti is not a text of at most {MAX_BYTES} bytes")))?,
-        ),
-    };
-    let (rights, info) = own(&claims, &sub)?;
-    let token = TokenId { jti: jti.map(Into::into), issued: issued.unwrap_or_default() };
-    Ok(Pass {
-        sub: Some(sub),
-        rights,
-        info,
-        expires: Some(expires),
-        key: Some(key),
-        token: Some(token),
-        ..Pass::of(Kind::Token)
-    })
+/// The second part of a token, whose audience and times are good.
+pub struct Claims {
+    json: String,
+    expires: UnixTime,
+    issued: Option<UnixTime>,
+}
+
+impl Claims {
+    /// Reads the second part of a token, and judges what needs no key, at the time `now`.
+    ///
+    /// # Errors
+    ///
+    /// `token_expired`, or `token_invalid` with the failed check.
+    pub fn read(part: &str, expected: &Expected, now: UnixTime) -> Result<Self, Refusal> {
+        let json = decoded(part)?;
+        let claims = entries(&json)?;
+        judge_audience(&claims, expected)?;
+        let expires = time(&claims, "exp", f64::floor)?.ok_or_else(|| missing("exp"))?;
+        let issued = time(&claims, "iat", f64::floor)?;
+        judge_times(expires, issued, time(&claims, "nbf", f64::ceil)?, now)?;
+        Ok(Claims { expires, issued, json })
+    }
+
+    /// The pass of a token that `key` vouches for.
+    ///
+    /// # Errors
+    ///
+    /// `token_invalid`, `format` or `claims`.
+    pub fn pass(&self, key: KeyId) -> Result<Pass, Refusal> {
+        let claims = entries(&self.json)?;
+        let sub = text(&claims, "sub").ok_or_else(|| bad("the token has no sub, a text".to_owned()))?;
+        let sub = Name::new("sub", &sub).map_err(|refusal| bad(refusal.message))?;
+        let jti = claims.only("jti").map(|_| {
+            let jti = text(&claims, "jti").filter(|jti| jti.len() <= MAX_BYTES);
+            jti.ok_or_else(|| bad(format!("jti is not a text of at most {MAX_BYTES} bytes")))
+        });
+        let (rights, info) = own(&claims, &sub)?;
+        let token = TokenId { jti: jti.transpose()?.map(Into::into), issued: self.issued.unwrap_or_default() };
+        Ok(Pass {
+            sub: Some(sub),
+            rights,
+            info,
+            expires: Some(self.expires),
+            key: Some(key),
+            token: Some(token),
+            ..Pass::of(Kind::Token)
+        })
+    }
 }
 
 fn judge_audience(claims: &Entries<'_>, expected: &Expected) -> Result<(), Refusal> {
@@ -213,8 +228,7 @@ fn time(claims: &Entries<'_>, name: &'static str, round: fn(f64) -> f64) -> Resu
 }
 
 fn missing(claim: &'static str) -> Refusal {
-    let check = if claim == "sub" { "claims" } else { claim };
-    Refusal::check(check, format!("the token has no {claim}"))
+    Refusal::check(claim, format!("the token has no {claim}"))
 }
 
 fn format(message: &str) -> Refusal {

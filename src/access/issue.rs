@@ -3,11 +3,10 @@
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use uuid::Uuid;
 
+use crate::access::key::{Content, KeyError};
 use crate::access::pass::UnixTime;
-use crate::access::rights::{Admin, Rights};
-use crate::access::verb::Verb;
+use crate::access::verb::{Verb, Verbs};
 use crate::model::name::Name;
 
 /// What a new token says.
@@ -19,8 +18,12 @@ pub struct Issue {
     pub audience: String,
     /// The issuer.
     pub issuer: Option<String>,
-    /// The rights.
-    pub rights: Rights,
+    /// The name of the token, for revocations.
+    pub jti: String,
+    /// The rooms, each as a pattern in which `{sub}` may stand, and what is allowed there.
+    pub rooms: Vec<(String, Verbs)>,
+    /// Whether what is outside of rooms is allowed.
+    pub is_admin: bool,
     /// What is shown beside the user's `meta`, as JSON.
     pub info: Option<Box<RawValue>>,
     /// When the token is made.
@@ -37,13 +40,13 @@ struct Claims<'a> {
     sub: &'a str,
     iat: UnixTime,
     exp: UnixTime,
-    jti: String,
+    jti: &'a str,
     presently: Own<'a>,
 }
 
 #[derive(Serialize)]
 struct Own<'a> {
-    rooms: Vec<Granted>,
+    rooms: Vec<Granted<'a>>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     admin: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -51,9 +54,9 @@ struct Own<'a> {
 }
 
 #[derive(Serialize)]
-struct Granted {
-    r#match: String,
-    can: Vec<&'static str>,
+struct Granted<'a> {
+    r#match: &'a str,
+    can: &'a [&'static str],
 }
 
 impl Issue {
@@ -62,42 +65,46 @@ impl Issue {
     /// # Errors
     ///
     /// A sentence about the key, which is not repeated.
-    pub fn token(&self, key: &[u8], kid: Option<&str>) -> Result<String, String> {
+    pub fn token(&self, key: &[u8], kid: Option<&str>) -> Result<String, KeyError> {
         let (algorithm, key) = signing(key)?;
         let header = Header { kid: kid.map(str::to_owned), ..Header::new(algorithm) };
-        let granted = |grant: &crate::access::rights::Grant| Granted {
-            r#match: grant.rooms.to_string(),
-            can: grant.can.iter().map(Verb::name).collect(),
-        };
+        let granted = |(rooms, can): &'_ (String, Verbs)| (rooms.clone(), can.iter().map(Verb::name).collect());
+        let rooms: Vec<(String, Vec<_>)> = self.rooms.iter().map(granted).collect();
         let claims = Claims {
             aud: &self.audience,
             iss: self.issuer.as_deref(),
             sub: &self.sub,
             iat: self.issued,
             exp: self.expires,
-            jti: Uuid::new_v4().to_string(),
+            jti: &self.jti,
             presently: Own {
-                rooms: self.rights.grants().iter().map(granted).collect(),
-                admin: self.rights.admin() == Admin::Full,
+                rooms: rooms.iter().map(|(rooms, can)| Granted { r#match: rooms, can }).collect(),
+                admin: self.is_admin,
                 info: self.info.as_deref(),
             },
         };
-        jsonwebtoken::encode(&header, &claims, &key).map_err(|_| "the key cannot sign".to_owned())
+        jsonwebtoken::encode(&header, &claims, &key).map_err(|_| {
+            KeyError("cannot sign: it is not an RSA (from 2,048 bits), P-256 or Ed25519 private key".into())
+        })
     }
 }
 
-fn signing(bytes: &[u8]) -> Result<(Algorithm, EncodingKey), String> {
-    if !bytes.starts_with(b"-----BEGIN") {
-        let secret = bytes.strip_suffix(b"\n").unwrap_or(bytes);
-        let most = crate::access::key::MIN_SECRET;
-        return match secret.len() >= most {
-            true => Ok((Algorithm::HS256, EncodingKey::from_secret(secret))),
-            false => Err(format!("the secret has {} bytes; for HS256 it has at least {most}", secret.len())),
-        };
+fn signing(bytes: &[u8]) -> Result<(Algorithm, EncodingKey), KeyError> {
+    let pem = match Content::of(bytes)? {
+        Content::Secret(secret) => return Ok((Algorithm::HS256, EncodingKey::from_secret(secret))),
+        Content::Set(_) => {
+            return Err(KeyError("is a JWK set; signing needs a raw secret, or a private key as PEM".into()));
+        }
+        Content::Pem(text) => text,
+    };
+    if !pem.contains("PRIVATE KEY-----") {
+        return Err(KeyError("is a public key; signing needs the private one".into()));
     }
-    let ec = || EncodingKey::from_ec_pem(bytes).map(|key| (Algorithm::ES256, key));
-    let ed = || EncodingKey::from_ed_pem(bytes).map(|key| (Algorithm::EdDSA, key));
-    let rsa = EncodingKey::from_rsa_pem(bytes).map(|key| (Algorithm::RS256, key));
-    let key = rsa.or_else(|_| ec()).or_else(|_| ed());
-    key.map_err(|_| "signing needs a raw secret, or an RSA, P-256 or Ed25519 private key as PEM (PKCS#8)".to_owned())
+    let rsa = EncodingKey::from_rsa_pem(pem.as_bytes()).map(|key| (Algorithm::RS256, key));
+    let ec = || EncodingKey::from_ec_pem(pem.as_bytes()).map(|key| (Algorithm::ES256, key));
+    let ed = || EncodingKey::from_ed_pem(pem.as_bytes()).map(|key| (Algorithm::EdDSA, key));
+    rsa.or_else(|_| ec()).or_else(|_| ed()).map_err(|_| {
+        let convert = "openssl pkcs8 -topk8 -nocrypt -in OLD -out NEW";
+        KeyError(format!("is not an RSA, P-256 or Ed25519 private key in PKCS#8; try {convert}"))
+    })
 }

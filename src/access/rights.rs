@@ -17,15 +17,25 @@ pub struct Grant {
 }
 
 impl Grant {
-    /// Reads `lobby:watch,count`: a pattern, and verbs behind the last colon.
+    /// Reads `lobby:watch,count`: a pattern, in which `{sub}` becomes `sub`, and verbs behind the last colon.
     ///
     /// # Errors
     ///
     /// A sentence about the mistake.
-    pub fn read(text: &str) -> Result<Self, String> {
+    pub fn read(text: &str, sub: Option<&Name>) -> Result<Self, String> {
+        let (rooms, can) = Grant::split(text)?;
+        Ok(Grant { rooms: Pattern::read(rooms, sub)?, can })
+    }
+
+    /// Reads only the verbs of `lobby:watch,count`.
+    ///
+    /// # Errors
+    ///
+    /// A sentence about the mistake.
+    pub fn split(text: &str) -> Result<(&str, Verbs), String> {
         let (rooms, verbs) = text.rsplit_once(':').ok_or("write rooms and verbs, such as lobby:watch")?;
         let can = verbs.split(',').map(str::trim).map(str::parse).collect::<Result<Verbs, _>>()?;
-        Ok(Grant { rooms: Pattern::read(rooms, None)?, can })
+        Ok((rooms, can))
     }
 }
 

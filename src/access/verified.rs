@@ -1,6 +1,6 @@
 //! Verified tokens, so that one token is verified once and not with each request.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -14,8 +14,19 @@ pub struct Verified {
     young: Generation,
     old: HashMap<KeyId, Arc<Pass>>,
     most_bytes: usize,
+    /// Tokens with a bad signature, in two generations, too: exactly repeated forgeries cost no second verification.
+    forged: [HashSet<KeyId>; 2],
     /// The version of the keys.
     version: u64,
+}
+
+/// What is known about a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// The signature is good, and the token has this pass.
+    Good(Arc<Pass>),
+    /// The signature is bad.
+    Forged,
 }
 
 #[derive(Debug, Default)]
@@ -26,6 +37,9 @@ struct Generation {
 
 /// The bytes of a short pass in the table.
 const PASS_BYTES: usize = 512;
+
+/// The most forgeries of a generation: together some 300 KiB. A flood of different ones only pushes others out.
+const MAX_FORGED: usize = 4_096;
 
 /// The digest by which a token is found.
 pub fn token_id(token: &str) -> KeyId {
@@ -38,15 +52,32 @@ impl Verified {
         Verified { most_bytes, ..Verified::default() }
     }
 
-    /// The pass of a token that was verified with the keys of `version`.
-    pub fn find(&mut self, token: KeyId, version: u64) -> Option<Arc<Pass>> {
+    /// What is known about a token that was verified with the keys of `version`.
+    pub fn find(&mut self, token: KeyId, version: u64) -> Option<Known> {
         self.at(version);
-        if let Some(pass) = self.young.passes.get(&token) {
-            return Some(pass.clone());
+        if version < self.version {
+            return None;
         }
-        let pass = self.old.get(&token)?.clone();
-        self.put(token, pass.clone());
-        Some(pass)
+        if let Some(pass) = self.young.passes.get(&token) {
+            return Some(Known::Good(pass.clone()));
+        }
+        if let Some(pass) = self.old.get(&token).cloned() {
+            self.put(token, pass.clone());
+            return Some(Known::Good(pass));
+        }
+        self.forged.iter().any(|forged| forged.contains(&token)).then_some(Known::Forged)
+    }
+
+    /// Keeps in mind that the keys of `version` did not sign a token.
+    pub fn keep_forged(&mut self, token: KeyId, version: u64) {
+        self.at(version);
+        let [young, old] = &mut self.forged;
+        if version == self.version {
+            if young.len() >= MAX_FORGED {
+                *old = std::mem::take(young);
+            }
+            young.insert(token);
+        }
     }
 
     /// Keeps the pass of a token of so many bytes, which bound what it says, verified with the keys of `version`.
@@ -70,7 +101,7 @@ impl Verified {
     /// Forgets what other keys verified.
     fn at(&mut self, version: u64) {
         if version > self.version {
-            (self.young, self.old, self.version) = (Generation::default(), HashMap::new(), version);
+            *self = Verified { version, ..Verified::new(self.most_bytes) };
         }
     }
 }
@@ -98,8 +129,21 @@ mod tests {
     fn other_keys_begin_anew_and_late_judgements_do_not_count() {
         let (mut verified, pass) = (Verified::new(1 << 20), Arc::new(Pass::of(Kind::Token)));
         verified.keep(token_id("a"), 1, pass.clone(), 1);
+        verified.keep_forged(token_id("f"), 1);
+        assert_eq!(verified.find(token_id("f"), 1), Some(Known::Forged));
         assert!(verified.find(token_id("a"), 2).is_none() && verified.find(token_id("a"), 1).is_none());
+        assert!(verified.find(token_id("f"), 2).is_none(), "another key may have signed it");
         verified.keep(token_id("b"), 1, pass, 1);
-        assert!(verified.find(token_id("b"), 2).is_none());
+        verified.keep_forged(token_id("c"), 1);
+        assert!(verified.find(token_id("b"), 2).is_none() && verified.find(token_id("c"), 2).is_none());
+    }
+
+    #[test]
+    fn forgeries_are_bounded() {
+        let mut verified = Verified::new(1 << 20);
+        (0..5 * MAX_FORGED).for_each(|n| verified.keep_forged(token_id(&n.to_string()), 0));
+        assert!(verified.forged.iter().map(HashSet::len).sum::<usize>() <= 2 * MAX_FORGED);
+        assert_eq!(verified.find(token_id(&(5 * MAX_FORGED - 1).to_string()), 0), Some(Known::Forged));
+        assert!(verified.find(token_id("0"), 0).is_none());
     }
 }

@@ -35,6 +35,7 @@ use crate::model::refusal::{Code, Refusal};
 use crate::runtime::admission::Charge;
 use crate::runtime::config::Config;
 use crate::runtime::handover::{ClaimSlot, Socket};
+use crate::runtime::keys::CHECKS;
 use crate::runtime::log;
 use crate::runtime::memory::Memory;
 use crate::runtime::meter::Meter;
@@ -296,6 +297,11 @@ impl Operate {
     /// The number of tokens whose signature was verified; a token that comes again is not.
     pub fn verifications(&self) -> u64 {
         self.0.0.passes().keys().verifications()
+    }
+
+    /// How many tokens failed each of [`CHECKS`].
+    pub fn refused_tokens(&self) -> [u64; CHECKS.len()] {
+        self.0.0.passes().keys().refused()
     }
 
     /// How often `work` was too fast.

@@ -85,12 +85,12 @@ pub struct Config {
 
     /// Address of a key set (JWKS, RFC 7517, 5) for verifying tokens, such as <https://login.example/jwks.json>; http only on
     /// this machine. Fetched every 10 minutes, and for a token with an unknown kid
-    #[arg(long, env = "PRESENTLY_JWKS", value_name = "URL")]
+    #[arg(long, global = true, env = "PRESENTLY_JWKS", value_name = "URL")]
     pub jwks: Option<String>,
 
     /// File with the certificate, as PEM, of the authority that vouches for the server of --jwks, beside those that browsers
     /// trust
-    #[arg(long, env = "PRESENTLY_JWKS_CA", value_name = "FILE")]
+    #[arg(long, global = true, env = "PRESENTLY_JWKS_CA", value_name = "FILE")]
     pub jwks_ca: Option<PathBuf>,
 
     /// File with the API keys of backends and operators, who may do everything: one key on each line, at least 32 bytes.
@@ -390,7 +390,7 @@ impl FromStr for KeyFile {
 
 /// Reads `lobby:watch,count`.
 fn anyone(text: &str) -> Result<Grant, String> {
-    let grant = Grant::read(text)?;
+    let grant = Grant::read(text, None)?;
     match grant.can.iter().find(|verb| !matches!(verb, Verb::Count | Verb::Watch)) {
         Some(verb) => Err(format!("{verb} needs a token, whose sub is the user")),
         None => Ok(grant),

@@ -2,23 +2,24 @@
 
 use std::fmt::Write;
 use std::io::Read;
-use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
 use serde_json::value::RawValue;
+use uuid::Uuid;
 
+use crate::access::claims::MAX_PATTERNS;
 use crate::access::issue::Issue;
 use crate::access::pass::{Kind, Pass};
 use crate::access::pattern::Pattern;
 use crate::access::revocations::LONGEST_LIFE;
-use crate::access::rights::{Admin, Grant, Rights};
+use crate::access::rights::{Admin, Grant};
 use crate::access::verb::{Verb, Verbs};
 use crate::model::info::Info;
 use crate::model::name::Name;
 use crate::runtime::clock::unix_now;
 use crate::runtime::config::{Config, KeyFile, duration};
-use crate::runtime::keys::Keys;
+use crate::runtime::keys::{Keys, read};
 
 /// What a token is to say.
 #[derive(Args, Clone, Debug)]
@@ -65,29 +66,38 @@ pub fn make(config: &Config, wanted: &Wanted) -> Result<String, (u8, String)> {
         sub: wanted.sub.clone(),
         audience: config.token_audience.clone(),
         issuer: config.token_issuer.clone(),
-        rights: rights(wanted).map_err(option)?,
+        jti: Uuid::new_v4().to_string(),
+        rooms: rooms(wanted).map_err(option)?,
+        is_admin: wanted.grants_admin,
         info: wanted.info.as_deref().map(info).transpose().map_err(option)?,
         issued,
         expires: issued + wanted.ttl.as_secs().clamp(1, LONGEST_LIFE),
     };
-    issue.token(&key, kid.as_deref()).map_err(|error| option(format!("--key: {}: {error}", path.display())))
+    issue.token(&key, kid.as_deref()).map_err(|error| option(format!("--key: {} {error}", path.display())))
 }
 
-fn rights(wanted: &Wanted) -> Result<Rights, String> {
+/// The rooms of the options, as they are written: `{sub}` is put in by the gateway, where a `*` in a name means nothing.
+fn rooms(wanted: &Wanted) -> Result<Vec<(String, Verbs)>, String> {
     let shared: Verbs = wanted.can.iter().copied().collect();
-    let grant = |text: &String| {
+    let of = |text: &String| {
         // A name may have a colon, too.
-        if let Ok(grant) = Grant::read(text) {
-            return Ok(grant);
-        }
-        if wanted.can.is_empty() {
-            return Err(format!("--room {text} needs verbs: --can watch, or --room '{text}:watch'"));
-        }
-        let rooms = Pattern::read(text, Some(&wanted.sub)).map_err(|error| format!("--room {text}: {error}"))?;
-        Ok(Grant { rooms, can: shared })
+        let (rooms, can) = match Grant::split(text) {
+            Ok(split) => split,
+            Err(_) if wanted.can.is_empty() => {
+                return Err(format!("--room {text} needs verbs: --can watch, or --room '{text}:watch'"));
+            }
+            Err(_) => (text.as_str(), shared),
+        };
+        Pattern::read(rooms, Some(&wanted.sub)).map_err(|error| format!("--room {text}: {error}"))?;
+        Ok((rooms.to_owned(), can))
     };
-    let grants = wanted.rooms.iter().map(grant).collect::<Result<Vec<_>, _>>()?;
-    Ok(Rights::new(grants, if wanted.grants_admin { Admin::Full } else { Admin::No }))
+    let rooms = wanted.rooms.iter().map(of).collect::<Result<Vec<_>, _>>()?;
+    match rooms.len() {
+        0 if !wanted.can.is_empty() => Err("--can needs a --room".to_owned()),
+        0 if !wanted.grants_admin => Err("the token would allow nothing: add --room 'team-*:join'".to_owned()),
+        0..=MAX_PATTERNS => Ok(rooms),
+        many => Err(format!("--room: a token has at most {MAX_PATTERNS} patterns, and not {many}")),
+    }
 }
 
 fn info(text: &str) -> Result<Box<RawValue>, String> {
@@ -101,15 +111,19 @@ fn info(text: &str) -> Result<Box<RawValue>, String> {
 /// # Errors
 ///
 /// An exit code, and a sentence: 2 about an option, 1 about the token.
-pub fn check(config: &Config) -> Result<String, (u8, String)> {
+pub async fn check(config: &Config) -> Result<String, (u8, String)> {
+    if !config.has_keys() {
+        return Err((2, "check-token needs --key, --jwks or --api-key, by which to judge".to_owned()));
+    }
+    let keys = Keys::load(config).map_err(|error| (2, error))?;
+    keys.fetch().await.map_err(|error| (1, format!("--jwks: {error}")))?;
+    let keyring = keys.current();
     let mut text = String::new();
     let read = std::io::stdin().take(64 * 1024).read_to_string(&mut text);
     read.map_err(|error| (1, format!("cannot read standard input: {error}")))?;
-    if !config.has_keys() {
-        return Err((2, "check-token needs --key or --api-key, by which to judge".to_owned()));
-    }
-    let keyring = Keys::load(config).map_err(|error| (2, error))?.current();
+    // Pasted from a header.
     let credential = text.trim();
+    let credential = credential.strip_prefix("Bearer ").map_or(credential, str::trim);
     let pass = match keyring.api_key(credential) {
         Some(pass) => pass,
         None => keyring.token(credential, unix_now()).map_err(|refusal| {
@@ -153,8 +167,4 @@ fn words(pass: &Pass) -> String {
         let _ = write!(text, "\nshows the info {}", info.as_str());
     }
     text
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, String> {
-    std::fs::read(path).map_err(|error| format!("cannot read the key in {}: {error}", path.display()))
 }

@@ -18,6 +18,7 @@ use crate::http::gate::Operate;
 use crate::http::query::Query;
 use crate::model::hold::Transport;
 use crate::model::refusal::{Code, Refusal};
+use crate::runtime::keys::CHECKS;
 use crate::runtime::memory::Kind;
 use crate::runtime::meter::Passes;
 use crate::runtime::rates::Work;
@@ -43,6 +44,8 @@ struct Stats {
     pass_p99: Option<f64>,
     /// Tokens whose signature was verified; one that comes again is not.
     token_verifications: u64,
+    #[serde(skip)]
+    refused_tokens: [u64; CHECKS.len()],
     restarts: u64,
     log_lines_dropped: u64,
     /// The process's resident memory in bytes, on systems that report it.
@@ -128,6 +131,7 @@ impl Stats {
             deliveries: meter.deliveries(),
             pass_p99: passes.p99(),
             token_verifications: permit.verifications(),
+            refused_tokens: permit.refused_tokens(),
             restarts: gate.restarts(),
             log_lines_dropped: gate.dropped_log_lines(),
             memory: memory.resident(),
@@ -181,6 +185,8 @@ impl Collector for Stats {
         put(to, "presently_deliveries", "Events written, each time to each reader", None, counter(self.deliveries))?;
         let verified = counter(self.token_verifications);
         put(to, "presently_token_verifications", "Tokens whose signature was verified", None, verified)?;
+        let refused: [_; CHECKS.len()] = std::array::from_fn(|at| (CHECKS[at], counter(self.refused_tokens[at])));
+        put_by(to, "presently_tokens_refused", "Tokens that failed a check", "check", &refused)?;
         put(to, "presently_restarts", "Background tasks started again", None, counter(self.restarts))?;
         put(
             to,

@@ -13,7 +13,8 @@ use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout};
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
@@ -35,6 +36,9 @@ const MAX_AGE: Duration = Duration::from_secs(600);
 /// The least time between two fetches for unknown keys, which any stranger can name.
 const UNKNOWN_EVERY: Duration = Duration::from_secs(60);
 
+/// The most requests that wait for a fetch: a bound for their memory.
+const MAX_WAITING: usize = 1_024;
+
 /// The first and the longest wait after a failed fetch.
 const RETRY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
 
@@ -45,15 +49,20 @@ pub struct Jwks {
     port: u16,
     tls: Option<TlsConnector>,
     state: Mutex<State>,
-    /// Held while the set is being fetched.
-    fetching: tokio::sync::Mutex<()>,
+    /// Told when a fetch is wanted before it is due.
+    wanted: Notify,
+    /// The number of finished fetches.
+    finished: watch::Sender<u64>,
+    waiting: Semaphore,
 }
 
 struct State {
     keys: Vec<Key>,
     is_ready: bool,
-    /// When a set was fetched last.
-    fetched: Option<Instant>,
+    /// Whether a fetch is under way, or is about to be.
+    is_fetching: bool,
+    /// Whether the last fetch brought a set.
+    succeeded: bool,
     /// When a set was fetched last for an unknown key.
     asked: Option<Instant>,
     /// When the next fetch is due, and the wait after another failure.
@@ -79,9 +88,25 @@ impl Jwks {
         };
         let port = address.port_u16().unwrap_or(if is_secure { 443 } else { 80 });
         let tls = is_secure.then(|| connector(ca)).transpose()?;
-        let (due, wait) = (Instant::now(), RETRY.0);
-        let state = State { keys: Vec::new(), is_ready: false, fetched: None, asked: None, due, wait };
-        Ok(Jwks { address, host, port, tls, state: Mutex::new(state), fetching: tokio::sync::Mutex::new(()) })
+        let state = State {
+            keys: Vec::new(),
+            is_ready: false,
+            is_fetching: true,
+            succeeded: false,
+            asked: None,
+            due: Instant::now(),
+            wait: RETRY.0,
+        };
+        Ok(Jwks {
+            address,
+            host,
+            port,
+            tls,
+            state: Mutex::new(state),
+            wanted: Notify::new(),
+            finished: watch::Sender::new(0),
+            waiting: Semaphore::new(MAX_WAITING),
+        })
     }
 
     /// The keys that were fetched last.
@@ -94,53 +119,73 @@ impl Jwks {
         self.state.lock().is_ready
     }
 
-    /// Fetches the set if it is too old, or was not fetched yet.
-    pub async fn fetch_if_due(&self) {
-        if self.state.lock().due <= Instant::now() {
-            let _fetching = self.fetching.lock().await;
-            self.fetch().await;
+    /// Fetches the set when that is due or wanted, for ever, and calls `changed` after each fetch that brought one. Fetches
+    /// are no part of requests: a client that hangs up would cut off the fetch for all others.
+    pub async fn keep(&self, changed: impl Fn()) {
+        loop {
+            let due = self.state.lock().due;
+            tokio::select! {
+                () = sleep_until(due) => {}
+                () = self.wanted.notified() => {}
+            }
+            self.state.lock().is_fetching = true;
+            match self.fetch().await {
+                Ok(()) => changed(),
+                Err(why) => error!("the keys at --jwks stay as they are: {why}"),
+            }
+            self.state.lock().is_fetching = false;
+            self.finished.send_modify(|count| *count += 1);
         }
     }
 
-    /// Fetches the set for a token that names an unknown key, unless it was fetched for one a short while ago. Those who ask
-    /// meanwhile wait for the same fetch. True if the set is newer than the question.
-    pub async fn fetch_for_unknown(&self) -> bool {
-        let asked = Instant::now();
-        let _fetching = self.fetching.lock().await;
+    /// Waits for a fetch on behalf of a token that names an unknown key, unless there was one for such a token a short while
+    /// ago. Whether it brought a set.
+    pub async fn fetched_for_unknown(&self) -> bool {
+        let Ok(_place) = self.waiting.try_acquire() else {
+            return false;
+        };
+        let mut finished = self.finished.subscribe();
         {
-            let mut state = self.state.lock();
-            if state.fetched.is_some_and(|fetched| fetched >= asked) {
-                return true;
+            let (mut state, now) = (self.state.lock(), Instant::now());
+            if !state.is_fetching {
+                if state.asked.is_some_and(|last| now < last + UNKNOWN_EVERY) {
+                    return false;
+                }
+                (state.asked, state.is_fetching) = (Some(now), true);
+                self.wanted.notify_one();
             }
-            if state.asked.is_some_and(|last| asked < last + UNKNOWN_EVERY) {
-                return false;
-            }
-            state.asked = Some(asked);
         }
-        self.fetch().await
+        // Longer than a fetch takes, and its connection.
+        let waited = timeout(WITHIN + Duration::from_secs(1), finished.changed()).await;
+        matches!(waited, Ok(Ok(()))) && self.state.lock().succeeded
     }
 
-    async fn fetch(&self) -> bool {
+    /// Fetches the set.
+    ///
+    /// # Errors
+    ///
+    /// A sentence about the answer. The keys stay as they are then.
+    pub async fn fetch(&self) -> Result<(), String> {
         let fetched = match timeout(WITHIN, self.get()).await {
             Ok(fetched) => fetched.and_then(|text| usable(&text)),
             Err(_) => Err(format!("no answer within {} s", WITHIN.as_secs())),
         };
         let (mut state, now) = (self.state.lock(), Instant::now());
+        state.succeeded = fetched.is_ok();
         match fetched {
             Ok((keys, skipped)) => {
                 if !state.is_ready {
                     info!(keys = keys.len(), "the keys at --jwks are fetched");
                 }
                 skipped.iter().for_each(|why| debug!("--jwks: {why}"));
-                (state.keys, state.is_ready, state.fetched) = (keys, true, Some(now));
+                (state.keys, state.is_ready) = (keys, true);
                 (state.due, state.wait) = (now + MAX_AGE, RETRY.0);
-                true
+                Ok(())
             }
             Err(why) => {
-                error!("the keys at --jwks stay as they are: {why}");
                 state.due = now + state.wait;
                 state.wait = (2 * state.wait).min(RETRY.1);
-                false
+                Err(why)
             }
         }
     }
