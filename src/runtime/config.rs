@@ -51,8 +51,8 @@ pub struct Config {
     #[arg(long = "user", env = "PRESENTLY_USER", value_delimiter = ',', value_name = "NAME")]
     pub users: Vec<Name>,
 
-    /// Additional origin whose pages may change rooms and open WebSockets, such as <https://app.example>; repeatable.
-    /// The gateway's own origin is always allowed
+    /// Additional origin whose pages may read and change rooms and open streams and WebSockets, such as
+    /// <https://app.example>; repeatable. The gateway's own origin is always allowed
     #[arg(long = "allow-origin", env = "PRESENTLY_ALLOW_ORIGIN", value_delimiter = ',', value_name = "ORIGIN")]
     pub allow_origins: Vec<Origin>,
 

@@ -10,6 +10,7 @@ mod browser_client;
 mod client_sources;
 mod comings;
 mod convergence;
+mod cors;
 mod counts;
 mod exercise;
 mod frames;

@@ -16,7 +16,7 @@ use crate::http::answer::{self, Answer};
 use crate::http::call::Call;
 use crate::http::query::Query;
 use crate::http::stream::speaker::Speaker;
-use crate::http::stream::sse::{head, head_bytes, refused_event};
+use crate::http::stream::sse::{begun, head, refused_event};
 use crate::model::id::ConnectionId;
 use crate::model::refusal::{Code, Refusal};
 use crate::wire::dialect::{Dialect, Format};
@@ -42,7 +42,7 @@ pub async fn open(mut call: Call) -> Answer {
     let format = Format { dialect: Dialect::Session, framing };
     let asks = call.gate.asks(true);
     let (secret, mailbox) = call.gate.open_session(first, asks.clone());
-    let mut bytes = head_bytes(&head(call.version));
+    let mut bytes = begun(&call, head(call.version));
     for json in [greeting::session(&secret), call.gate.hello().json()] {
         bytes.extend_from_slice(&format.answer(&json));
     }

@@ -14,6 +14,7 @@ use crate::delivery::reader::Reader;
 use crate::delivery::step::Follower;
 use crate::http::answer::{self, Answer, Body};
 use crate::http::call::{Call, Segment};
+use crate::http::cors::Sharing;
 use crate::http::gate::Holds;
 use crate::http::query::Query;
 use crate::http::stream::message::Reference;
@@ -82,7 +83,7 @@ pub async fn answer(
     };
     let framing = Framing::Sse { chunked: call.version == Version::HTTP_11 };
     let format = Format { dialect, framing };
-    let mut first = head_bytes(&head);
+    let mut first = begun(call, head);
     first.extend_from_slice(&framing.lines(&retry_line(0)));
     if options.alive {
         first.extend_from_slice(&format.answer(&call.gate.hello().json()));
@@ -162,6 +163,12 @@ pub fn head(version: Version) -> Response<Body> {
         Version::HTTP_11 => answer::with(head, header::TRANSFER_ENCODING, "chunked"),
         _ => answer::with(head, header::CONNECTION, "close"),
     }
+}
+
+/// The `head` of an event stream on the wire, with what hyper's answers get at the door.
+pub fn begun(call: &Call, mut head: Response<Body>) -> Vec<u8> {
+    Sharing::of(&call.headers, &call.gate.config().allow_origins).mark(head.headers_mut());
+    head_bytes(&head)
 }
 
 /// A response's head on the wire (RFC 9112, 4). hyper writes the heads of all other answers; a stream begins after the
