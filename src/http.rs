@@ -46,6 +46,7 @@ use gate::Gate;
 use host::Hosts;
 use page::asset::{self, Module};
 use page::html;
+use query::without_token;
 use rest::{counts, exercise, member, members, rooms, stats};
 use stream::{session, sse, websocket};
 
@@ -117,8 +118,13 @@ impl Door {
         if let Err(refusal) = self.hosts.judge(request) {
             return Some(Err(refusal));
         }
-        let served = || self.is_served(request.uri.path(), entrance).err().map(Err);
-        cors::preflight(&request.method, &request.headers, &self.allow_origins).or_else(served)
+        let refused = || {
+            let path = request.uri.path();
+            let served = self.is_served(path, entrance);
+            let query = request.uri.query().filter(|_| takes_no_token(path)).unwrap_or_default();
+            served.and_then(|()| without_token(query)).err().map(Err)
+        };
+        cors::preflight(&request.method, &request.headers, &self.allow_origins).or_else(refused)
     }
 
     fn is_served(&self, path: &str, entrance: Entrance) -> Result<(), Refusal> {
@@ -197,6 +203,12 @@ async fn nothing_here(path: path::FullPath, _: Call) -> Answer {
     } else {
         nothing_lives_here()
     })
+}
+
+/// Whether a token in the query is refused at once. A WebSocket is refused by a close code instead, and what is open to all does
+/// not read its query.
+fn takes_no_token(path: &str) -> bool {
+    path.starts_with("/api/") || ["/users", "/user-stream"].contains(&path)
 }
 
 fn nothing_lives_here() -> Refusal {

@@ -33,7 +33,7 @@ const SEQ: &str = "Presently-Seq";
 /// `POST /api/stream`
 pub async fn open(mut call: Call) -> Answer {
     call.only("POST")?;
-    Query::strict(&call.query, &[])?;
+    let client = call.client(&Query::strict(&call.query, &[])?)?;
     let visitor = call.visitor()?;
     // No EventSource asks by POST, so a refusal needs no stream, see `sse`.
     let charge = call.gate.charge(&call.forwarded())?;
@@ -48,7 +48,7 @@ pub async fn open(mut call: Call) -> Answer {
     }
     let id = ConnectionId(Uuid::new_v4());
     let options = Options { id, format, alive: true, asks: Some(asks), head: bytes.into() };
-    let peer = SessionClient { mailbox, speaker: Some(Speaker::new(visitor, None)) };
+    let peer = SessionClient { mailbox, speaker: Some(Speaker::new(visitor, client)) };
     call.gate.stream(&call.slot, charge, move |_| (options, peer)).await
 }
 

@@ -34,7 +34,7 @@ pub async fn room(room: Segment, call: Call) -> Answer {
     call.only("GET, HEAD")?;
     let room = room.name("room")?;
     let query = Query::strict(&call.query, &["since", "as", "meta", "rank", "client", "alive", "only"])?;
-    let mut options = StreamOptions::of(&query)?;
+    let mut options = StreamOptions::of(&call, &query)?;
     // An EventSource reconnects to its old URL, so what it saw last wins over what it began with.
     if let Some(id) = last_event_id(&call) {
         options.since = id.parse().ok();
