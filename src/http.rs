@@ -33,6 +33,7 @@ use warp::{Filter, path};
 use crate::gateway::Gateway;
 use crate::model::origin::Origin;
 use crate::model::refusal::{Code, Refusal};
+use crate::runtime::exposure::Warning;
 use crate::runtime::handover::ClaimSlot;
 use answer::Answer;
 use audit::Asked;
@@ -74,6 +75,7 @@ pub struct Door {
     has_admin: bool,
     trusted_proxies: Vec<IpNet>,
     allow_origins: Vec<Origin>,
+    warning: Warning,
     routes: BoxedFilter<(Response,)>,
 }
 
@@ -83,7 +85,8 @@ impl Door {
         let config = gateway.config();
         let (trusted_proxies, allow_origins) = (config.trusted_proxies.clone(), config.allow_origins.clone());
         let (hosts, has_admin) = (Hosts::of(config), config.admin.is_some());
-        Door { hosts, has_admin, trusted_proxies, allow_origins, routes: routes(Gate::new(gateway)) }
+        let warning = Warning::of(config);
+        Door { hosts, has_admin, trusted_proxies, allow_origins, warning, routes: routes(Gate::new(gateway)) }
     }
 
     /// Answers a request from `peer`, over the connection of `slot`. `None` closes the connection without an answer: after an
@@ -98,6 +101,9 @@ impl Door {
         let (mut parts, body) = request.into_parts();
         if entrance == Entrance::Spare && !HEALTH.contains(&parts.uri.path()) {
             return None;
+        }
+        if self.warning.is_due() && forwarded::is_forwarded(&parts.headers) {
+            self.warning.tell();
         }
         let client = || Forwarded::of(&parts.headers, peer, &self.trusted_proxies).client();
         let asked = Asked::of(parts.method.as_str(), parts.uri.path(), parts.uri.query().unwrap_or_default(), client);

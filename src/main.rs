@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use presently::LogFormat;
-use presently::{Address, Config, Log, Server, bench};
+use presently::{Address, Config, Log, Server, StartError, bench};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
@@ -65,16 +65,23 @@ async fn serve(config: Config) -> ExitCode {
         Err(error) => return failed(2, &error),
     };
     let served = async {
-        let stop = signals().map_err(|error| format!("cannot listen for signals: {error}"))?;
-        let server = Server::bind(config).await.map_err(|error| error.to_string())?;
+        let stop = signals().map_err(|error| (1, format!("cannot listen for signals: {error}")))?;
+        let server = Server::bind(config).await.map_err(|error| (exit_code(&error), error.to_string()))?;
         server.run(stop).await;
-        Ok::<_, String>(())
+        Ok::<_, (u8, String)>(())
     };
     let served = served.await;
     log.finish();
     match served {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failed(1, &error),
+        Err((code, error)) => failed(code, &error),
+    }
+}
+
+fn exit_code(error: &StartError) -> u8 {
+    match error {
+        StartError::Options(_) => 2,
+        StartError::Listen { .. } | StartError::Users(_) => 1,
     }
 }
 

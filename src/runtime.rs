@@ -16,5 +16,6 @@ pub mod address;
 pub mod listener;
 pub mod rates;
 pub mod config;
+pub mod exposure;
 pub mod head_timer;
 pub mod handover;

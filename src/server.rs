@@ -17,6 +17,7 @@ use crate::model::refusal::Refusal;
 use crate::runtime::address::Address;
 use crate::runtime::admission::Visit;
 use crate::runtime::config::Config;
+use crate::runtime::exposure;
 use crate::runtime::handover::{self, Limits};
 use crate::runtime::head_timer::HeadLimits;
 use crate::runtime::listener::{ListenError, Listeners};
@@ -49,6 +50,9 @@ pub enum StartError {
         /// The address, and the reason.
         error: ListenError,
     },
+    /// Options that only together are a mistake.
+    #[error("{0}")]
+    Options(String),
     /// The users of `--user` break a bound.
     #[error("cannot sign in the users given at start: {}", .0.message)]
     Users(Refusal),
@@ -67,8 +71,9 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// An address cannot be listened on, or the users of `--user` are refused.
+    /// Strangers would reach a gateway without keys, an address cannot be listened on, or the users of `--user` are refused.
     pub async fn bind(config: Config) -> Result<Self, StartError> {
+        exposure::judge(&config).await.map_err(StartError::Options)?;
         let public = listen("--listen", &config.listen).await?;
         let operators = listen("--admin", config.admin.as_slice()).await?;
         let gateway = Gateway::start(config).map_err(StartError::Users)?;

@@ -31,7 +31,7 @@ use crate::runtime::tasks::Faults;
 pub struct Config {
     /// Address and port to listen on, such as 127.0.0.1:4000, localhost:4000 (all addresses of the name), :4000 (all
     /// addresses of this machine) or unix:PATH, without commas; repeatable. Port 0 picks a free port. The default is this machine only,
-    /// because anyone who reaches the port may change any room
+    /// because without keys anyone who reaches the port may change any room; others need keys or --open
     #[arg(
         long,
         global = true,

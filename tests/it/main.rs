@@ -15,6 +15,7 @@ mod counts;
 mod exercise;
 mod frames;
 mod fresh;
+mod exposure;
 mod fuzz;
 mod handshake;
 mod holds;
