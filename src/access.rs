@@ -8,3 +8,5 @@ pub mod verb;
 pub mod pattern;
 pub mod rights;
 pub mod pass;
+pub mod passbook;
+pub mod revocations;

@@ -1,4 +1,9 @@
 //! The gateway: the rooms, the hubs, the background tasks, and what they share.
+//!
+//! May import: all layers above.
+
+pub mod live;
+pub mod passes;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -13,6 +18,7 @@ use crate::delivery::conversation::{Peer, converse};
 use crate::delivery::hub::Hub;
 use crate::delivery::session::Sessions;
 use crate::delivery::step::COUNT_EVERY;
+use crate::gateway::passes::Passes;
 use crate::model::command::Command;
 use crate::model::cursor::Epoch;
 use crate::model::hold::Transport;
@@ -27,6 +33,7 @@ use crate::runtime::admission::Admissions;
 use crate::runtime::clock::{BEAT, Clock};
 use crate::runtime::config::Config;
 use crate::runtime::handover::Socket;
+use crate::runtime::keys::Keys;
 use crate::runtime::memory::Memory;
 use crate::runtime::meter::Meter;
 use crate::runtime::process::{Statm, memory_limit};
@@ -45,6 +52,9 @@ const SPARED: Duration = Duration::from_secs(2);
 /// seconds (see `retry:`).
 const TICK: Duration = Duration::from_secs(1);
 
+/// The interval of looks at the passes in use. Tokens name their times in whole seconds.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// Everything that requests and streams share.
 #[derive(Debug)]
 pub struct Gateway {
@@ -59,6 +69,7 @@ pub struct Gateway {
     admissions: Arc<Admissions>,
     rates: Arc<Rates>,
     sessions: Arc<Sessions>,
+    passes: Arc<Passes>,
     /// On the wall clock, and for measuring.
     started: (SystemTime, Instant),
 }
@@ -106,6 +117,10 @@ impl Gateway {
         let (relieved, shed, reliever) = (rooms.clone(), admissions.clone(), tasks.clone());
         tasks.supervise("memory", move || keep_memory(relieved.clone(), shed.clone(), reliever.clone()));
         let rates = Arc::new(Rates::new(config.rates()));
+        let passes = Arc::new(Passes::new(&config, Arc::new(Keys::load(&config.api_keys))));
+        let (kept, keeper) = (passes.clone(), tasks.clone());
+        let clocked = clock.clone();
+        tasks.supervise("passes", move || keep_passes(kept.clone(), clocked.clone(), keeper.clone()));
         Ok(Arc::new(Gateway {
             config,
             rooms,
@@ -118,6 +133,7 @@ impl Gateway {
             admissions,
             rates,
             sessions: Arc::default(),
+            passes,
             started: (SystemTime::now(), Instant::now()),
         }))
     }
@@ -160,6 +176,11 @@ impl Gateway {
     /// The open sessions.
     pub fn sessions(&self) -> &Arc<Sessions> {
         &self.sessions
+    }
+
+    /// Who may do what.
+    pub fn passes(&self) -> &Arc<Passes> {
+        &self.passes
     }
 
     /// When the gateway was started.
@@ -231,6 +252,21 @@ async fn keep_counts(rooms: Arc<Rooms>, tasks: Tasks) {
         rounds.tick().await;
         tasks.fault("counts");
         rooms.release_counts();
+    }
+}
+
+/// Ends what goes on without a pass.
+async fn keep_passes(passes: Arc<Passes>, clock: Arc<Clock>, tasks: Tasks) {
+    let mut looks = interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        looks.tick().await;
+        tasks.fault("passes");
+        passes.look();
+        // Otherwise a token may have arrived while the process was stopped.
+        if clock.enforces_deadlines() {
+            passes.live().look_at_waiting(clock.tick());
+        }
     }
 }
 

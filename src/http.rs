@@ -6,6 +6,7 @@ mod answer;
 mod audit;
 mod body;
 mod call;
+mod cookie;
 mod cors;
 mod forwarded;
 mod gate;
@@ -42,13 +43,13 @@ use forwarded::Forwarded;
 
 pub use forwarded::is_trusted;
 
-use call::{Arrival, Call, Segment, call};
+use call::{Arrival, Call, Segment, Tickets, call, judged};
 use gate::Gate;
 use host::Hosts;
 use page::asset::{self, Module};
 use page::html;
 use query::without_token;
-use rest::{counts, exercise, member, members, rooms, stats};
+use rest::{access, cookies, counts, exercise, member, members, revocations, rooms, stats, tickets};
 use stream::{session, sse, websocket};
 
 /// Where a connection came in.
@@ -158,7 +159,9 @@ impl Door {
 
 /// All routes. None rejects: `nothing_here` refuses requests without a handler.
 fn routes(gate: Gate) -> BoxedFilter<(Response,)> {
-    let call = || call(gate.clone());
+    let call = || judged(gate.clone(), Tickets::No);
+    let stream = || judged(gate.clone(), Tickets::Yes);
+    let open = || self::call(gate.clone());
     let routes: [BoxedFilter<(Answer,)>; _] = [
         path!("api" / "rooms" / Segment / "users" / Segment).and(call()).then(member::member).boxed(),
         path!("api" / "rooms" / Segment / "users").and(call()).then(members::members).boxed(),
@@ -166,26 +169,30 @@ fn routes(gate: Gate) -> BoxedFilter<(Response,)> {
         path!("api" / "logout" / Segment).and(call()).then(exercise::logout).boxed(),
         path!("api" / "login").and(call()).then(exercise::login_form).boxed(),
         path!("api" / "logout").and(call()).then(exercise::logout_form).boxed(),
-        path!("user-stream").and(call()).then(exercise::stream).boxed(),
+        path!("user-stream").and(stream()).then(exercise::stream).boxed(),
         path!("api" / "rooms" / Segment / "login").and(call()).then(html::login).boxed(),
         path!("api" / "rooms" / Segment / "logout").and(call()).then(html::logout).boxed(),
-        path!("api" / "rooms" / Segment / "stream").and(call()).then(sse::room).boxed(),
+        path!("api" / "rooms" / Segment / "stream").and(stream()).then(sse::room).boxed(),
         path!("api" / "stream" / "messages").and(call()).then(session::post).boxed(),
         path!("api" / "stream").and(call()).then(session::open).boxed(),
-        path!("ws").and(call()).then(websocket::upgrade).boxed(),
+        path!("ws").and(stream()).then(websocket::upgrade).boxed(),
         path!("api" / "gateway").and(call()).then(stats::gateway).boxed(),
         path!("metrics").and(call()).then(stats::metrics).boxed(),
-        path!("healthz").and(call()).then(stats::health).boxed(),
-        path!("readyz").and(call()).then(stats::readiness).boxed(),
+        path!("healthz").and(open()).then(stats::health).boxed(),
+        path!("readyz").and(open()).then(stats::readiness).boxed(),
         path!("users").and(call()).then(html::users).boxed(),
-        path!(Module).and(call()).then(asset::module).boxed(),
-        path!("assets" / ..).and(path::tail()).and(call()).then(asset::asset).boxed(),
+        path!(Module).and(open()).then(asset::module).boxed(),
+        path!("assets" / ..).and(path::tail()).and(open()).then(asset::asset).boxed(),
         path!("api" / "rooms" / Segment).and(call()).then(rooms::room).boxed(),
         path!("api" / "rooms").and(call()).then(rooms::rooms).boxed(),
         path!("api" / "counts").and(call()).then(counts::counts).boxed(),
-        path::end().and(call()).then(html::home).boxed(),
+        path!("api" / "access").and(call()).then(access::access).boxed(),
+        path!("api" / "tickets").and(call()).then(tickets::tickets).boxed(),
+        path!("api" / "cookie").and(call()).then(cookies::cookie).boxed(),
+        path!("api" / "revocations").and(call()).then(revocations::revocations).boxed(),
+        path::end().and(open()).then(html::home).boxed(),
     ];
-    let nothing = path::full().and(call()).then(nothing_here).boxed();
+    let nothing = path::full().and(open()).then(nothing_here).boxed();
     let some = routes.into_iter().rev().fold(nothing.clone(), |rest, route| route.or(rest).unify().boxed());
     // warp takes a path with a slash at its end for the one without.
     let slash = path::full().and_then(ends_in_slash).untuple_one();

@@ -173,6 +173,17 @@ impl Rooms {
         self.directory.counts(prefix, after, limit)
     }
 
+    /// `room` with its number of members, if it exists.
+    pub fn one(&self, room: Name) -> Option<(Name, usize)> {
+        let count = || self.read(&room, |presence| presence.roster().len());
+        self.exists(&room).then(count).map(|count| (room, count))
+    }
+
+    /// The names of all rooms.
+    pub fn names(&self) -> Vec<Name> {
+        self.directory.registers().index.all()
+    }
+
     /// All rooms with their numbers of members, as of at most a second ago.
     pub async fn listing(&self) -> Arc<Listing> {
         self.listings.recent(&self.directory).await

@@ -17,5 +17,6 @@ pub mod listener;
 pub mod rates;
 pub mod config;
 pub mod exposure;
+pub mod keys;
 pub mod head_timer;
 pub mod handover;

@@ -35,21 +35,25 @@ pub trait Peer: Send {
     fn begin(&mut self, talk: &mut Talk<'_>) -> Flow;
     /// Takes bytes from the client and answers them.
     fn receive(&mut self, input: &[u8], talk: &mut Talk<'_>) -> Flow;
-    /// Ready when messages have come by requests of their own, beside the stream.
+    /// Ready when messages have come by requests of their own, beside the stream, or when the peer may go on with earlier ones.
     fn poll_posted(&mut self, _: &mut Context<'_>) -> Poll<()> {
         Poll::Pending
     }
-    /// Takes the messages that have come beside the stream, if any, and answers them.
+    /// Takes these messages, if any, and answers them.
     fn take_posted(&mut self, _: &mut Talk<'_>) -> Flow {
         Flow::Continue
+    }
+    /// Whether nothing more may be read before the peer is ready by [`Peer::poll_posted`].
+    fn is_busy(&self) -> bool {
+        false
     }
     /// The time to wait before more is read, if the client sends faster than its rate. Asked after each read, and
     /// again after the wait.
     fn pause(&mut self) -> Option<Duration> {
         None
     }
-    /// The connection is lost, or about to be closed by the gateway.
-    fn gone(&mut self);
+    /// The connection is lost, or about to be closed by the gateway for the reason `code`.
+    fn gone(&mut self, code: Option<Code>);
     /// The last message when the gateway ends the stream.
     fn farewell(&mut self, code: Code, framing: Framing) -> Bytes;
 }
@@ -151,6 +155,16 @@ impl Talk<'_> {
         self.connection.queue(|outbox| outbox.count_readers())
     }
 
+    /// The rooms that are read here, each with whether only its number of members is.
+    pub fn watched(&self) -> Vec<(Arc<Room>, bool)> {
+        self.connection.queue(|outbox| outbox.watched())
+    }
+
+    /// The prefixes whose counts are read here.
+    pub fn prefixes(&self) -> Vec<Prefix> {
+        self.connection.queue(|outbox| outbox.prefixes())
+    }
+
     /// The number of rooms that are read here.
     pub fn rooms(&self) -> usize {
         self.connection.queue(|outbox| outbox.rooms())
@@ -166,7 +180,11 @@ pub async fn converse(connection: Arc<Connection>, mut peer: impl Peer, mut subs
     if matches!(ending, Some(Ending::Lost(_))) {
         hear_out(&connection, &mut peer, &mut subscriptions).await;
     }
-    peer.gone();
+    let code = match &ending {
+        Some(Ending::Ours(code)) => Some(*code),
+        Some(Ending::Lost(_)) | None => None,
+    };
+    peer.gone(code);
     debug!(connection = %connection.id(), ?ending, "stream ended");
     if let Some(Ending::Ours(code)) = ending {
         let farewell = peer.farewell(code, connection.format().framing);
@@ -310,7 +328,7 @@ impl Patience {
             if peer.poll_posted(cx).is_ready() {
                 return Poll::Ready(Next::Posted);
             }
-            if connection.poll_readable(cx).is_ready() {
+            if !peer.is_busy() && connection.poll_readable(cx).is_ready() {
                 return Poll::Ready(Next::Bytes);
             }
         }

@@ -123,6 +123,11 @@ impl CountReaders {
         self.all.len()
     }
 
+    /// The prefixes that are read.
+    pub fn prefixes(&self) -> impl Iterator<Item = &Prefix> {
+        self.all.iter().map(CountReader::prefix)
+    }
+
     /// Whether there is no reader.
     pub fn is_empty(&self) -> bool {
         self.all.is_empty()

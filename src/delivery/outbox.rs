@@ -1,6 +1,7 @@
 //! Outboxes: the bytes to be written to one connection, in order.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -12,6 +13,7 @@ use crate::delivery::step::CountTurn;
 use crate::model::count::Prefix;
 use crate::model::cursor::Offset;
 use crate::rooms::key::RoomKey;
+use crate::rooms::room::Room;
 use crate::wire::dialect::Format;
 
 /// The backlog of one socket: first messages, then the bytes of the readers. The events of a slow reader wait in its
@@ -147,6 +149,24 @@ impl Outbox {
     /// The number of rooms that are read, or are about to be.
     pub fn rooms(&self) -> usize {
         self.all().count()
+    }
+
+    /// The rooms that are read, or are about to be, each with whether only its number of members is.
+    pub fn watched(&self) -> Vec<(Arc<Room>, bool)> {
+        self.all().map(|reader| (reader.room().clone(), reader.counts())).collect()
+    }
+
+    /// The prefixes whose counts are read, or are about to be.
+    pub fn prefixes(&self) -> Vec<Prefix> {
+        let begins = |message: &Message| match message {
+            Message::BeginCounts(reader) => Some(reader.prefix().clone()),
+            Message::Rest(_) | Message::Bytes(_) | Message::After(..) | Message::Begin(_) => None,
+        };
+        let all = |backlog: &Backlog| {
+            let begin = backlog.messages.iter().filter_map(begins);
+            begin.chain(backlog.counts.prefixes().cloned()).collect()
+        };
+        self.backlog.as_deref().map(all).unwrap_or_default()
     }
 
     /// Whether the events of `room` are read, or are about to be.

@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 
 use dashmap::DashMap;
@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::delivery::asks::Asks;
+use crate::model::name::Name;
 
 /// The messages of one request.
 pub type Messages = Vec<Box<RawValue>>;
@@ -32,6 +33,8 @@ pub struct Sessions {
 pub struct Inbox {
     state: Mutex<State>,
     asks: Arc<Asks>,
+    /// The user of the session's token, once known.
+    owner: OnceLock<Name>,
 }
 
 #[derive(Debug, Default)]
@@ -78,7 +81,11 @@ impl Sessions {
     pub fn open(self: &Arc<Self>, first: Messages, asks: Arc<Asks>) -> (String, Mailbox) {
         let secret = Uuid::new_v4().simple().to_string();
         let under_way = (!first.is_empty()).then_some(Request { messages: first, done: None });
-        let inbox = Arc::new(Inbox { state: Mutex::new(State { under_way, ..State::default() }), asks });
+        let inbox = Arc::new(Inbox {
+            state: Mutex::new(State { under_way, ..State::default() }),
+            asks,
+            owner: OnceLock::new(),
+        });
         let key = self.key(&secret);
         self.inboxes.insert(key, inbox.clone());
         (secret, Mailbox { sessions: self.clone(), key, inbox })
@@ -102,6 +109,11 @@ impl fmt::Debug for Sessions {
 }
 
 impl Inbox {
+    /// The user of the session's token, once known. It stays.
+    pub fn owner(&self) -> Option<&Name> {
+        self.owner.get()
+    }
+
     /// Notes that the client is alive.
     pub fn heard(&self) {
         self.asks.answered();
@@ -154,6 +166,11 @@ impl Mailbox {
             .as_mut()
             .map(|request| std::mem::take(&mut request.messages))
             .unwrap_or_default()
+    }
+
+    /// Notes the user of the session's token.
+    pub fn own(&self, user: &Name) {
+        self.inbox.owner.get_or_init(|| user.clone());
     }
 
     /// Answers the request.

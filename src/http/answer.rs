@@ -124,6 +124,11 @@ pub fn with(mut response: Response<Body>, name: HeaderName, value: &'static str)
     response
 }
 
+/// The same answer, which no cache may keep: it tells or gives what is one caller's.
+pub fn private(response: Response<Body>) -> Response<Body> {
+    with(response, header::CACHE_CONTROL, "no-store")
+}
+
 /// Whether the client accepts gzip (RFC 9110, 12.5.3). Every browser does.
 pub fn takes_gzip(headers: &HeaderMap) -> bool {
     let codings = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
@@ -166,6 +171,8 @@ struct Problem<'a> {
     detail: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     field: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    check: Option<&'a str>,
     retry: bool,
 }
 
@@ -200,6 +207,23 @@ pub fn refusal<T>(response: &mut Response<T>) -> Option<Refusal> {
     response.extensions_mut().remove()
 }
 
+/// The `WWW-Authenticate` of a refusal (RFC 6750, 3).
+fn challenge(refusal: &Refusal) -> Option<HeaderValue> {
+    if refusal.code == Code::TokenMissing {
+        return Some(HeaderValue::from_static(r#"Bearer realm="presently""#));
+    }
+    let is_bad_token = matches!(refusal.code, Code::TokenInvalid | Code::TokenExpired);
+    if !is_bad_token && refusal.code != Code::NotAllowed {
+        return None;
+    }
+    let error = if is_bad_token { "invalid_token" } else { "insufficient_scope" };
+    // RFC 6750, 3: neither quotes nor backslashes, and ASCII only.
+    let is_allowed = |c: char| (' '..='~').contains(&c) && !matches!(c, '"' | '\\');
+    let description: String = refusal.message.chars().filter(|c| is_allowed(*c)).take(200).collect();
+    HeaderValue::from_str(&format!(r#"Bearer realm="presently", error="{error}", error_description="{description}""#))
+        .ok()
+}
+
 fn problem(refusal: &Refusal) -> Response<Body> {
     let row = refusal.code.row();
     let status = StatusCode::from_u16(row.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -210,6 +234,7 @@ fn problem(refusal: &Refusal) -> Response<Body> {
         code: row.name,
         detail: &refusal.message,
         field: refusal.field.as_deref(),
+        check: refusal.check,
         retry: row.retry,
     };
     let mut response = content(status, "application/problem+json", to_json(&problem));
@@ -217,6 +242,9 @@ fn problem(refusal: &Refusal) -> Response<Body> {
         response = with(response, header::ALLOW, allow);
     }
     response = retrying_after(response, refusal);
+    if let Some(challenge) = challenge(refusal) {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+    }
     // RFC 9110, 15.5.22, and RFC 6455, 4.4.
     if refusal.code == Code::UpgradeRequired {
         response = with(response, header::UPGRADE, "websocket");

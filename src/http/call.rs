@@ -17,7 +17,7 @@ use warp::http::{HeaderMap, Method, StatusCode, Version, header};
 
 use crate::http::answer::{self, Answer};
 use crate::http::forwarded::Forwarded;
-use crate::http::gate::{Change, Gate, Visitor, Watch};
+use crate::http::gate::{Caller, Change, Count, Gate, List, Ticket, Visitor, Watch};
 use crate::http::query::{Query, well_encoded};
 use crate::http::stream::message;
 use crate::model::id::ClientId;
@@ -44,6 +44,8 @@ pub struct Call {
     pub version: Version,
     pub query: String,
     pub slot: ClaimSlot,
+    /// Judged before the handler, but for the paths that are open to all.
+    caller: Result<Caller, Refusal>,
     body: Pin<Box<dyn Stream<Item = Result<Bytes, warp::Error>> + Send + Sync>>,
 }
 
@@ -55,7 +57,23 @@ const CLIENT: &str = "Presently-Client";
 const OVERRUN: usize = 16 * 1024 * 1024;
 const OVERRUN_WITHIN: Duration = Duration::from_secs(2);
 
-/// Makes a call of each request. Always matches.
+/// Whether a path takes a ticket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tickets {
+    No,
+    Yes,
+}
+
+/// Makes a call of each request, and judges its credential. Always matches: the handler finds a bad credential when it asks
+/// for a permit.
+pub fn judged(gate: Gate, tickets: Tickets) -> impl Filter<Extract = (Call,), Error = warp::Rejection> + Clone {
+    call(gate).then(move |mut call: Call| async move {
+        call.caller = call.identify(tickets).await;
+        call
+    })
+}
+
+/// Makes a call of each request, whose sender counts as a stranger. Always matches.
 pub fn call(gate: Gate) -> impl Filter<Extract = (Call,), Error = warp::Rejection> + Clone {
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
     warp::method()
@@ -65,7 +83,8 @@ pub fn call(gate: Gate) -> impl Filter<Extract = (Call,), Error = warp::Rejectio
         .and(warp::body::stream())
         .map(move |method, headers, query, Arrival { peer, version, slot }: Arrival, body| {
             let body = TryStreamExt::map_ok(body, all_of);
-            Call { gate: gate.clone(), peer, method, headers, version, query, slot, body: Box::pin(body) }
+            let caller = Ok(gate.stranger());
+            Call { gate: gate.clone(), peer, method, headers, version, query, slot, caller, body: Box::pin(body) }
         })
 }
 
@@ -88,19 +107,46 @@ impl Call {
         Forwarded::of(&self.headers, self.peer, &self.gate.config().trusted_proxies)
     }
 
-    /// A permit to read and follow `room`, as [`Gate::may_watch`].
-    pub fn may_watch<'a>(&self, room: &'a Name) -> Result<Watch<'a>, Refusal> {
-        self.gate.may_watch(&self.forwarded(), room)
+    async fn identify(&self, tickets: Tickets) -> Result<Caller, Refusal> {
+        let query = Query::lenient(&self.query, &["ticket"]).ok().filter(|_| tickets == Tickets::Yes);
+        let ticket = query.as_ref().and_then(|query| query.get("ticket")).map_or(Ticket::None, |ticket| {
+            if self.method == Method::GET { Ticket::Use(ticket) } else { Ticket::See(ticket) }
+        });
+        self.gate.identify(&self.forwarded(), ticket).await
     }
 
-    /// A permit to change `room`, as [`Gate::may_change`].
-    pub fn may_change<'a>(&self, room: &'a Name) -> Result<Change<'a>, Refusal> {
-        self.gate.may_change(&self.forwarded(), room)
+    /// Who sent the request.
+    ///
+    /// # Errors
+    ///
+    /// `token_invalid`, `token_expired` or `revoked`.
+    pub fn caller(&self) -> Result<&Caller, Refusal> {
+        self.caller.as_ref().map_err(Clone::clone)
+    }
+
+    /// A permit to read and follow the number of members of `room`, as [`Gate::may_count`].
+    pub fn may_count<'a>(&self, room: &'a Name) -> Result<Count<'a>, Refusal> {
+        self.gate.may_count(&self.forwarded(), self.caller()?, room)
+    }
+
+    /// A permit to list rooms, as [`Gate::may_list`].
+    pub fn may_list(&self) -> Result<List<'static>, Refusal> {
+        self.gate.may_list(&self.forwarded(), self.caller()?)
+    }
+
+    /// A permit to read and follow `room`, as [`Gate::may_watch`].
+    pub fn may_watch<'a>(&self, room: &'a Name) -> Result<Watch<'a>, Refusal> {
+        self.gate.may_watch(&self.forwarded(), self.caller()?, room)
+    }
+
+    /// A permit to change the presence of `user` in `room`, or of anyone, as [`Gate::may_change`].
+    pub fn may_change<'a>(&self, room: &'a Name, user: Option<&Name>) -> Result<Change<'a>, Refusal> {
+        self.gate.may_change(&self.forwarded(), self.caller()?, room, user)
     }
 
     /// The client of a connection that may be present, as [`Gate::visitor`].
     pub fn visitor(&self) -> Result<Visitor, Refusal> {
-        self.gate.visitor(&self.forwarded())
+        self.gate.visitor(&self.forwarded(), self.caller()?)
     }
 
     /// The client's id, from the header `Presently-Client` or from `client` in the `query`. Either will do: addresses are kept in

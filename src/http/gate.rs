@@ -1,47 +1,51 @@
 //! The gate: a handler reaches a room only through a permit, and only this file grants permits.
 //!
-//! A permit is for one kind of access to one room. [`Gate`] judges a request and grants it. The messages of a WebSocket come
+//! A permit is for one kind of access to one room. [`Gate`] judges a request's sender, the [`Caller`], and grants it. The messages of a WebSocket come
 //! without headers, so its handshake is judged once and gives a [`Visitor`], who gets the permits for each message. The requests
 //! of a session are judged one by one, and their messages count for the visitor who opened the session.
 
+mod caller;
 mod holds;
 mod sessions;
 mod list;
+mod watch;
+mod change;
+mod visitor;
+mod passes;
 
 use std::future::pending;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use crate::access::pass::{Kind, Pass};
+use crate::access::rights::Admin;
+use crate::access::verb::Verb;
 use crate::delivery::connection::Options;
 use crate::delivery::conversation::Peer;
 use crate::gateway::Gateway;
 use crate::http::answer::Answer;
-use crate::http::audit;
 use crate::http::forwarded::Forwarded;
 use crate::http::origin;
-use crate::http::payer::{Payer, page_cost};
-use crate::model::command::{Action, Command};
-use crate::model::cursor::Cursor;
-use crate::model::hold::Transport;
+use crate::http::payer::Payer;
 use crate::model::id::{ClientId, ConnectionId};
 use crate::model::moment::{Moment, Taken};
 use crate::model::name::Name;
-use crate::model::outcome::Outcome;
 use crate::model::presence::Presence;
 use crate::model::refusal::{Code, Refusal};
-use crate::model::snapshot::Snapshot;
-use crate::model::statement::Statement;
-use crate::rooms::key::RoomKey;
-use crate::rooms::room::Following;
 use crate::runtime::admission::Charge;
 use crate::runtime::config::Config;
 use crate::runtime::handover::{ClaimSlot, Socket};
 use crate::runtime::log;
-use crate::runtime::memory::{Level, Memory};
+use crate::runtime::memory::Memory;
 use crate::runtime::meter::Meter;
-use crate::runtime::rates::{Pace, Rates, Source, Work};
+use crate::runtime::rates::{Rates, Work};
 
+pub use caller::{Caller, Ticket};
+pub use change::{Change, Join};
 pub use holds::Holds;
+pub use list::List;
+pub use visitor::{PassWatch, Visitor};
+pub use watch::{Count, Watch};
 
 /// The gateway, closed to handlers but for what concerns no room.
 #[derive(Clone)]
@@ -103,41 +107,87 @@ impl Gate {
         log::dropped_lines()
     }
 
-    /// A permit to read and follow `room`. Everyone gets one.
+    /// A permit to read and follow `room`.
     ///
     /// # Errors
     ///
-    /// None today.
-    pub fn may_watch<'a>(&self, request: &Forwarded<'_>, room: &'a Name) -> Result<Watch<'a>, Refusal> {
+    /// `token_missing` or `not_allowed` without `watch`.
+    pub fn may_watch<'a>(
+        &self,
+        request: &Forwarded<'_>,
+        caller: &Caller,
+        room: &'a Name,
+    ) -> Result<Watch<'a>, Refusal> {
+        caller.pass().demand(Verb::Watch, room)?;
         Ok(Watch { gate: self.clone(), payer: Payer::Address(request.source()), room })
     }
 
-    /// A permit to list the rooms. Everyone gets one.
+    /// A permit to read and follow the number of members of `room`.
     ///
     /// # Errors
     ///
-    /// None today.
-    pub fn may_list(&self, request: &Forwarded<'_>) -> Result<List<'static>, Refusal> {
-        Ok(List { gate: self.clone(), payer: Payer::Address(request.source()) })
+    /// `token_missing` or `not_allowed` without `count`.
+    pub fn may_count<'a>(
+        &self,
+        request: &Forwarded<'_>,
+        caller: &Caller,
+        room: &'a Name,
+    ) -> Result<Count<'a>, Refusal> {
+        caller.pass().demand(Verb::Count, room)?;
+        Ok(Count(Watch { gate: self.clone(), payer: Payer::Address(request.source()), room }))
     }
 
-    /// A permit to change `room`, for the sender of `request`.
+    /// A permit to list the rooms that the caller may count.
     ///
     /// # Errors
     ///
-    /// `cross_site` for another site's page, and for prefetching.
-    pub fn may_change<'a>(&self, request: &Forwarded<'_>, room: &'a Name) -> Result<Change<'a>, Refusal> {
+    /// `token_missing` for a stranger without any rights.
+    pub fn may_list(&self, request: &Forwarded<'_>, caller: &Caller) -> Result<List<'static>, Refusal> {
+        self.list(Payer::Address(request.source()), caller.pass())
+    }
+
+    fn list<'a>(&self, payer: Payer<'a>, pass: &Arc<Pass>) -> Result<List<'a>, Refusal> {
+        if pass.kind == Kind::Stranger && pass.rights.are_none() {
+            return Err(pass.lacks("count"));
+        }
+        Ok(List { gate: self.clone(), payer, counted: pass.rights.counted(), pass: pass.clone() })
+    }
+
+    /// A permit to change the presence of `user` in `room`, or without a user that of anyone. Each command is judged when it
+    /// is applied; this refuses at once who may do nothing of the kind.
+    ///
+    /// # Errors
+    ///
+    /// `cross_site` for another site's page, and for prefetching; `token_missing` or `not_allowed`.
+    pub fn may_change<'a>(
+        &self,
+        request: &Forwarded<'_>,
+        caller: &Caller,
+        room: &'a Name,
+        user: Option<&Name>,
+    ) -> Result<Change<'a>, Refusal> {
+        self.judge_origin(request, caller)?;
+        let is_own = user.is_some_and(|user| caller.is(user));
+        caller.pass().demand(if is_own { Verb::Join } else { Verb::Manage }, room)?;
+        Ok(Change { gate: self.clone(), client: request.source(), pass: caller.pass().clone(), room })
+    }
+
+    /// Judges the page that sent a change. Behind a cookie there may be any page, so the browser must name it.
+    fn judge_origin(&self, request: &Forwarded<'_>, caller: &Caller) -> Result<(), Refusal> {
         origin::may_change(request, self.config())?;
-        Ok(Change { gate: self.clone(), client: request.source(), room })
+        if caller.is_by_cookie() { origin::is_named(request) } else { Ok(()) }
     }
 
-    /// A permit to read the gateway's numbers. Everyone gets one.
+    /// A permit to read the gateway's numbers.
     ///
     /// # Errors
     ///
-    /// None today.
-    pub fn may_operate(&self) -> Result<Operate, Refusal> {
-        Ok(Operate(self.clone()))
+    /// `token_missing` or `not_allowed` without `admin`.
+    pub fn may_operate(&self, caller: &Caller) -> Result<Operate, Refusal> {
+        match caller.pass().rights.admin() {
+            Admin::Reads | Admin::Full => Ok(Operate(self.clone())),
+            Admin::No => Err(caller.pass().lacks("admin")),
+        }
     }
 
     /// The sender of `request`, who may be present through a connection. Another site's page is refused whatever it asks
@@ -146,9 +196,9 @@ impl Gate {
     /// # Errors
     ///
     /// `cross_site` for another site's page, and for prefetching.
-    pub fn visitor(&self, request: &Forwarded<'_>) -> Result<Visitor, Refusal> {
-        origin::may_change(request, self.config())?;
-        Ok(Visitor { gate: self.clone(), client: request.source(), pace: None })
+    pub fn visitor(&self, request: &Forwarded<'_>, caller: &Caller) -> Result<Visitor, Refusal> {
+        self.judge_origin(request, caller)?;
+        Ok(Visitor::new(self.clone(), request.source(), caller.pass().clone()))
     }
 
     /// Counts a stream for the client's address, where the connection is a trusted proxy's. Other connections were
@@ -206,220 +256,6 @@ impl Gate {
             gateway.stream(socket, options, peer);
         });
         pending().await
-    }
-}
-
-/// A client whose WebSocket handshake, or whose request for a stream, was judged.
-pub struct Visitor {
-    gate: Gate,
-    client: Source,
-    /// The rates of the connection, once the client has sent a message. Boxed, because most clients only listen.
-    pace: Option<Box<Pace>>,
-}
-
-impl Visitor {
-    fn payer(&self) -> Payer<'_> {
-        self.pace.as_deref().map_or(Payer::Address(self.client), Payer::Connection)
-    }
-
-    /// Notes a message, which [`Visitor::pause`] counts.
-    pub fn heard(&mut self) {
-        if self.client.is_counted {
-            let rates = self.gate.0.rates();
-            self.pace.get_or_insert_with(|| Box::new(Pace::new(rates, self.client))).heard();
-        }
-    }
-
-    /// The time to wait before more messages are read, as [`Pace::pause`].
-    pub fn pause(&self) -> Option<Duration> {
-        self.pace.as_ref()?.pause()
-    }
-
-    /// A permit to read and follow `room`.
-    ///
-    /// # Errors
-    ///
-    /// None today.
-    pub fn may_watch<'a>(&'a self, room: &'a Name) -> Result<Watch<'a>, Refusal> {
-        Ok(Watch { gate: self.gate.clone(), payer: self.payer(), room })
-    }
-
-    /// A permit to hold users in `room` through the visitor's connection.
-    ///
-    /// # Errors
-    ///
-    /// None today.
-    pub fn may_join<'a>(&'a self, room: &'a Name) -> Result<Join<'a>, Refusal> {
-        Ok(Join { gate: self.gate.clone(), payer: self.payer(), room })
-    }
-
-    /// A permit to list the rooms.
-    ///
-    /// # Errors
-    ///
-    /// None today.
-    pub fn may_list(&self) -> Result<List<'_>, Refusal> {
-        Ok(List { gate: self.gate.clone(), payer: self.payer() })
-    }
-
-    /// Permits the visitor to say something through a hold.
-    ///
-    /// # Errors
-    ///
-    /// `too_fast` past the rate of changes.
-    pub fn may_update(&self) -> Result<(), Refusal> {
-        self.payer().pay(self.gate.rates(), Work::Changes, 1)
-    }
-
-    /// The key of `room`, if there is such a room.
-    pub fn key(&self, room: &Name) -> Option<RoomKey> {
-        self.gate.0.rooms().key(room)
-    }
-
-    /// The maximum number of rooms that the visitor may watch.
-    pub fn max_watched(&self) -> usize {
-        self.gate.config().max_per_connection
-    }
-
-    /// Logs a refusal of what the visitor asked for over `connection`.
-    pub fn refused(&self, connection: ConnectionId, refusal: &Refusal) {
-        audit::refused(self.client.address, connection, refusal);
-    }
-}
-
-/// A permit to read and follow one room.
-pub struct Watch<'a> {
-    gate: Gate,
-    payer: Payer<'a>,
-    room: &'a Name,
-}
-
-impl Watch<'_> {
-    /// Reads the room at one moment; an absent room reads as empty.
-    pub fn read<T>(&self, read: impl FnOnce(&Presence) -> T) -> T {
-        self.gate.0.rooms().read(self.room, read)
-    }
-
-    /// The room's present set, of which at most `shown` members are to be shown.
-    ///
-    /// # Errors
-    ///
-    /// `too_fast` past the rate of snapshots.
-    pub fn snapshot(&self, shown: usize) -> Result<Snapshot, Refusal> {
-        let taken = self.gate.taken();
-        let snapshot = self.read(|presence| presence.snapshot(taken));
-        self.payer.pay(self.gate.rates(), Work::Snapshots, page_cost(shown.min(snapshot.roster.len())))?;
-        Ok(snapshot)
-    }
-
-    /// Adds a reader to the room, who resumes after `since`. Watching makes no room exist. The connection has `holds`, and
-    /// is about to hold `user` for `client`: a reader who comes back is never too fast.
-    ///
-    /// # Errors
-    ///
-    /// `too_much_memory`, but not to a connection of somebody who is present. `too_fast` past the rate of snapshots,
-    /// unless the reader needs none.
-    pub fn follow(
-        &self,
-        since: Option<Cursor>,
-        user: Option<&Name>,
-        client: Option<ClientId>,
-        holds: &Holds,
-    ) -> Result<Following, Refusal> {
-        let is_present = |user: &Name| self.read(|presence| presence.roster().get(user).is_some());
-        if !holds.hold_somebody() && !user.is_some_and(is_present) {
-            self.gate.memory().refuses_at(Level::Refuse)?;
-        }
-        let resumes = || since.is_some_and(|since| self.read(|presence| presence.place(since).is_some()));
-        let holder = user.zip(client);
-        let returns = || holder.is_some_and(|(user, client)| self.gate.returns(self.room, user, client, None));
-        if self.payer.pays() && !resumes() && !returns() {
-            self.payer.pay(self.gate.rates(), Work::Snapshots, 1)?;
-        }
-        Ok(self.gate.0.rooms().follow(self.room))
-    }
-}
-
-/// A permit to list the rooms, and to read the counts of all.
-pub struct List<'a> {
-    gate: Gate,
-    payer: Payer<'a>,
-}
-
-/// A permit to change one room.
-pub struct Change<'a> {
-    gate: Gate,
-    client: Source,
-    room: &'a Name,
-}
-
-impl Change<'_> {
-    /// Does all of `commands`, or none.
-    ///
-    /// # Errors
-    ///
-    /// The refusal of the commands, `too_many_rooms` when a new room is needed, or `too_fast` past the rate of changes or
-    /// rooms.
-    pub fn apply(&self, commands: &[Command]) -> Result<Outcome, Refusal> {
-        let payer = Payer::Address(self.client);
-        if payer.pays() {
-            self.pay(payer, commands)?;
-        }
-        let outcome = self.gate.0.rooms().change(self.room, commands)?;
-        audit::changed(self.client.address, self.room, commands, &outcome);
-        Ok(outcome)
-    }
-
-    fn pay(&self, payer: Payer<'_>, commands: &[Command]) -> Result<(), Refusal> {
-        // A client that leaves would otherwise stay as a ghost.
-        let leaves = |command: &Command| matches!(command, Command::User(_, Action::LeaveClient(_)));
-        let changes = commands.iter().filter(|command| !leaves(command)).count();
-        // A refused renewal would end a presence.
-        if self.gate.0.rooms().read(self.room, |room| commands.iter().all(|command| room.renews(command))) {
-            return Ok(());
-        }
-        payer.pay(self.gate.rates(), Work::Changes, changes)?;
-        match commands.iter().any(|command| command.adds().is_some()) {
-            true => self.gate.pay_for_room(self.room, payer),
-            false => Ok(()),
-        }
-    }
-}
-
-/// A permit to hold users in one room through a connection.
-pub struct Join<'a> {
-    gate: Gate,
-    payer: Payer<'a>,
-    room: &'a Name,
-}
-
-impl Join<'_> {
-    /// Holds `user` for the connection `id`, and adds the hold to `holds`. Replaces an older hold of `client`; a client that
-    /// comes back to its hold is never too fast.
-    ///
-    /// # Errors
-    ///
-    /// `too_many_joined` at the connection's bound, `too_fast` past the rate of changes or rooms, or the room's refusal.
-    pub fn hold(
-        self,
-        holds: &mut Holds,
-        (id, transport): (ConnectionId, Transport),
-        user: Name,
-        statement: Option<Statement>,
-        client: Option<ClientId>,
-    ) -> Result<Outcome, Refusal> {
-        let comes_back = |client| self.gate.returns(self.room, &user, client, Some(id));
-        let returns = self.payer.pays() && client.is_some_and(comes_back);
-        if !returns {
-            self.payer.pay(self.gate.rates(), Work::Changes, 1)?;
-            self.gate.pay_for_room(self.room, self.payer)?;
-        }
-        let make = || Box::new(self.gate.0.holds(id, transport));
-        let outcome = holds.0.get_or_insert_with(make).join(self.room.clone(), user, statement, client)?;
-        if returns {
-            self.payer.returned();
-        }
-        Ok(outcome)
     }
 }
 

@@ -51,6 +51,20 @@ pub fn may_change(request: &Forwarded<'_>, config: &Config) -> Result<(), Refusa
     }
 }
 
+/// Demands that the browser names the page behind a change that was found in order: a browser brings cookies for any page.
+///
+/// # Errors
+///
+/// `cross_site` with neither `Origin` nor `Sec-Fetch-Site: same-origin`.
+pub fn is_named(request: &Forwarded<'_>) -> Result<(), Refusal> {
+    let headers = request.headers();
+    if headers.contains_key(header::ORIGIN) || site(headers) == Site::SameOrigin {
+        return Ok(());
+    }
+    let message = "a change by cookie needs Origin, or Sec-Fetch-Site: same-origin";
+    Err(Refusal::new(Code::CrossSite, message).of("Origin"))
+}
+
 /// The `Origin` of a request, as sent, if it is one of the `allowed`.
 pub fn allowed<'a>(headers: &'a HeaderMap, allowed: &[Origin]) -> Option<&'a HeaderValue> {
     let parsed: Origin = origin(headers).ok()??.parse().ok()?;

@@ -3,10 +3,11 @@
 //! Time changes a room by commands too ([`Command::Expire`], [`Command::Trim`]), and a lack of memory ([`Command::Shorten`]), so a list of commands with their
 //! moments determines the room.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::event::DelReason;
-use crate::model::hold::ConnectionHold;
+use crate::model::hold::{ConnectionHold, Maker};
 use crate::model::id::{ClientId, ConnectionId};
 use crate::model::info::Info;
 use crate::model::moment::Tick;
@@ -37,12 +38,16 @@ pub enum Action {
     Release(HoldName),
     /// Says something for a member without a hold, sets the member's `info`, or both.
     Set(Option<Statement>, Option<Info>),
-    /// Makes a connection's hold. Replaces an older hold of the same client.
-    Join(ConnectionHold, Option<Statement>),
+    /// Makes a connection's hold, and sets the member's `info` if one is given. Replaces an older hold of the same client.
+    Join(ConnectionHold, Option<Statement>, Option<Info>),
     /// Says something through the hold of this connection.
     Update(ConnectionId, Statement),
     /// Ends a connection's hold at once.
     Leave(ConnectionId),
+    /// The same for the reason `Kicked`, since the connection's token was revoked.
+    Kick(ConnectionId),
+    /// Ends the sign-ins that were made with tokens of this subject, issued until this time.
+    Revoke(Name, u64),
     /// Starts the grace period of a lost connection's hold.
     Lose(ConnectionId),
     /// Ends a client's hold at once, on whichever connection of the client.
@@ -60,6 +65,8 @@ pub struct SignIn {
     pub info: Option<Info>,
     /// The term of a lease, from now on; `None` signs in until sign-out.
     pub ttl: Option<Duration>,
+    /// The token that makes the sign-in, if it is one.
+    pub maker: Option<Arc<Maker>>,
 }
 
 impl Command {

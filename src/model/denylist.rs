@@ -39,7 +39,7 @@ impl Denylist {
     ///
     /// `signed_out` or `kicked` for a single join of a listed client. Only single commands join.
     pub fn check(&self, room: &Name, commands: &[Command], now: Tick) -> Result<(), Refusal> {
-        let [Command::User(user, Action::Join(hold, _))] = commands else {
+        let [Command::User(user, Action::Join(hold, ..))] = commands else {
             return Ok(());
         };
         let Some(reason) = hold.client.and_then(|client| self.reason(room, user, client, now)) else {

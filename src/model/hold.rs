@@ -8,7 +8,7 @@ use smallvec::{SmallVec, smallvec};
 use crate::model::id::{ClientId, ConnectionId};
 use crate::model::meta::Meta;
 use crate::model::moment::Tick;
-use crate::model::name::HoldName;
+use crate::model::name::{HoldName, Name};
 use crate::model::statement::{Order, Said, Statement};
 
 /// The most named sign-ins of one member. Each takes some 100 bytes, and each change of the member looks at all of them.
@@ -41,9 +41,20 @@ pub enum HoldKind {
         name: Option<HoldName>,
         /// The deadline of a lease.
         deadline: Option<Tick>,
+        /// The token that made the sign-in last. A revocation of the token ends the sign-in.
+        maker: Option<Arc<Maker>>,
     },
     /// Made by a connection.
     Connection(ConnectionHold),
+}
+
+/// A token that made a sign-in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Maker {
+    /// The token's subject.
+    pub sub: Name,
+    /// When the token was issued: seconds since 1970, 0 if unknown.
+    pub issued: u64,
 }
 
 /// The hold of a connection that is open, or was lost within the grace period.
@@ -71,7 +82,7 @@ pub enum Transport {
 
 impl HoldKind {
     /// The unnamed sign-in without a deadline.
-    const PERMANENT: HoldKind = HoldKind::SignIn { name: None, deadline: None };
+    const PERMANENT: HoldKind = HoldKind::SignIn { name: None, deadline: None, maker: None };
 
     /// The id, unique among the user's holds in the room.
     pub fn id(&self) -> HoldId {
@@ -222,6 +233,15 @@ impl Holds {
         })
     }
 
+    /// The sign-ins that were made with tokens of `sub`, issued until `before`.
+    pub fn made_by(&self, sub: &Name, before: u64) -> impl Iterator<Item = HoldId> {
+        let made = move |hold: &&Hold| match &hold.kind {
+            HoldKind::SignIn { maker: Some(maker), .. } => maker.sub == *sub && maker.issued <= before,
+            HoldKind::SignIn { maker: None, .. } | HoldKind::Connection(_) => false,
+        };
+        self.iter().filter(made).map(|hold| hold.kind.id())
+    }
+
     /// The number of named sign-ins.
     pub fn named(&self) -> usize {
         self.iter().filter(|hold| matches!(hold.kind, HoldKind::SignIn { name: Some(_), .. })).count()
@@ -277,7 +297,7 @@ mod tests {
         for other in [
             sign_in(Some(Statement::default())),
             sign_in(Some(statement(1, "1"))),
-            Holds::of(HoldKind::SignIn { name: None, deadline: Some(Tick(7)) }, None),
+            Holds::of(HoldKind::SignIn { name: None, deadline: Some(Tick(7)), maker: None }, None),
             Holds::of(connection(1, None), None),
         ] {
             assert!(!other.are_plain());

@@ -108,7 +108,8 @@ impl Presence {
                 Err(Refusal::new(Code::NotJoined, message))
             }
             Action::Join(..) | Action::SignIn(_) | Action::SignOut(_) | Action::Set(..) | Action::Update(..) => Ok(()),
-            Action::Release(_) | Action::Leave(_) | Action::Lose(_) | Action::LeaveClient(_) => Ok(()),
+            Action::Release(_) | Action::Leave(_) | Action::Kick(_) | Action::Lose(_) => Ok(()),
+            Action::LeaveClient(_) | Action::Revoke(..) => Ok(()),
         }
     }
 
@@ -148,9 +149,10 @@ impl Presence {
                 .is_some_and(|client| self.roster.holds(user).is_some_and(|holds| holds.of_client(client).is_some()))
         };
         commands.iter().any(|command| match command {
-            Command::User(user, Action::Join(hold, statement)) => {
+            Command::User(user, Action::Join(hold, statement, info)) => {
                 let id = HoldId::Connection(hold.connection);
-                self.says_more(user, Some(&id), statement.as_ref()) && !replaces(user, hold)
+                let says_more = self.says_more(user, Some(&id), statement.as_ref());
+                (says_more || self.informs_more(user, info.as_ref())) && !replaces(user, hold)
             }
             Command::User(user, Action::SignIn(SignIn { name, statement, info, .. })) => {
                 let id = HoldId::SignIn(name.clone());
@@ -182,13 +184,14 @@ impl Presence {
 
     fn act(&mut self, user: &Name, action: &Action, now: Moment, outcome: &mut Outcome) {
         match action {
-            Action::SignIn(SignIn { name, statement, info, ttl }) => {
+            Action::SignIn(SignIn { name, statement, info, ttl, maker }) => {
                 let deadline = ttl.map(|ttl| now.tick + ttl);
-                let kind = HoldKind::SignIn { name: name.clone(), deadline };
+                let kind = HoldKind::SignIn { name: name.clone(), deadline, maker: maker.clone() };
                 self.put_hold(user, kind, statement.clone(), info.as_ref(), now, outcome);
             }
-            Action::Join(hold, statement) => {
-                self.put_hold(user, HoldKind::Connection(*hold), statement.clone(), None, now, outcome);
+            Action::Join(hold, statement, info) => {
+                let kind = HoldKind::Connection(*hold);
+                self.put_hold(user, kind, statement.clone(), info.as_ref(), now, outcome);
             }
             Action::Set(statement, info) => self.edit(user, info.as_ref(), now, outcome, |holds| {
                 if let Some(statement) = statement {
@@ -200,11 +203,15 @@ impl Presence {
             }),
             Action::SignOut(reason) => self.sign_out(user, *reason, now, outcome),
             Action::Release(name) => {
-                self.end(user, &HoldId::SignIn(Some(name.clone())), DelReason::Closed, now, outcome);
+                self.end(user, &[HoldId::SignIn(Some(name.clone()))], DelReason::Closed, now, outcome);
             }
             Action::Leave(connection) => {
-                self.end(user, &HoldId::Connection(*connection), DelReason::Closed, now, outcome);
+                self.end(user, &[HoldId::Connection(*connection)], DelReason::Closed, now, outcome);
             }
+            Action::Kick(connection) => {
+                self.end(user, &[HoldId::Connection(*connection)], DelReason::Kicked, now, outcome);
+            }
+            Action::Revoke(sub, before) => self.revoke(user, sub, *before, now, outcome),
             Action::Lose(connection) => self.lose(user, *connection, now, outcome),
             Action::LeaveClient(client) => self.leave_client(user, *client, now, outcome),
         }
@@ -220,7 +227,7 @@ impl Presence {
                 HoldId::SignIn(_) => DelReason::Expired,
                 HoldId::Connection(_) => DelReason::Timeout,
             };
-            self.end(&user, &id, reason, now, outcome);
+            self.end(&user, &[id], reason, now, outcome);
         }
     }
 
@@ -313,31 +320,40 @@ impl Presence {
         self.edit(user, None, now, outcome, |holds| holds.lose(connection, deadline));
     }
 
+    /// Ends the sign-ins of `user` that were made with revoked tokens.
+    fn revoke(&mut self, user: &Name, sub: &Name, before: u64, now: Moment, outcome: &mut Outcome) {
+        let made: Vec<_> = self.roster.holds(user).iter().flat_map(|holds| holds.made_by(sub, before)).collect();
+        self.end(user, &made, DelReason::Kicked, now, outcome);
+    }
+
     fn leave_client(&mut self, user: &Name, client: ClientId, now: Moment, outcome: &mut Outcome) {
         let hold = self.roster.holds(user).and_then(|holds| holds.of_client(client).copied());
         let Some(ConnectionHold { connection, deadline, .. }) = hold else {
             return;
         };
-        let event = self.end(user, &HoldId::Connection(connection), DelReason::Closed, now, outcome);
+        let event = self.end(user, &[HoldId::Connection(connection)], DelReason::Closed, now, outcome);
         if deadline.is_none() && event.is_some() {
             outcome.ended.push(EndedHold { connection, cause: EndCause::Left, event });
         }
     }
 
-    /// Ends one hold. The end of the last hold removes the member, for the same reason; returns the `del` then. Otherwise
+    /// Ends some holds. The end of the last hold removes the member, for the same reason; returns the `del` then. Otherwise
     /// the member falls back to what was said before.
     fn end(
         &mut self,
         user: &Name,
-        id: &HoldId,
+        ids: &[HoldId],
         reason: DelReason,
         now: Moment,
         outcome: &mut Outcome,
     ) -> Option<Arc<Event>> {
-        let mut ended = None;
-        let edited = self.roster.edit(user, None, |holds| ended = holds.take(id))?;
-        self.deadlines.change(user, id, ended.and_then(|hold| hold.kind.deadline()), None);
-        match edited {
+        let deadlines = &mut self.deadlines;
+        let edited = self.roster.edit(user, None, |holds| {
+            for hold in ids.iter().filter_map(|id| holds.take(id)) {
+                deadlines.change(user, &hold.kind.id(), hold.kind.deadline(), None);
+            }
+        });
+        match edited? {
             Edited::Same => None,
             Edited::Changed(member) => {
                 self.publish(Change::Update(member), now, outcome);

@@ -90,6 +90,14 @@ impl Roster {
         self.entry(user).map(Entry::holds)
     }
 
+    /// The members with sign-ins that were made with tokens of `sub`, issued until `before`.
+    pub fn made_by(&self, sub: &Name, before: u64) -> impl Iterator<Item = &Name> {
+        let entries = self.chunks.iter().flat_map(|chunk| chunk.iter());
+        let made =
+            move |entry: &&Entry| entry.holds.as_ref().is_some_and(|holds| holds.made_by(sub, before).next().is_some());
+        entries.filter(made).map(|entry| &entry.member.user)
+    }
+
     fn entry(&self, user: &str) -> Option<&Entry> {
         let (mark, found) = self.find(user);
         found.then(|| &self.chunks[mark.chunk][mark.at])

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::model::command::{Action, Command};
 use crate::model::hold::{ConnectionHold, Transport};
 use crate::model::id::{ClientId, ConnectionId};
+use crate::model::info::Info;
 use crate::model::name::Name;
 use crate::model::outcome::Outcome;
 use crate::model::refusal::{Code, Refusal};
@@ -41,7 +42,7 @@ impl ConnectionHolds {
         self.rooms.hold_registry().open(self.connection, listener);
     }
 
-    /// Holds `user` in `room`. Replaces an older hold of `client`.
+    /// Holds `user` in `room`, and sets the member's `info` if one is given. Replaces an older hold of `client`.
     ///
     /// # Errors
     ///
@@ -51,6 +52,7 @@ impl ConnectionHolds {
         room: Name,
         user: Name,
         statement: Option<Statement>,
+        info: Option<Info>,
         client: Option<ClientId>,
     ) -> Result<Outcome, Refusal> {
         let held = (room, user);
@@ -63,7 +65,7 @@ impl ConnectionHolds {
             return Err(Refusal::new(Code::TooManyJoined, message));
         }
         let hold = ConnectionHold { connection: self.connection, client, transport: self.transport, deadline: None };
-        let command = Command::User(held.1.clone(), Action::Join(hold, statement));
+        let command = Command::User(held.1.clone(), Action::Join(hold, statement, info));
         if known {
             return self.rooms.change(&held.0, &[command]);
         }
@@ -105,6 +107,24 @@ impl ConnectionHolds {
     /// Ends all holds at once, since the client closed the connection cleanly.
     pub fn leave_all(&mut self) {
         self.end_all(Action::Leave(self.connection));
+    }
+
+    /// Ends all holds at once, since the connection's token was revoked.
+    pub fn kick_all(&mut self) {
+        self.end_all(Action::Kick(self.connection));
+    }
+
+    /// The rooms and users that the connection holds, unless others ended a hold.
+    pub fn held(&self) -> &[(Name, Name)] {
+        &self.held
+    }
+
+    /// Sets the `info` of all held members.
+    pub fn inform(&self, info: &Info) {
+        for (room, user) in &self.held {
+            // Refused only if others have ended the hold, and the user is gone.
+            let _ = self.rooms.change(room, &[Command::User(user.clone(), Action::Set(None, Some(info.clone())))]);
+        }
     }
 
     fn end_all(&mut self, action: Action) {

@@ -34,12 +34,19 @@ struct Listed {
 }
 
 /// Some rooms, and the members in all of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Total {
     /// The number of rooms.
     pub rooms: usize,
     /// The number of members; a user counts once in each room.
     pub members: u64,
+}
+
+impl Total {
+    /// Both together.
+    pub fn and(self, other: Total) -> Total {
+        Total { rooms: self.rooms + other.rooms, members: self.members + other.members }
+    }
 }
 
 impl Listing {
@@ -59,9 +66,21 @@ impl Listing {
         Total { rooms: end - start, members: self.members_before(end) - self.members_before(start) }
     }
 
-    /// At most `limit` of the rooms that `prefix` selects, the largest first. They come after the room `after`, given with
-    /// its count then.
-    pub fn largest(&self, prefix: &Prefix, after: Option<(usize, &str)>, limit: usize) -> Vec<(Name, usize)> {
+    /// The total of `room` alone.
+    pub fn one(&self, room: &Name) -> Total {
+        let found = self.rooms.binary_search_by(|listed| listed.room.cmp(room)).ok();
+        found.map(|at| Total { rooms: 1, members: u64::from(self.rooms[at].count) }).unwrap_or_default()
+    }
+
+    /// At most `limit` of the rooms that `prefix` and `selects` select, the largest first. They come after the room `after`,
+    /// given with its count then.
+    pub fn largest(
+        &self,
+        prefix: &Prefix,
+        after: Option<(usize, &str)>,
+        limit: usize,
+        selects: impl Fn(&str) -> bool,
+    ) -> Vec<(Name, usize)> {
         let (start, end) = self.range(prefix);
         let by_count = self.by_count.get_or_init(|| self.sorted());
         let is_before = |at: u32| {
@@ -70,6 +89,7 @@ impl Listing {
         };
         let rest = &by_count[by_count.partition_point(|at| is_before(*at))..];
         let selected = rest.iter().map(|at| *at as usize).filter(|at| (start..end).contains(at));
+        let selected = selected.filter(|at| selects(&self.rooms[*at].room));
         selected.take(limit).map(|at| (self.rooms[at].room.clone(), self.rooms[at].count as usize)).collect()
     }
 
@@ -154,6 +174,9 @@ mod tests {
         for (text, rooms, members) in [("", 4, 4_321), ("a", 3, 321), ("ab", 2, 320), ("b", 1, 4_000), ("c", 0, 0)] {
             assert_eq!(listing.total(&prefix(text)), Total { rooms, members }, "{text}");
         }
+        for (room, rooms, members) in [("ab", 1, 20), ("c", 0, 0)] {
+            assert_eq!(listing.one(&room.parse().unwrap()), Total { rooms, members }, "{room}");
+        }
         assert_eq!(Listing::default().total(&prefix("")), Total { rooms: 0, members: 0 });
     }
 
@@ -168,14 +191,15 @@ mod tests {
             let (prefix, mut found) = (prefix(text), Vec::<(String, usize)>::new());
             loop {
                 let after = found.last().map(|(room, count)| (*count, room.as_str()));
-                let page = listing.largest(&prefix, after, 7);
+                let page = listing.largest(&prefix, after, 7, |room| !room.ends_with('7'));
                 let is_last = page.len() < 7;
                 found.extend(page.into_iter().map(|(room, count)| (room.to_string(), count)));
                 if is_last {
                     break;
                 }
             }
-            assert!(found.iter().eq(rooms.iter().filter(|(room, _)| room.starts_with(text))), "{text}");
+            let selected = rooms.iter().filter(|(room, _)| room.starts_with(text) && !room.ends_with('7'));
+            assert!(found.iter().eq(selected), "{text}");
         }
     }
 }

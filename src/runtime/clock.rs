@@ -96,6 +96,11 @@ impl Clock {
     }
 }
 
+/// The wall time in seconds since 1970, UTC, as tokens have it (RFC 7519, 2).
+pub fn unix_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -70,11 +70,11 @@ pub struct MemberObject<'a> {
     joined: Time,
 }
 
-/// A room and its number of members, as lists show it.
+/// A room and its number of members, as lists show it; `null` where the caller may not count.
 #[derive(Debug, Serialize)]
 pub struct RoomObject<'a> {
     room: &'a Name,
-    count: usize,
+    count: Option<usize>,
 }
 
 #[derive(Serialize)]
@@ -140,6 +140,12 @@ impl<'a> From<&'a Member> for MemberObject<'a> {
 
 impl<'a> From<&'a (Name, usize)> for RoomObject<'a> {
     fn from((room, count): &'a (Name, usize)) -> Self {
+        RoomObject { room, count: Some(*count) }
+    }
+}
+
+impl<'a> From<&'a (Name, Option<usize>)> for RoomObject<'a> {
+    fn from((room, count): &'a (Name, Option<usize>)) -> Self {
         RoomObject { room, count: *count }
     }
 }

@@ -42,6 +42,17 @@ impl Entry for (Name, usize) {
     }
 }
 
+/// A room and the number of its members, unless the caller may not count them.
+impl Entry for (Name, Option<usize>) {
+    fn name(&self) -> &Name {
+        &self.0
+    }
+
+    fn json(&self) -> String {
+        to_json(&RoomObject::from(self))
+    }
+}
+
 /// One page of a list. Only the first part is encoded; of all others the entries are kept, at a tenth of the memory, because
 /// most entries belong to the rooms anyway.
 #[derive(Debug)]

@@ -2,11 +2,13 @@
 
 use presently::Config;
 use serde_json::json;
+use tempfile::NamedTempFile;
 
 use crate::harness::{Answer, Conn, Page, PrefixProxy, Session, TestServer, raw};
 
 const ALLOWED: &str = "https://app.example";
 const FOREIGN: &str = "https://evil.example";
+const KEY: &str = "JgfUVmHu9mH8Bvu0oE0RVbE2GeVZ4m6xw2KzF3xOqQk9hT1s";
 const CLIENT: &str = "0192f0c1-2d3e-7a4b-8c5d-6e7f8091a2b3";
 
 /// The routes as the sources write them.
@@ -23,7 +25,7 @@ type Request = (&'static str, &'static str, &'static str, u16);
 type Door = (&'static str, Request, Request);
 
 /// Reads, which any page may send.
-const READS: [Door; 16] = [
+const READS: [Door; 18] = [
     (
         r#""api" / "rooms" / Segment / "users" / Segment"#,
         ("GET /api/rooms/lobby/users/ann", "", "", 200),
@@ -59,11 +61,13 @@ const READS: [Door; 16] = [
     (r#""readyz""#, ("GET /readyz", "", "", 200), ("POST /readyz", "", "", 405)),
     (r#""users""#, ("GET /users", "Accept: text/html\r\n", "", 200), ("GET /users?room=%00", "", "", 400)),
     (r#""assets" / .."#, ("GET /assets/style.css", "", "", 200), ("GET /assets/none", "", "", 404)),
+    (r#""api" / "access""#, ("GET /api/access", "", "", 200), ("POST /api/access", "", "", 405)),
+    (r#""api" / "revocations""#, ("GET /api/revocations", "", "", 200), ("GET /api/revocations?limit=0", "", "", 400)),
     ("", ("GET /", "", "", 302), ("GET /nowhere", "", "", 404)),
 ];
 
 /// Changes and sessions, which only pages of allowed origins may send.
-const CHANGES: [Door; 12] = [
+const CHANGES: [Door; 15] = [
     (
         r#""api" / "rooms" / Segment / "users" / Segment"#,
         ("PUT /api/rooms/lobby/users/bob", "", "", 201),
@@ -107,6 +111,17 @@ const CHANGES: [Door; 12] = [
         ("POST /api/stream/messages", SESSION, "[]", 204),
         ("POST /api/stream/messages", "Presently-Session: x\r\n", "[]", 404),
     ),
+    (
+        r#""api" / "revocations""#,
+        ("POST /api/revocations", JSON, r#"{"jti":"x"}"#, 201),
+        ("POST /api/revocations", JSON, "{}", 400),
+    ),
+    (
+        r#""api" / "tickets""#,
+        ("POST /api/tickets", JSON, r#"{"room":"lobby","can":["watch"]}"#, 201),
+        ("POST /api/tickets", JSON, r#"{"room":"lobby","can":[]}"#, 400),
+    ),
+    (r#""api" / "cookie""#, ("POST /api/cookie", "", "", 204), ("GET /api/cookie", "", "", 405)),
     // An upgrade is no answer that a page reads, but a refusal before the upgrade is.
     (r#""ws""#, ("POST /ws", "", "", 405), ("GET /ws", "", "", 426)),
 ];
@@ -166,7 +181,7 @@ async fn every_door_answers_and_refuses_with_cors_headers_to_allowed_origins_onl
 
             is_shared(&head(&server, target, &of(ALLOWED), body).await.expect(*status), ALLOWED, &what);
 
-            let again = if *status == 201 { 200 } else { *status };
+            let again = if target.starts_with("PUT") && *status == 201 { 200 } else { *status };
             let answer = head(&server, target, &headers, body).await.expect(again);
             is_private(&answer, &what);
             assert!(varies(&answer), "{what}: {answer:?}");
@@ -259,6 +274,41 @@ async fn refusals_of_all_kinds_can_be_read() {
     is_shared(&head(&server, change, &large, &" ".repeat(17)).await.expect(413), ALLOWED, "body_too_large");
     let rebound = raw(server.addr, format!("GET / HTTP/1.1\r\nHost: evil.example\r\n{from}\r\n")).await.expect(421);
     is_shared(&rebound, ALLOWED, "wrong_host");
+}
+
+/// A file with one API key.
+fn api_key() -> NamedTempFile {
+    let file = NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), format!("{KEY}\n")).expect("a written file");
+    file
+}
+
+#[tokio::test]
+async fn with_keys_refusals_can_be_read_and_preflights_need_no_credential() {
+    let file = api_key();
+    let server = TestServer::with(|config| {
+        config.allow_origins = vec![ALLOWED.parse().unwrap()];
+        config.api_keys = vec![file.path().to_owned()];
+    })
+    .await;
+    let from = format!("Origin: {ALLOWED}\r\n");
+    for (target, more) in [
+        ("GET /api/rooms/lobby/users", ""),
+        ("GET /api/rooms/lobby/stream", ""),
+        ("GET /api/rooms/lobby/stream", "Authorization: Bearer no-such-key\r\n"),
+        ("PUT /api/rooms/lobby/users/ann", ""),
+        ("GET /api/counts", "Authorization: Basic x\r\n"),
+    ] {
+        let answer = head(&server, target, &format!("{from}{more}"), "").await.expect(401);
+        is_shared(&answer, ALLOWED, target);
+        assert!(answer.header("www-authenticate").is_some_and(|says| says.starts_with("Bearer ")), "{answer:?}");
+    }
+    for path in ["/api/rooms/lobby/users", "/api/stream", "/api/tickets", "/nowhere"] {
+        is_shared(&preflight(&server, path, ALLOWED, "").await.expect(204), ALLOWED, path);
+        preflight(&server, path, FOREIGN, "").await.expect(403);
+    }
+    let with_key = format!("{from}Authorization: Bearer {KEY}\r\n");
+    is_shared(&head(&server, "GET /api/rooms/lobby/users", &with_key, "").await.expect(200), ALLOWED, "with the key");
 }
 
 /// A preflight for `path`.
@@ -409,6 +459,26 @@ async fn a_browser_s_page_of_an_allowed_origin_has_the_client_over_both_transpor
         assert!(server.is_present("den", user).await, "{transport}");
     }
     server.stop().await;
+}
+
+#[tokio::test]
+async fn a_browser_s_page_of_an_allowed_origin_sends_a_token_and_sees_what_is_missing() {
+    let (pages, file) = (TestServer::start().await, api_key());
+    let origin = format!("http://{}", pages.addr);
+    let server = TestServer::with(|config| {
+        config.allow_origins = vec![origin.parse().unwrap()];
+        config.api_keys = vec![file.path().to_owned()];
+    })
+    .await;
+    let page = Page::blank(&[]).await;
+    page.go(&format!("{origin}/healthz")).await;
+    let script = format!(
+        "const get = (headers) => fetch('http://{}/api/rooms', {{ headers }}); \
+         const refused = await get({{}}); const answered = await get({{ Authorization: 'Bearer {KEY}' }}); \
+         return [refused.status, refused.headers.get('WWW-Authenticate').split(' ')[0], answered.status]",
+        server.addr
+    );
+    assert_eq!(page.run(&script).await, json!([401, "Bearer", 200]));
 }
 
 #[tokio::test]

@@ -254,3 +254,59 @@ async fn no_secret_is_logged_at_any_level() {
         assert!(log.iter().all(|line| !line.contains(secret)), "{:#?}", log.iter().find(|line| line.contains(secret)));
     }
 }
+
+/// The same for what vouches for a caller: an API key, tokens, tickets, cookies.
+#[tokio::test]
+async fn no_credential_is_logged_at_any_level() {
+    let (key, wrong) =
+        ("JgfUVmHu9mH8Bvu0oE0RVbE2GeVZ4m6xw2KzF3xOqQk9hT1s", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbm4ifQ.c2ln");
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("api-key");
+    std::fs::write(&file, key).expect("a file");
+    let mut gateway = Binary::start(&["--log", "trace", "--api-key", file.to_str().expect("UTF-8")]).await;
+    let bearer = |credential: &str| format!("Bearer {credential}");
+    let (known, unknown) = (bearer(key), bearer(wrong));
+    let json = ("content-type", "application/json");
+
+    let asked = r#"{"room":"den","can":["watch"]}"#;
+    let headers = [("authorization", known.as_str()), json];
+    let made = gateway.send("POST", "/api/tickets", &headers, asked).await.expect(201).json();
+    let ticket = made["ticket"].as_str().expect("a ticket").to_owned();
+    let origin = format!("http://{}", gateway.addr);
+    let signed_in = gateway.send("POST", "/api/cookie", &[headers[0], ("origin", &origin)], "").await.expect(204);
+    let cookie = signed_in.header("set-cookie").expect("a cookie").split(';').next().expect("a pair").to_owned();
+    let (_, id) = cookie.split_once('=').expect("a value");
+
+    for credential in [&known, &unknown] {
+        for (method, path) in [("GET", "/api/rooms"), ("PUT", "/api/rooms/den/users/ann"), ("POST", "/api/revocations")]
+        {
+            gateway.send(method, path, &[("authorization", credential)], "").await;
+            gateway.send(method, path, &[("cookie", &cookie), ("origin", &origin)], "").await;
+            gateway.send(method, path, &[("cookie", &format!("{cookie}{wrong}"))], "").await;
+        }
+    }
+    for path in ["/api/rooms/den/stream", "/user-stream"] {
+        for credential in [ticket.as_str(), &ticket, wrong, key] {
+            let mut conn = Conn::open(gateway.addr).await;
+            conn.send(format!("GET {path}?ticket={credential} HTTP/1.1\r\nHost: localhost\r\n\r\n")).await;
+            conn.head().await;
+        }
+    }
+    assert_eq!(Talker::open(gateway.addr, &format!("room=den&ticket={ticket}")).await.closed().await.0, 4401);
+    for credential in [wrong, key] {
+        let mut talker = Talker::open(gateway.addr, "").await;
+        talker.ask(json!({"action": "auth", "token": credential})).await;
+        let mut session = Session::open(gateway.addr).await;
+        session.ask(json!({"action": "auth", "token": credential})).await;
+    }
+
+    gateway.signal("TERM").await;
+    gateway.exit().await;
+    let log = gateway.log();
+    for line in ["request refused", "message refused", "token_invalid"] {
+        assert!(log.iter().any(|logged| logged.contains(line)), "{line}: {log:#?}");
+    }
+    for secret in [key, wrong, &ticket, id] {
+        assert!(log.iter().all(|line| !line.contains(secret)), "{:#?}", log.iter().find(|line| line.contains(secret)));
+    }
+}

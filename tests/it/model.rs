@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -13,7 +14,7 @@ use presently::model::cursor::{Cursor, Epoch, Offset};
 use presently::model::denylist::Denylist;
 use presently::model::event::{Change, DelReason};
 use presently::model::history::Bound;
-use presently::model::hold::{ConnectionHold, HoldId, Holds, Transport};
+use presently::model::hold::{ConnectionHold, HoldId, Holds, Maker, Transport};
 use presently::model::id::{ClientId, ConnectionId};
 use presently::model::info::Info;
 use presently::model::meta::Meta;
@@ -57,6 +58,8 @@ struct Held {
     holds: BTreeMap<HoldId, (Option<ClientId>, Option<Tick>)>,
     /// All that was said and still counts, in the order in which it was said: through a hold, or for the member.
     said: Vec<(Option<HoldId>, Statement)>,
+    /// The tokens that made sign-ins.
+    makers: BTreeMap<HoldId, (Name, u64)>,
 }
 
 impl Held {
@@ -110,18 +113,24 @@ impl Naive {
             HoldId::SignIn(_) => DelReason::Expired,
             HoldId::Connection(_) => DelReason::Timeout,
         };
-        over.into_iter().flat_map(|(_, user, which)| self.end(&user, &which, reason(&which))).collect()
+        over.into_iter()
+            .flat_map(|(_, user, which)| self.end(&user, std::slice::from_ref(&which), reason(&which)))
+            .collect()
     }
 
     fn act(&mut self, user: &Name, action: &Action) -> Vec<Seen> {
         let held = self.users.get(user);
         let joined = |id: &ConnectionId| held.is_some_and(|held| held.holds.contains_key(&HoldId::Connection(*id)));
         match action {
-            Action::SignIn(SignIn { name, statement, info, ttl }) => {
-                let ends = ttl.map(|ttl| self.now + ttl);
-                self.keep(user, HoldId::SignIn(name.clone()), (None, ends), None, statement.as_ref(), info.as_ref())
+            Action::SignIn(SignIn { name, statement, info, ttl, maker }) => {
+                let (id, ends) = (HoldId::SignIn(name.clone()), ttl.map(|ttl| self.now + ttl));
+                let seen = self.keep(user, id.clone(), (None, ends), None, statement.as_ref(), info.as_ref());
+                let makers = &mut self.users.get_mut(user).expect("a member").makers;
+                makers.remove(&id);
+                makers.extend(maker.iter().map(|maker| (id.clone(), (maker.sub.clone(), maker.issued))));
+                seen
             }
-            Action::Join(hold, statement) => self.join(user, hold, statement.as_ref()),
+            Action::Join(hold, statement, info) => self.join(user, hold, statement.as_ref(), info.as_ref()),
             Action::Set(..) if held.is_none() => vec![Seen::Refused(Code::NotPresent)],
             Action::Update(id, _) | Action::Leave(id) if !joined(id) => vec![Seen::Refused(Code::NotJoined)],
             Action::Set(statement, info) => self.change(user, |held| {
@@ -131,8 +140,17 @@ impl Naive {
             Action::Update(id, statement) => {
                 self.change(user, |held| held.say(Some(&HoldId::Connection(*id)), statement))
             }
-            Action::Release(name) => self.end(user, &HoldId::SignIn(Some(name.clone())), DelReason::Closed),
-            Action::Leave(id) => self.end(user, &HoldId::Connection(*id), DelReason::Closed),
+            Action::Release(name) => self.end(user, &[HoldId::SignIn(Some(name.clone()))], DelReason::Closed),
+            Action::Leave(id) => self.end(user, &[HoldId::Connection(*id)], DelReason::Closed),
+            Action::Kick(id) if !joined(id) => Vec::new(),
+            Action::Kick(id) => self.end(user, &[HoldId::Connection(*id)], DelReason::Kicked),
+            Action::Revoke(sub, before) => {
+                let made =
+                    held.iter().flat_map(|held| &held.makers).filter(|(id, _)| held.unwrap().holds.contains_key(id));
+                let made = made.filter(|(_, (by, issued))| by == sub && issued <= before).map(|(id, _)| id.clone());
+                let made: Vec<_> = made.collect();
+                if made.is_empty() { Vec::new() } else { self.end(user, &made, DelReason::Kicked) }
+            }
             Action::Lose(id) => {
                 let hold = self.users.get_mut(user).and_then(|held| held.holds.get_mut(&HoldId::Connection(*id)));
                 if let Some((_, ends @ None)) = hold {
@@ -144,7 +162,7 @@ impl Naive {
                 let Some((which, live)) = self.of_client(user, *client) else {
                     return Vec::new();
                 };
-                let mut seen = self.end(user, &which, DelReason::Closed);
+                let mut seen = self.end(user, std::slice::from_ref(&which), DelReason::Closed);
                 if let (HoldId::Connection(id), true, Some(Seen::Del(..))) = (which, live, seen.first()) {
                     seen.push(Seen::Ended(id, EndCause::Left, true));
                 }
@@ -160,7 +178,13 @@ impl Naive {
         Some((which.clone(), ends.is_none()))
     }
 
-    fn join(&mut self, user: &Name, hold: &ConnectionHold, statement: Option<&Statement>) -> Vec<Seen> {
+    fn join(
+        &mut self,
+        user: &Name,
+        hold: &ConnectionHold,
+        statement: Option<&Statement>,
+        info: Option<&Info>,
+    ) -> Vec<Seen> {
         let is_denied = |(who, client, until, _): &&(Name, ClientId, Tick, DelReason)| {
             who == user && Some(*client) == hold.client && *until > self.now
         };
@@ -170,7 +194,7 @@ impl Naive {
         let own = HoldId::Connection(hold.connection);
         let old = hold.client.and_then(|client| self.of_client(user, client)).filter(|(which, _)| *which != own);
         let replaced = old.as_ref().map(|(which, _)| which);
-        let mut seen = self.keep(user, own, (hold.client, None), replaced, statement, None);
+        let mut seen = self.keep(user, own, (hold.client, None), replaced, statement, info);
         if let Some((HoldId::Connection(id), true)) = old {
             seen.push(Seen::Ended(id, EndCause::Replaced, false));
         }
@@ -230,14 +254,14 @@ impl Naive {
         }
     }
 
-    fn end(&mut self, user: &Name, which: &HoldId, reason: DelReason) -> Vec<Seen> {
+    fn end(&mut self, user: &Name, which: &[HoldId], reason: DelReason) -> Vec<Seen> {
         let Some(held) = self.users.get(user) else {
             return Vec::new();
         };
-        if held.holds.keys().any(|other| other != which) {
+        if held.holds.keys().any(|other| !which.contains(other)) {
             return self.change(user, |held| {
-                held.holds.remove(which);
-                held.said.retain(|(by, _)| by.as_ref() != Some(which));
+                held.holds.retain(|id, _| !which.contains(id));
+                held.said.retain(|(by, _)| by.as_ref().is_none_or(|by| !which.contains(by)));
             });
         }
         self.users.remove(user);
@@ -385,17 +409,18 @@ fn random_step(rng: &mut Rng) -> Step {
         Statement { meta, rank: Rank::read(["0", "0", "0", "-1", "1"][rng.usize(..5)]).expect("a rank") }
     };
     let some_statement = |rng: &mut Rng| rng.bool().then(|| statement(rng));
-    let action = match rng.u8(..15) {
+    let action = match rng.u8(..17) {
         0 | 1 => Action::SignIn(SignIn {
             name: (rng.u8(..3) > 0).then(|| name(rng)),
             statement: some_statement(rng),
             info: (rng.u8(..4) == 0).then(|| info(rng)),
             ttl: rng.bool().then(|| Duration::from_millis(rng.u64(1..12))),
+            maker: rng.bool().then(|| Arc::new(Maker { sub: user.clone(), issued: rng.u64(0..3) })),
         }),
         2..=5 => {
             let client = (rng.u8(..3) > 0).then(|| client(rng));
             let hold = ConnectionHold { connection, client, transport: Transport::WebSocket, deadline: None };
-            Action::Join(hold, some_statement(rng))
+            Action::Join(hold, some_statement(rng), (rng.u8(..4) == 0).then(|| info(rng)))
         }
         6 => Action::Update(connection, statement(rng)),
         7 => Action::Set(some_statement(rng), rng.bool().then(|| info(rng))),
@@ -403,7 +428,9 @@ fn random_step(rng: &mut Rng) -> Step {
         9 => Action::Lose(connection),
         10 => Action::LeaveClient(client(rng)),
         11 => Action::Release(name(rng)),
-        12 if rng.bool() => Action::SignOut(if rng.bool() { DelReason::Kicked } else { DelReason::SignedOut }),
+        12 if rng.bool() => Action::Kick(connection),
+        13 if rng.bool() => Action::Revoke(user.clone(), rng.u64(0..3)),
+        14 if rng.bool() => Action::SignOut(if rng.bool() { DelReason::Kicked } else { DelReason::SignedOut }),
         _ => return Step::Pass(if rng.u8(..20) == 0 { HOUR } else { Duration::from_millis(rng.u64(1..4)) }),
     };
     Step::Do(user, action)

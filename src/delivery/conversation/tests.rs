@@ -44,7 +44,7 @@ impl Peer for &mut Echo {
         Flow::Continue
     }
 
-    fn gone(&mut self) {}
+    fn gone(&mut self, _: Option<Code>) {}
 
     fn farewell(&mut self, _: Code, _: Framing) -> Bytes {
         Bytes::new()
@@ -116,7 +116,7 @@ impl Peer for &mut Hasty {
         Some(Duration::from_millis(1))
     }
 
-    fn gone(&mut self) {
+    fn gone(&mut self, _: Option<Code>) {
         self.seen.push("the end".into());
     }
 

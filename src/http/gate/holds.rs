@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::delivery::connection::Connection;
+use crate::model::info::Info;
 use crate::model::name::Name;
 use crate::model::outcome::Outcome;
 use crate::model::refusal::{Code, Refusal};
@@ -54,6 +55,27 @@ impl Holds {
     pub fn leave_all(&mut self) {
         if let Some(holds) = &mut self.0 {
             holds.leave_all();
+        }
+    }
+}
+
+impl Holds {
+    /// Ends all holds at once, because the connection's token was revoked.
+    pub fn kick_all(&mut self) {
+        if let Some(holds) = &mut self.0 {
+            holds.kick_all();
+        }
+    }
+
+    /// The rooms and users of the holds.
+    pub fn held(&self) -> Vec<(Name, Name)> {
+        self.0.as_ref().map(|holds| holds.held().to_vec()).unwrap_or_default()
+    }
+
+    /// Sets the `info` of all held members.
+    pub fn inform(&self, info: &Info) {
+        if let Some(holds) = &self.0 {
+            holds.inform(info);
         }
     }
 }

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use crate::access::pass::Kind;
 use crate::delivery::asks::Asks;
 use crate::delivery::session::{Inbox, Mailbox, Messages};
 use crate::http::forwarded::Forwarded;
-use crate::http::gate::Gate;
-use crate::http::origin;
-use crate::model::refusal::Refusal;
+use crate::http::gate::{Caller, Gate};
+use crate::model::refusal::{Code, Refusal};
 use crate::wire::greeting::Hello;
 
 impl Gate {
@@ -17,14 +17,26 @@ impl Gate {
         self.0.sessions().open(first, asks)
     }
 
-    /// The session of `secret`, if it is open, for the sender of `request`.
+    /// The session of `secret`, if it is open, for the sender of `request`. The secret alone suffices; a credential beside it
+    /// must be of the session's user.
     ///
     /// # Errors
     ///
-    /// `cross_site` for another site's page, and for prefetching.
-    pub fn session(&self, request: &Forwarded<'_>, secret: &str) -> Result<Option<Arc<Inbox>>, Refusal> {
-        origin::may_change(request, self.config())?;
-        Ok(self.0.sessions().find(secret))
+    /// `cross_site` for another site's page, and for prefetching; `wrong_user`.
+    pub fn session(
+        &self,
+        request: &Forwarded<'_>,
+        caller: &Caller,
+        secret: &str,
+    ) -> Result<Option<Arc<Inbox>>, Refusal> {
+        self.judge_origin(request, caller)?;
+        let inbox = self.0.sessions().find(secret);
+        let (sub, owner) = (caller.pass().sub.as_ref(), inbox.as_ref().and_then(|inbox| inbox.owner()));
+        if caller.is_known() && owner.is_some() && sub.is_some() && sub != owner {
+            let message = "the request's credential is another user's than the session";
+            return Err(Refusal::new(Code::WrongUser, message).of("Authorization"));
+        }
+        Ok(inbox)
     }
 
     /// The questions to a client whose stream begins now, see [`Asks::new`].
@@ -32,10 +44,12 @@ impl Gate {
         Arc::new(Asks::new(self.now().tick, binding))
     }
 
-    /// The gateway's times, for clients that ask.
-    pub fn hello(&self) -> Hello {
+    /// The gateway's times, and who `caller` is, for clients that ask.
+    pub fn hello(&self, caller: &Caller) -> Hello {
         let config = self.config();
         let silence = config.keep_alive + config.send_within;
-        Hello { grace: config.grace, keep_alive: config.keep_alive, silence }
+        let pass = caller.pass();
+        let auth = pass.kind == Kind::Stranger && pass.rights.are_none();
+        Hello { grace: config.grace, keep_alive: config.keep_alive, silence, sub: pass.sub.clone(), auth }
     }
 }

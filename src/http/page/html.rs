@@ -78,7 +78,14 @@ pub async fn users(call: Call) -> Answer {
 
 fn html(room: &Name, call: &Call) -> Answer {
     call.gate.memory().list_bytes(PAGE_BYTES, PART_BYTES)?;
-    let Snapshot { cursor, roster, .. } = call.may_watch(room)?.snapshot(SHOWN)?;
+    // Never by the credential: the page reads the rest by itself, and a page from a cache shows nobody's rights.
+    let stranger = call.gate.stranger();
+    let snapshot = call.gate.may_watch(&call.forwarded(), &stranger, room).and_then(|watch| watch.snapshot(SHOWN));
+    let (cursor, roster) = match snapshot {
+        Ok(Snapshot { cursor, roster, .. }) => (cursor.to_string(), roster),
+        Err(refusal) if refusal.code == Code::TokenMissing => Default::default(),
+        Err(refusal) => return Err(refusal),
+    };
     let row = |member: &Arc<Member>| Row {
         user: member.user.to_string(),
         meta: member.meta.as_str().to_owned(),
@@ -94,7 +101,7 @@ fn html(room: &Name, call: &Call) -> Answer {
         room,
         room_path: segment(room),
         forms: forms(room),
-        cursor: cursor.to_string(),
+        cursor,
         count: roster.len(),
         users: roster.iter_from(Mark::default()).take(SHOWN).map(row).take_while(fits).collect(),
         assets: asset::folder(),
@@ -118,13 +125,13 @@ fn html(room: &Name, call: &Call) -> Answer {
 /// `POST /api/rooms/{room}/login` with `user=` in a form
 pub async fn login(room: Segment, mut call: Call) -> Answer {
     let (room, user) = form(&room, &mut call).await?;
-    change(&room, Command::sign_in(user), &call)
+    change(&room, &user, Command::sign_in(user.clone()), &call)
 }
 
 /// `POST /api/rooms/{room}/logout` with `user=` in a form
 pub async fn logout(room: Segment, mut call: Call) -> Answer {
     let (room, user) = form(&room, &mut call).await?;
-    change(&room, Command::sign_out(user), &call)
+    change(&room, &user, Command::sign_out(user.clone()), &call)
 }
 
 async fn form(room: &Segment, call: &mut Call) -> Result<(Name, Name), Refusal> {
@@ -133,8 +140,8 @@ async fn form(room: &Segment, call: &mut Call) -> Result<(Name, Name), Refusal> 
     Ok((room, user_of_form(call).await?))
 }
 
-fn change(room: &Name, command: Command, call: &Call) -> Answer {
-    call.may_change(room)?.apply(&[command])?;
+fn change(room: &Name, user: &Name, command: Command, call: &Call) -> Answer {
+    call.may_change(room, Some(user))?.apply(vec![command])?;
     call.redirect(StatusCode::SEE_OTHER, &format!("/users?room={}", segment(room)))
 }
 

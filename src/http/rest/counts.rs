@@ -40,7 +40,7 @@ async fn of_some(mut call: Call) -> Answer {
     }
     let name = |(at, room): (usize, &String)| Name::new(&format!("rooms[{at}]"), room);
     let rooms = rooms.iter().enumerate().map(name).collect::<Result<_, _>>()?;
-    let counts = call.gate.may_list(&call.forwarded())?.counts(rooms)?;
+    let counts = call.may_list()?.counts(rooms)?;
     let page = Page::of(counts.into_iter(), usize::MAX, usize::MAX);
     let close =
         call.gate.taken().fresh_for.map_or_else(|| "]}".to_owned(), |rest| format!(r#"],"fresh_for":{rest}}}"#));

@@ -2,6 +2,7 @@
 
 use warp::http::{Method, StatusCode};
 
+use crate::access::verb::Verb;
 use crate::delivery::step::Follower;
 use crate::http::answer::{self, Answer};
 use crate::http::call::{Call, Segment};
@@ -15,30 +16,30 @@ use crate::wire::dialect::Dialect;
 
 /// `GET` and `POST /api/login/{user}`
 pub async fn login(user: Segment, call: Call) -> Answer {
-    call.only("GET, HEAD, POST")?;
+    call.only(methods(&call))?;
     let user = user.name("user")?;
-    change(Command::sign_in(user), &call)
+    change(&user, Command::sign_in(user.clone()), &call)
 }
 
 /// `GET` and `POST /api/logout/{user}`
 pub async fn logout(user: Segment, call: Call) -> Answer {
-    call.only("GET, HEAD, POST")?;
+    call.only(methods(&call))?;
     let user = user.name("user")?;
-    change(Command::sign_out(user), &call)
+    change(&user, Command::sign_out(user.clone()), &call)
 }
 
 /// `POST /api/login` with `user=` in a form
 pub async fn login_form(mut call: Call) -> Answer {
     call.only("POST")?;
     let user = user_of_form(&mut call).await?;
-    change(Command::sign_in(user), &call)
+    change(&user, Command::sign_in(user.clone()), &call)
 }
 
 /// `POST /api/logout` with `user=` in a form
 pub async fn logout_form(mut call: Call) -> Answer {
     call.only("POST")?;
     let user = user_of_form(&mut call).await?;
-    change(Command::sign_out(user), &call)
+    change(&user, Command::sign_out(user.clone()), &call)
 }
 
 /// The user that a form names.
@@ -47,11 +48,16 @@ pub async fn user_of_form(call: &mut Call) -> Result<Name, Refusal> {
     Name::new("user", Query::strict(&form, &["user"])?.get("user").unwrap_or_default())
 }
 
-fn change(command: Command, call: &Call) -> Answer {
+/// The methods that change the set. With keys, a GET changes nothing: a link or a picture on any page could send it.
+fn methods(call: &Call) -> &'static str {
+    if call.gate.config().has_keys() { "POST" } else { "GET, HEAD, POST" }
+}
+
+fn change(user: &Name, command: Command, call: &Call) -> Answer {
     if call.method == Method::HEAD {
         return call.redirect(StatusCode::FOUND, "/users");
     }
-    call.may_change(&Name::lobby())?.apply(&[command])?;
+    call.may_change(&Name::lobby(), Some(user))?.apply(vec![command])?;
     if call.method == Method::GET {
         return call.redirect(StatusCode::FOUND, "/users");
     }
@@ -66,9 +72,11 @@ fn change(command: Command, call: &Call) -> Answer {
 pub async fn stream(call: Call) -> Answer {
     let last = sse::last_event_id(&call);
     let options = StreamOptions { since: last.and_then(|id| id.parse().ok()), ..StreamOptions::default() };
-    sse::answer(&call, Dialect::Exercise, Name::lobby(), options, |following, cursor, at_least| match last {
-        Some(_) => Follower::resume(following, cursor, at_least),
-        None => Follower::from_now_on(following),
+    sse::answer(&call, Dialect::Exercise, (Name::lobby(), Verb::Watch), options, |following, cursor, at_least| {
+        match last {
+            Some(_) => Follower::resume(following, cursor, at_least),
+            None => Follower::from_now_on(following),
+        }
     })
     .await
 }

@@ -35,12 +35,12 @@ pub async fn member(room: Segment, user: Segment, mut call: Call) -> Answer {
     if method == Method::GET || method == Method::HEAD {
         return show(&room, &user, &call);
     }
-    let permit = call.may_change(&room)?;
+    let permit = call.may_change(&room, Some(&user))?;
     if method == Method::DELETE {
         let query = Query::strict(&call.query, &["client", "hold", "reason"])?;
         query.full("client")?;
         let action = sign_out(call.client(&query)?, &query)?;
-        permit.apply(&[Command::User(user, action)])?;
+        permit.apply(vec![Command::User(user, action)])?;
         return Ok(answer::bare(StatusCode::NO_CONTENT));
     }
     Query::strict(&call.query, &[])?;
@@ -48,14 +48,14 @@ pub async fn member(room: Segment, user: Segment, mut call: Call) -> Answer {
     let sign_in = body.sign_in()?;
     let ttl = sign_in.ttl;
     let action = if method == Method::PUT { Action::SignIn(sign_in) } else { set(sign_in)? };
-    let outcome = permit.apply(&[Command::User(user.clone(), action)])?;
+    let outcome = permit.apply(vec![Command::User(user.clone(), action)])?;
     let status = if outcome.added > 0 { StatusCode::CREATED } else { StatusCode::OK };
     let expires = ttl.map(|ttl| Time(call.gate.now().time + ttl));
     Ok(answer::json(status, &MemberChanged { user: &user, cursor: outcome.cursor, expires }))
 }
 
 /// The action of `PATCH`, which speaks for the member and makes no hold.
-fn set(SignIn { name, statement, info, ttl }: SignIn) -> Result<Action, Refusal> {
+fn set(SignIn { name, statement, info, ttl, maker: _ }: SignIn) -> Result<Action, Refusal> {
     let refused = |code, message, field: &str| Err(Refusal::new(code, message).of(field));
     match (name, ttl, &statement, &info) {
         (Some(_), ..) => refused(Code::BadJson, "PATCH makes no hold, so it takes no hold", "hold"),
@@ -107,6 +107,7 @@ impl SignInFields {
             statement: Statement::of(value(self.meta)?, value(self.rank)?)?,
             info: value(self.info)?,
             ttl: value(self.ttl)?.map(|Ttl(ttl)| ttl),
+            maker: None,
         })
     }
 }
@@ -139,7 +140,9 @@ struct OneMember<'a> {
     cursor: Cursor,
     #[serde(flatten)]
     member: MemberObject<'a>,
-    holds: Vec<ShownHold>,
+    /// Absent for callers who may not see them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    holds: Option<Vec<ShownHold>>,
     /// What was said for the member as a whole, while it counts.
     #[serde(skip_serializing_if = "Option::is_none")]
     patch: Option<ShownStatement>,
@@ -177,8 +180,8 @@ struct ShownConnection {
 impl ShownHold {
     fn of(hold: &Hold, now: Moment) -> Self {
         let (kind, name, connection) = match &hold.kind {
-            HoldKind::SignIn { name, deadline: None } => ("sign_in", name.clone(), None),
-            HoldKind::SignIn { name, deadline: Some(_) } => ("lease", name.clone(), None),
+            HoldKind::SignIn { name, deadline: None, .. } => ("sign_in", name.clone(), None),
+            HoldKind::SignIn { name, deadline: Some(_), .. } => ("lease", name.clone(), None),
             HoldKind::Connection(ConnectionHold { connection, transport, deadline, .. }) => {
                 let (connection, transport, lost) = (*connection, *transport, deadline.is_some());
                 ("connection", None, Some(ShownConnection { connection, transport, lost }))
@@ -198,14 +201,16 @@ impl ShownStatement {
 
 fn show(room: &Name, user: &Name, call: &Call) -> Answer {
     Query::strict(&call.query, &[])?;
-    let now = call.gate.now();
+    let (now, permit) = (call.gate.now(), call.may_watch(room)?);
+    let sees_holds = call.caller()?.sees_holds(room);
     let read = |presence: &Presence| {
         let member = presence.roster().get(user)?.clone();
         let holds = presence.roster().holds(user)?;
-        let shown = holds.iter().map(|hold| ShownHold::of(hold, now)).collect();
-        Some((presence.head(), member, shown, holds.of_member().map(ShownStatement::of)))
+        let shown = sees_holds.then(|| holds.iter().map(|hold| ShownHold::of(hold, now)).collect());
+        let patch = holds.of_member().filter(|_| sees_holds).map(ShownStatement::of);
+        Some((presence.head(), member, shown, patch))
     };
-    let Some((cursor, member, holds, patch)) = call.may_watch(room)?.read(read) else {
+    let Some((cursor, member, holds, patch)) = permit.read(read) else {
         return Err(Refusal::new(Code::NotPresent, format!("{user} is not a member of {room}")));
     };
     let member = MemberObject::from(&*member);

@@ -91,7 +91,7 @@ struct ManyChanged {
 }
 
 async fn change_many(room: &Name, mut call: Call) -> Answer {
-    let permit = call.may_change(room)?;
+    let permit = call.may_change(room, None)?;
     Query::strict(&call.query, &[])?;
     let Object(many): Object<Many> = call.json().await?.ok_or_else(no_body)?;
     let most = call.gate.config().max_batch;
@@ -101,7 +101,7 @@ async fn change_many(room: &Name, mut call: Call) -> Answer {
         return Err(Refusal::new(Code::BatchTooLarge, message).of("body"));
     }
     let commands = many.commands()?;
-    let Outcome { added, removed, cursor, .. } = permit.apply(&commands)?;
+    let Outcome { added, removed, cursor, .. } = permit.apply(commands)?;
     Ok(answer::json(StatusCode::OK, &ManyChanged { added, removed, cursor }))
 }
 

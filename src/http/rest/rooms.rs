@@ -78,14 +78,15 @@ pub async fn rooms(call: Call) -> Answer {
         true => Some(listing(&call, limit)?.await),
         false => None,
     };
+    let permit = call.may_list()?;
     // One more than asked for shows whether there are more.
     let list = match (order, &listing) {
-        (Order::Count, Some(listing)) => listing.largest(&prefix, after.map(read_mark).transpose()?, limit + 1),
-        _ => call.gate.may_list(&call.forwarded())?.rooms(&prefix, after, limit + 1)?,
+        (Order::Count, Some(listing)) => permit.largest(listing, &prefix, after.map(read_mark).transpose()?, limit + 1),
+        _ => permit.rooms(&prefix, after, limit + 1)?,
     };
     let page = Page::of(list.iter().cloned(), limit, most);
     let last = page.next().and_then(|next| list.iter().find(|(room, _)| room == next));
-    let total = listing.map(|listing| listing.total(&prefix));
+    let total = listing.map(|listing| permit.total(&listing, &prefix));
     let end = to_json(&ListEnd {
         fresh_for: call.gate.taken().fresh_for,
         next: last.map(|room| order.mark(room)),
@@ -95,8 +96,9 @@ pub async fn rooms(call: Call) -> Answer {
     Ok(answer::list(page, r#"{"rooms":["#, close, call.gate.memory()))
 }
 
+/// Not async: a permit does not outlast a wait.
 fn listing(call: &Call, limit: usize) -> Result<impl Future<Output = Arc<Listing>> + use<>, Refusal> {
-    call.gate.may_list(&call.forwarded())?.listing(limit)
+    call.may_list()?.listing(limit)
 }
 
 #[derive(Serialize)]
@@ -114,6 +116,6 @@ pub async fn room(room: Segment, call: Call) -> Answer {
     let room = room.name("room")?;
     Query::strict(&call.query, &[])?;
     let fresh_for = call.gate.taken().fresh_for;
-    let (count, cursor) = call.may_watch(&room)?.read(|p| (p.roster().len(), p.head()));
+    let (count, cursor) = call.may_count(&room)?.read();
     Ok(answer::json(StatusCode::OK, &RoomState { room: &room, count, cursor, fresh_for }))
 }

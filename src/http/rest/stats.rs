@@ -146,14 +146,14 @@ impl Stats {
 pub async fn gateway(call: Call) -> Answer {
     call.only("GET, HEAD")?;
     Query::strict(&call.query, &[])?;
-    Ok(answer::json(StatusCode::OK, &Stats::of(&call.gate.may_operate()?)))
+    Ok(answer::json(StatusCode::OK, &Stats::of(&call.gate.may_operate(call.caller()?)?)))
 }
 
 /// `GET /metrics`, in the OpenMetrics format, which Prometheus reads
 pub async fn metrics(call: Call) -> Answer {
     call.only("GET, HEAD")?;
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Stats::of(&call.gate.may_operate()?)));
+    registry.register_collector(Box::new(Stats::of(&call.gate.may_operate(call.caller()?)?)));
     let mut metrics = String::new();
     let failed = |error| Refusal::new(Code::Failed, format!("the metrics failed: {error}"));
     text::encode(&mut metrics, &registry).map_err(failed)?;

@@ -9,7 +9,7 @@ use crate::delivery::conversation::{Flow, Peer, Talk};
 use crate::delivery::count_reader::CountReader;
 use crate::http::answer::Answer;
 use crate::http::call::Call;
-use crate::http::gate::Holds;
+use crate::http::gate::{Holds, PassWatch};
 use crate::http::query::Query;
 use crate::http::stream::sse;
 use crate::model::count::Prefix;
@@ -27,11 +27,12 @@ pub async fn stream(call: &Call) -> Answer {
     sse::no_body(call)?;
     let head = sse::head(call.version);
     if call.method == Method::HEAD {
+        call.may_list()?.demand(&prefix)?;
         return Ok(head);
     }
     let (charge, reader) = match grant(call, prefix) {
         Ok(granted) => granted,
-        Err(refusal) if refusal.code.row().retry => return Ok(sse::refused_for_now(&refusal)),
+        Err(refusal) if sse::may_pass(&refusal) => return Ok(sse::refused_for_now(&refusal)),
         Err(refusal) => return Err(refusal),
     };
     let framing = Framing::Sse { chunked: call.version == Version::HTTP_11 };
@@ -39,25 +40,30 @@ pub async fn stream(call: &Call) -> Answer {
     let mut first = sse::begun(call, head);
     first.extend_from_slice(&framing.lines(&sse::retry_line(0)));
     if alive {
-        first.extend_from_slice(&format.answer(&call.gate.hello().json()));
+        first.extend_from_slice(&format.answer(&call.gate.hello(call.caller()?).json()));
     }
     let options = Options { id: ConnectionId(Uuid::new_v4()), format, alive, asks: None, head: first.into() };
-    let peer = CountsClient(Some(Box::new(reader)));
+    let (gate, pass) = (call.gate.clone(), call.caller()?.pass().clone());
+    let peer = CountsClient { reader: Some(Box::new(reader)), watch: PassWatch::new(gate, pass) };
     call.gate.stream(&call.slot, charge, move |_| (options, peer)).await
 }
 
 fn grant(call: &Call, prefix: Prefix) -> Result<(Charge, CountReader), Refusal> {
     let charge = call.gate.charge(&call.forwarded())?;
-    let counting = call.gate.may_list(&call.forwarded())?.follow_counts(&prefix, &Holds::default())?;
+    let counting = call.may_list()?.follow_counts(&prefix, &Holds::default())?;
     Ok((charge, CountReader::new(counting, prefix)))
 }
 
 /// A client that sends nothing after its request.
-struct CountsClient(Option<Box<CountReader>>);
+struct CountsClient {
+    reader: Option<Box<CountReader>>,
+    watch: PassWatch,
+}
 
 impl Peer for CountsClient {
     fn begin(&mut self, talk: &mut Talk<'_>) -> Flow {
-        if let Some(reader) = self.0.take() {
+        self.watch.begin(talk.connection());
+        if let Some(reader) = self.reader.take() {
             talk.begin_counts(*reader);
         }
         Flow::Continue
@@ -67,7 +73,9 @@ impl Peer for CountsClient {
         Flow::Continue
     }
 
-    fn gone(&mut self) {}
+    fn gone(&mut self, _: Option<Code>) {
+        self.watch = PassWatch::default();
+    }
 
     fn farewell(&mut self, code: Code, framing: Framing) -> Bytes {
         sse::farewell(code, framing)

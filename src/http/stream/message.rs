@@ -1,5 +1,7 @@
 //! Messages of clients over WebSockets and sessions, and the answers to them.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -49,10 +51,23 @@ pub enum Message {
     UnsubscribeCounts {
         prefix: Prefix,
     },
+    /// Brings a token or API key.
+    Auth {
+        token: Secret,
+    },
     /// Shows that the client's own code runs.
     Alive,
     /// Ends the stream, and all its holds cleanly.
     Close,
+}
+
+/// A credential, which no log shows.
+pub struct Secret(pub String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
 }
 
 /// The `ref` of a message, chosen by the client and returned with the answer: a string or a number, as JSON. A number keeps
@@ -101,6 +116,12 @@ struct Subscribe {
 #[serde(deny_unknown_fields)]
 struct Unsubscribe {
     room: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Auth {
+    token: String,
 }
 
 #[derive(Deserialize)]
@@ -161,6 +182,7 @@ fn read_entries(mut entries: Entries<'_>) -> Result<Message, Refusal> {
             let Unsubscribe { room } = fields(entries)?;
             Ok(Message::Unsubscribe { room: name("room", &room)? })
         }
+        "auth" => fields(entries).map(|Auth { token }| Message::Auth { token: Secret(token) }),
         "alive" => fields(entries).map(|Nothing {}| Message::Alive),
         "close" => fields(entries).map(|Nothing {}| Message::Close),
         other => Err(Refusal::new(Code::UnknownAction, format!("action {:?} is not known", shown(other)))),
@@ -201,6 +223,25 @@ struct Done<'a> {
     r#ref: &'a Reference,
     #[serde(skip_serializing_if = "Option::is_none")]
     cursor: Option<Cursor>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sub: Option<&'a Name>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_in: Option<u64>,
+}
+
+/// The end of something that a new token does not allow any more.
+#[derive(Serialize)]
+struct Withdrawn<'a> {
+    action: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    room: Option<&'a Name>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<&'a Name>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    counts: Option<&'a str>,
+    code: &'a str,
+    message: &'a str,
+    retry: bool,
 }
 
 /// A refusal as a message. The stream goes on.
@@ -213,6 +254,8 @@ struct Refused<'a> {
     message: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     field: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    check: Option<&'a str>,
     retry: bool,
 }
 
@@ -240,14 +283,44 @@ impl Reference {
 
     /// The answer to a message that was carried out, as JSON, with the room's cursor afterwards, if known.
     pub fn ok(&self, cursor: Option<Cursor>) -> String {
-        to_json(&Done { action: "ok", r#ref: self, cursor })
+        to_json(&Done { action: "ok", r#ref: self, cursor, sub: None, expires_in: None })
+    }
+
+    /// The answer to a credential that was taken, as JSON.
+    pub fn authed(&self, sub: Option<&Name>, expires_in: Option<u64>) -> String {
+        to_json(&Done { action: "ok", r#ref: self, cursor: None, sub, expires_in })
     }
 
     /// The answer to a refused message, as JSON.
     pub fn refused(&self, refusal: &Refusal) -> String {
         let row = refusal.code.row();
         let (message, field) = (refusal.message.as_str(), refusal.field.as_deref());
-        to_json(&Refused { action: "refused", r#ref: self, code: row.name, message, field, retry: row.retry })
+        to_json(&Refused {
+            action: "refused",
+            r#ref: self,
+            code: row.name,
+            message,
+            field,
+            check: refusal.check,
+            retry: row.retry,
+        })
+    }
+}
+
+/// What a connection read or held, and a new token does not allow any more.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Lost<'a> {
+    pub room: Option<&'a Name>,
+    pub user: Option<&'a Name>,
+    pub counts: Option<&'a str>,
+}
+
+impl Lost<'_> {
+    /// The message about the end, as JSON.
+    pub fn refused(self, refusal: &Refusal) -> String {
+        let (row, Lost { room, user, counts }) = (refusal.code.row(), self);
+        let message = refusal.message.as_str();
+        to_json(&Withdrawn { action: "refused", room, user, counts, code: row.name, message, retry: row.retry })
     }
 }
 
@@ -267,6 +340,7 @@ mod tests {
             r#"{"action":"subscribe","room":"lobby","since":"k3f.17"}"#,
             r#"{"ref":"\ud83d\ude00","action":"unsubscribe","room":"lobby"}"#,
             r#"{"action":"alive","ref":2}"#,
+            r#"{"action":"auth","token":"a.b.c","ref":3}"#,
             r#"{"action":"close"}"#,
             r#"{"action":"subscribe","counts":"game-","ref":7}"#,
             r#"{"action":"unsubscribe","counts":""}"#,

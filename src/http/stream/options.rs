@@ -10,7 +10,7 @@ use crate::model::refusal::Refusal;
 use crate::model::statement::{Rank, Statement};
 
 /// The options of a stream.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct StreamOptions {
     /// The cursor to resume after.
     pub since: Option<Cursor>,

@@ -15,6 +15,7 @@ use crate::delivery::session::{Inbox, Mailbox, Messages, Posted};
 use crate::http::answer::{self, Answer};
 use crate::http::call::Call;
 use crate::http::query::Query;
+use crate::http::stream::options::StreamOptions;
 use crate::http::stream::speaker::Speaker;
 use crate::http::stream::sse::{begun, head, refused_event};
 use crate::model::id::ConnectionId;
@@ -43,7 +44,7 @@ pub async fn open(mut call: Call) -> Answer {
     let asks = call.gate.asks(true);
     let (secret, mailbox) = call.gate.open_session(first, asks.clone());
     let mut bytes = begun(&call, head(call.version));
-    for json in [greeting::session(&secret), call.gate.hello().json()] {
+    for json in [greeting::session(&secret), call.gate.hello(call.caller()?).json()] {
         bytes.extend_from_slice(&format.answer(&json));
     }
     let id = ConnectionId(Uuid::new_v4());
@@ -81,7 +82,7 @@ pub async fn post(mut call: Call) -> Answer {
 /// The session that the request names.
 fn inbox(call: &Call) -> Result<Arc<Inbox>, Refusal> {
     let secret = single(call, SESSION)?;
-    call.gate.session(&call.forwarded(), secret)?.ok_or_else(no_session)
+    call.gate.session(&call.forwarded(), call.caller()?, secret)?.ok_or_else(no_session)
 }
 
 /// The request's number among those of its session, from 1.
@@ -131,7 +132,12 @@ struct SessionClient {
 }
 
 impl Peer for SessionClient {
-    fn begin(&mut self, _: &mut Talk<'_>) -> Flow {
+    fn begin(&mut self, talk: &mut Talk<'_>) -> Flow {
+        if let Some(speaker) = &mut self.speaker {
+            // Asks for no room, so it refuses nothing.
+            let _ = speaker.begin(None, StreamOptions::default(), talk);
+            speaker.sub().into_iter().for_each(|sub| self.mailbox.own(sub));
+        }
         Flow::Continue
     }
 
@@ -140,11 +146,14 @@ impl Peer for SessionClient {
     }
 
     fn poll_posted(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.mailbox.poll(cx)
+        match self.speaker.as_mut().filter(|speaker| speaker.is_busy()) {
+            Some(speaker) => speaker.poll_judged(cx),
+            None => self.mailbox.poll(cx),
+        }
     }
 
     fn take_posted(&mut self, talk: &mut Talk<'_>) -> Flow {
-        let mut flow = Flow::Continue;
+        let mut flow = self.speaker.as_mut().map_or(Flow::Continue, |speaker| speaker.go_on(talk));
         for message in self.mailbox.take() {
             if let Some(speaker) = &mut self.speaker
                 && flow != Flow::End
@@ -152,6 +161,11 @@ impl Peer for SessionClient {
                 flow = speaker.answer(message.get(), talk);
             }
         }
+        // Its answers are not all given yet.
+        if self.is_busy() {
+            return flow;
+        }
+        self.speaker.as_ref().and_then(Speaker::sub).into_iter().for_each(|sub| self.mailbox.own(sub));
         self.mailbox.done();
         if flow == Flow::End {
             talk.close(talk.connection().format().framing.end());
@@ -159,12 +173,19 @@ impl Peer for SessionClient {
         flow
     }
 
+    fn is_busy(&self) -> bool {
+        self.speaker.as_ref().is_some_and(Speaker::is_busy)
+    }
+
     fn pause(&mut self) -> Option<Duration> {
         self.speaker.as_ref()?.pause()
     }
 
-    fn gone(&mut self) {
+    fn gone(&mut self, code: Option<Code>) {
         self.mailbox.close();
+        if let Some(speaker) = self.speaker.as_mut().filter(|_| code == Some(Code::Revoked)) {
+            speaker.kick();
+        }
         self.speaker = None;
     }
 

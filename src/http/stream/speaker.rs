@@ -1,15 +1,23 @@
 //! The gateway's side of a conversation: a client's messages, done and answered, whichever way they came.
 
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use futures_util::FutureExt;
+
+use crate::access::pass::Pass;
+use crate::access::verb::Verb;
 use crate::delivery::asks::Asks;
+use crate::delivery::connection::Ending;
 use crate::delivery::conversation::{Flow, Talk};
 use crate::delivery::count_reader::CountReader;
 use crate::delivery::outbox::Unsubscribed;
 use crate::delivery::reader::{Place, Reader};
 use crate::delivery::step::Follower;
 use crate::http::gate::{Holds, Visitor};
-use crate::http::stream::message::{self, Message, Reference};
+use crate::http::stream::message::{self, Lost, Message, Reference};
 use crate::http::stream::options::StreamOptions;
 use crate::model::count::Prefix;
 use crate::model::cursor::{Cursor, Offset};
@@ -27,12 +35,53 @@ pub struct Speaker {
     /// The client's id, for holds whose message names none.
     client: Option<ClientId>,
     holds: Holds,
+    /// What the stream's URL asks for, while that waits for `auth`.
+    wish: Option<Box<(Name, StreamOptions)>>,
+    /// A credential that is being judged, while keys are fetched.
+    judging: Option<Box<Judging>>,
+    /// Whether the connection is about to be closed: nothing more is done then.
+    is_over: bool,
+}
+
+type Judged = Result<Arc<Pass>, Refusal>;
+
+/// A credential that is being judged, and what waits for it.
+struct Judging {
+    reference: Reference,
+    judged: Pin<Box<dyn Future<Output = Judged> + Send>>,
+    result: Option<Judged>,
+    /// The messages read meanwhile. Nothing more is read, so they are at most those of one read, or of one request.
+    waiting: Vec<String>,
 }
 
 impl Speaker {
     /// The speaker of `visitor`, who holds nobody yet.
     pub fn new(visitor: Visitor, client: Option<ClientId>) -> Self {
-        Speaker { visitor, client, holds: Holds::default() }
+        Speaker { visitor, client, holds: Holds::default(), wish: None, judging: None, is_over: false }
+    }
+
+    /// The client's user, if a credential names one.
+    pub fn sub(&self) -> Option<&Name> {
+        self.visitor.sub()
+    }
+
+    /// Begins, and does what the stream's URL asks for. What a stranger may not do waits for `auth`.
+    ///
+    /// # Errors
+    ///
+    /// The refusal that ends the connection.
+    pub fn begin(&mut self, room: Option<Name>, options: StreamOptions, talk: &mut Talk<'_>) -> Result<(), Refusal> {
+        self.visitor.begin(talk.connection());
+        let Some(room) = room else {
+            return Ok(());
+        };
+        match self.grant(&room, options.clone(), talk) {
+            Err(refusal) if refusal.code == Code::TokenMissing => {
+                self.wish = Some(Box::new((room, options)));
+                Ok(())
+            }
+            granted => granted,
+        }
     }
 
     /// Does what the stream's URL asks for. The hold comes first, so that the snapshot includes it.
@@ -40,16 +89,15 @@ impl Speaker {
     /// # Errors
     ///
     /// The refusal that ends the connection. A refusal of the hold alone is sent as a message.
-    pub fn grant(&mut self, room: Option<Name>, options: StreamOptions, talk: &mut Talk<'_>) -> Result<(), Refusal> {
-        let Some(room) = room else {
-            return Ok(());
-        };
+    fn grant(&mut self, room: &Name, options: StreamOptions, talk: &mut Talk<'_>) -> Result<(), Refusal> {
         let user = options.holds.as_ref().map(|(user, _)| user);
-        let watch = self.visitor.may_watch(&room)?;
+        let watch = self.visitor.may_watch(room)?;
+        // Nothing is done unless all of it may be.
+        user.map(|user| self.visitor.may_join(room, user.clone())).transpose()?;
         let following = watch.follow(options.since, user, options.client, &self.holds)?;
         let mut at_least = Offset::default();
         if let Some((user, statement)) = options.holds {
-            match self.join(&room, user, statement, None, talk) {
+            match self.join(room, user, statement, None, talk) {
                 Ok(cursor) => at_least = cursor.offset,
                 Err(refusal) if refusal.only_watches() => {
                     self.visitor.refused(talk.connection().id(), &refusal);
@@ -67,22 +115,71 @@ impl Speaker {
         self.holds.leave_all();
     }
 
+    /// Ends all holds at once, because the client's token was revoked.
+    pub fn kick(&mut self) {
+        self.holds.kick_all();
+    }
+
     /// Does what a message's `text` asks for, and answers. [`Flow::End`] after the client's good-bye: the last message is then
     /// still to be queued.
     pub fn answer(&mut self, text: &str, talk: &mut Talk<'_>) -> Flow {
+        if self.is_over {
+            return Flow::Continue;
+        }
+        if let Some(judging) = &mut self.judging {
+            judging.waiting.push(text.to_owned());
+            return Flow::Continue;
+        }
         self.visitor.heard();
         if let Some(asks) = talk.connection().asks() {
             asks.answered();
         }
         let (reference, message) = message::read(text);
-        match message.and_then(|message| self.act(message, &reference, talk)) {
-            Ok(flow) => flow,
-            Err(refusal) => {
-                self.visitor.refused(talk.connection().id(), &refusal);
-                talk.say(&reference.refused(&refusal));
-                Flow::Continue
+        let done = message.and_then(|message| self.act(message, &reference, talk));
+        self.told(done, &reference, talk)
+    }
+
+    /// Tells the client of a refusal.
+    fn told(&self, done: Result<Flow, Refusal>, reference: &Reference, talk: &mut Talk<'_>) -> Flow {
+        done.unwrap_or_else(|refusal| {
+            self.visitor.refused(talk.connection().id(), &refusal);
+            talk.say(&reference.refused(&refusal));
+            Flow::Continue
+        })
+    }
+
+    /// Whether a credential is being judged: nothing more may be read until [`Speaker::poll_judged`] is ready.
+    pub fn is_busy(&self) -> bool {
+        self.judging.is_some()
+    }
+
+    /// Ready when the credential is judged.
+    pub fn poll_judged(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(judging) = &mut self.judging else {
+            return Poll::Pending;
+        };
+        if judging.result.is_none() {
+            judging.result = Some(ready!(judging.judged.as_mut().poll(cx)));
+        }
+        Poll::Ready(())
+    }
+
+    /// Goes on after the credential is judged, with what waited for it.
+    pub fn go_on(&mut self, talk: &mut Talk<'_>) -> Flow {
+        let Some(judging) = self.judging.take_if(|judging| judging.result.is_some()) else {
+            return Flow::Continue;
+        };
+        let Judging { reference, result, waiting, .. } = *judging;
+        let mut flow = result.map_or(Flow::Continue, |judged| {
+            let done = self.authed(judged, &reference, talk).map(|()| Flow::Continue);
+            self.told(done, &reference, talk)
+        });
+        for text in waiting {
+            if flow != Flow::End {
+                flow = self.answer(&text, talk);
             }
         }
+        flow
     }
 
     /// The time to wait before more messages are read.
@@ -95,8 +192,86 @@ impl Speaker {
         self.visitor.refused(talk.connection().id(), refusal);
     }
 
+    /// Refuses what comes before `auth`, but for the end.
+    fn admit(&self, message: Message) -> Result<Message, Refusal> {
+        if !self.visitor.awaits_auth() || matches!(message, Message::Auth { .. } | Message::Close) {
+            return Ok(message);
+        }
+        Err(Refusal::new(Code::TokenMissing, "the first message is auth, with a token or API key").of("action"))
+    }
+
+    /// Judges a credential, and takes it, at once unless keys have to be fetched.
+    fn auth(&mut self, credential: String, reference: &Reference, talk: &mut Talk<'_>) -> Result<(), Refusal> {
+        let mut judged = Box::pin(self.visitor.judge(credential));
+        match judged.as_mut().now_or_never() {
+            Some(judged) => self.authed(judged, reference, talk),
+            None => {
+                self.visitor.wait_on(talk.connection());
+                let (reference, waiting) = (reference.clone(), Vec::new());
+                self.judging = Some(Box::new(Judging { reference, judged, result: None, waiting }));
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes a credential. Then comes what waited for it, and what it does not allow any more ends.
+    fn authed(&mut self, judged: Judged, reference: &Reference, talk: &mut Talk<'_>) -> Result<(), Refusal> {
+        let was_known = self.visitor.is_known();
+        let authed = match judged.and_then(|pass| self.visitor.admit(pass, talk.connection())) {
+            Ok(authed) => authed,
+            Err(refusal) => {
+                // A bad token is never taken for none. The old pass goes on to its own end.
+                if !was_known {
+                    self.end(&refusal, talk);
+                }
+                return Err(refusal);
+            }
+        };
+        talk.say(&reference.authed(authed.sub.as_ref(), authed.expires_in));
+        authed.info.iter().for_each(|info| self.holds.inform(info));
+        self.withdraw(talk);
+        if let Some((room, options)) = self.wish.take().map(|wish| *wish)
+            && let Err(refusal) = self.grant(&room, options, talk)
+        {
+            self.refused(&refusal, talk);
+            self.end(&refusal, talk);
+        }
+        Ok(())
+    }
+
+    /// Ends the subscriptions and holds that the present pass does not allow.
+    fn withdraw(&mut self, talk: &mut Talk<'_>) {
+        for (room, counts) in talk.watched() {
+            let name = room.read(|presence| presence.room().clone());
+            if let Err(refusal) = self.visitor.demand(if counts { Verb::Count } else { Verb::Watch }, &name) {
+                talk.stop(room.key());
+                talk.say(&Lost { room: Some(&name), ..Lost::default() }.refused(&refusal));
+            }
+        }
+        for prefix in talk.prefixes() {
+            if let Err(refusal) = self.visitor.may_list().and_then(|list| list.demand(&prefix)) {
+                talk.stop_counts(&prefix);
+                talk.say(&Lost { counts: Some(&prefix), ..Lost::default() }.refused(&refusal));
+            }
+        }
+        for (room, user) in self.holds.held() {
+            if let Err(refusal) = self.visitor.demand(Verb::Join, &room) {
+                // Refused only if others have ended the hold already.
+                let _ = self.holds.leave(&room, user.clone());
+                talk.say(&Lost { room: Some(&room), user: Some(&user), counts: None }.refused(&refusal));
+            }
+        }
+    }
+
+    /// Closes the connection for the reason of `refusal`, after what was said.
+    fn end(&mut self, refusal: &Refusal, talk: &Talk<'_>) {
+        self.is_over = true;
+        talk.connection().end(Ending::Ours(refusal.code));
+    }
+
     fn act(&mut self, message: Message, reference: &Reference, talk: &mut Talk<'_>) -> Result<Flow, Refusal> {
-        match message {
+        match self.admit(message)? {
+            Message::Auth { token } => self.auth(token.0, reference, talk)?,
             Message::Join { room, user, statement, client } => {
                 let cursor = self.join(&room, user, statement, client, talk)?;
                 talk.say(&reference.ok(Some(cursor)));
@@ -189,8 +364,8 @@ impl Speaker {
     ) -> Result<Cursor, Refusal> {
         let first = !self.holds.is_used();
         let connection = (talk.connection().id(), talk.connection().format().framing.transport());
-        let join = self.visitor.may_join(room)?;
-        let joined = join.hold(&mut self.holds, connection, user, statement, client.or(self.client));
+        let join = self.visitor.may_join(room, user)?;
+        let joined = join.hold(&mut self.holds, connection, statement, client.or(self.client));
         if first {
             self.holds.notify(talk.connection());
         }

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use warp::http::header::{self, HeaderName, HeaderValue};
 use warp::http::{Method, Response, StatusCode, Version};
 
+use crate::access::verb::Verb;
 use crate::delivery::connection::Options;
 use crate::delivery::conversation::{Flow, Peer, Talk};
 use crate::delivery::reader::Reader;
@@ -15,7 +16,7 @@ use crate::delivery::step::Follower;
 use crate::http::answer::{self, Answer, Body};
 use crate::http::call::{Call, Segment};
 use crate::http::cors::Sharing;
-use crate::http::gate::Holds;
+use crate::http::gate::{Holds, PassWatch};
 use crate::http::query::Query;
 use crate::http::stream::message::Reference;
 use crate::http::stream::options::StreamOptions;
@@ -33,7 +34,7 @@ use crate::wire::framing::Framing;
 pub async fn room(room: Segment, call: Call) -> Answer {
     call.only("GET, HEAD")?;
     let room = room.name("room")?;
-    let query = Query::strict(&call.query, &["since", "as", "meta", "rank", "client", "alive", "only"])?;
+    let query = Query::strict(&call.query, &["since", "as", "meta", "rank", "client", "alive", "only", "ticket"])?;
     let mut options = StreamOptions::of(&call, &query)?;
     // An EventSource reconnects to its old URL, so what it saw last wins over what it began with.
     if let Some(id) = last_event_id(&call) {
@@ -47,11 +48,12 @@ pub async fn room(room: Segment, call: Call) -> Answer {
     if options.holds.is_some() {
         call.visitor()?;
     }
+    let verb = if counts { Verb::Count } else { Verb::Watch };
     let reads = |following, cursor, at_least| match counts {
         true => Follower::counting(following),
         false => Follower::resume(following, cursor, at_least),
     };
-    answer(&call, Dialect::Native, room, options, reads).await
+    answer(&call, Dialect::Native, (room, verb), options, reads).await
 }
 
 /// The `Last-Event-ID`; empty is absent.
@@ -61,11 +63,11 @@ pub fn last_event_id(call: &Call) -> Option<&str> {
     Some(id.to_str().unwrap_or("?"))
 }
 
-/// Answers with a stream of `room`. The stream takes the socket, so the answer never resolves.
+/// Answers with a stream of `room`, which needs `verb`. The stream takes the socket, so the answer never resolves.
 pub async fn answer(
     call: &Call,
     dialect: Dialect,
-    room: Name,
+    (room, verb): (Name, Verb),
     options: StreamOptions,
     reads: impl FnOnce(Following, Option<Cursor>, Offset) -> Follower,
 ) -> Answer {
@@ -73,12 +75,13 @@ pub async fn answer(
     no_body(call)?;
     let head = head(call.version);
     if call.method == Method::HEAD {
+        demand(call, (&room, verb), &options)?;
         return Ok(head);
     }
     let id = ConnectionId(Uuid::new_v4());
-    let granted = match grant(call, id, &room, &options) {
+    let granted = match grant(call, id, (&room, verb), &options) {
         Ok(granted) => granted,
-        Err(refusal) if refusal.code.row().retry => return Ok(refused_for_now(&refusal)),
+        Err(refusal) if may_pass(&refusal) => return Ok(refused_for_now(&refusal)),
         Err(refusal) => return Err(refusal),
     };
     let framing = Framing::Sse { chunked: call.version == Version::HTTP_11 };
@@ -86,7 +89,7 @@ pub async fn answer(
     let mut first = begun(call, head);
     first.extend_from_slice(&framing.lines(&retry_line(0)));
     if options.alive {
-        first.extend_from_slice(&format.answer(&call.gate.hello().json()));
+        first.extend_from_slice(&format.answer(&call.gate.hello(call.caller()?).json()));
     }
     if let Some(refusal) = granted.refusal {
         // Streams go on here, so this is a message like others, and not the event that ends one.
@@ -102,7 +105,8 @@ pub async fn answer(
     }
     let connection_options = Options { id, format, alive: options.alive, asks: None, head: first.into() };
     let reader = Reader::new(follower);
-    let peer = SseClient { holds: granted.holds, reader: Some(Box::new(reader)) };
+    let watch = PassWatch::new(call.gate.clone(), call.caller()?.pass().clone());
+    let peer = SseClient { holds: granted.holds, reader: Some(Box::new(reader)), watch };
     call.gate.stream(&call.slot, granted.charge, move |_| (connection_options, peer)).await
 }
 
@@ -124,16 +128,38 @@ struct Granted {
     refusal: Option<Refusal>,
 }
 
+/// Demands what the URL asks for, without doing it.
+fn demand(call: &Call, (room, verb): (&Name, Verb), options: &StreamOptions) -> Result<(), Refusal> {
+    call.caller()?.pass().demand(verb, room)?;
+    if let Some((user, _)) = &options.holds {
+        call.visitor()?.may_join(room, user.clone())?;
+    }
+    Ok(())
+}
+
 /// Does what the URL asks for. The hold comes first, so that the snapshot includes it.
-fn grant(call: &Call, id: ConnectionId, room: &Name, options: &StreamOptions) -> Result<Granted, Refusal> {
+fn grant(
+    call: &Call,
+    id: ConnectionId,
+    (room, verb): (&Name, Verb),
+    options: &StreamOptions,
+) -> Result<Granted, Refusal> {
     let charge = call.gate.charge(&call.forwarded())?;
     let user = options.holds.as_ref().map(|(user, _)| user);
-    let following = call.may_watch(room)?.follow(options.since, user, options.client, &Holds::default())?;
+    // Before the room is followed, so that a refused hold leaves nothing behind.
+    let visitor = options.holds.as_ref().map(|_| call.visitor()).transpose()?;
+    let join = visitor.as_ref().zip(user).map(|(visitor, user)| visitor.may_join(room, user.clone())).transpose()?;
+    let none = Holds::default();
+    let following = match verb {
+        Verb::Count => call.may_count(room)?.follow(user, options.client, &none)?,
+        Verb::Watch | Verb::Join | Verb::SignIn | Verb::Manage => {
+            call.may_watch(room)?.follow(options.since, user, options.client, &none)?
+        }
+    };
     let mut granted =
         Granted { charge, following, holds: Holds::default(), at_least: Offset::default(), refusal: None };
-    if let Some((user, meta)) = options.holds.clone() {
-        let visitor = call.visitor()?;
-        match visitor.may_join(room)?.hold(&mut granted.holds, (id, Transport::Sse), user, meta, options.client) {
+    if let (Some((_, meta)), Some(join), Some(visitor)) = (options.holds.clone(), join, &visitor) {
+        match join.hold(&mut granted.holds, (id, Transport::Sse), meta, options.client) {
             Ok(outcome) => granted.at_least = outcome.cursor.offset,
             Err(refusal) if refusal.only_watches() => {
                 visitor.refused(id, &refusal);
@@ -189,6 +215,12 @@ pub fn retry_line(more: u64) -> String {
     format!("retry: {}\n\n", more.saturating_add(fastrand::u64(1_000..=2_000)))
 }
 
+/// Whether a refusal may pass by itself, so that an EventSource had better stay: not one that needs another credential.
+pub fn may_pass(refusal: &Refusal) -> bool {
+    let row = refusal.code.row();
+    row.retry && row.status != 401
+}
+
 /// The answer for a refusal with retry. An EventSource gives up after an error status, so this answer is a stream that
 /// ends.
 pub fn refused_for_now(refusal: &Refusal) -> Response<Body> {
@@ -208,12 +240,14 @@ pub fn refused_event(refusal: &Refusal) -> String {
 /// briefly or never are boxed, to keep idle streams small.
 struct SseClient {
     holds: Holds,
+    watch: PassWatch,
     reader: Option<Box<Reader>>,
 }
 
 impl Peer for SseClient {
     fn begin(&mut self, talk: &mut Talk<'_>) -> Flow {
         self.holds.notify(talk.connection());
+        self.watch.begin(talk.connection());
         if let Some(reader) = self.reader.take() {
             talk.begin(*reader);
         }
@@ -224,8 +258,12 @@ impl Peer for SseClient {
         Flow::Continue
     }
 
-    fn gone(&mut self) {
+    fn gone(&mut self, code: Option<Code>) {
+        if code == Some(Code::Revoked) {
+            self.holds.kick_all();
+        }
         self.holds = Holds::default();
+        self.watch = PassWatch::default();
     }
 
     fn farewell(&mut self, code: Code, framing: Framing) -> Bytes {
@@ -236,7 +274,7 @@ impl Peer for SseClient {
 /// The last message of an event stream.
 pub fn farewell(code: Code, framing: Framing) -> Bytes {
     // An EventSource comes back by itself, and is told when it had better not.
-    let said = match code.row().retry {
+    let said = match code.row().retry && code != Code::TokenExpired {
         true => Bytes::new(),
         false => framing.lines(&refused_event(&Refusal::new(code, code.row().means))),
     };

@@ -1,5 +1,6 @@
 //! WebSockets (RFC 6455): the handshake, and the client's frames.
 
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use base64::Engine;
@@ -52,8 +53,8 @@ pub async fn upgrade(call: Call) -> Answer {
     }
     let alive = options.as_ref().is_ok_and(|(.., options)| options.alive);
     let mut first = head_bytes(&head);
-    if alive {
-        first.extend_from_slice(&Format::WEBSOCKET.answer(&call.gate.hello().json()));
+    if let (true, Ok(caller)) = (alive, call.caller()) {
+        first.extend_from_slice(&Format::WEBSOCKET.answer(&call.gate.hello(caller).json()));
     }
     // A client from before the questions does not answer them, and is found by pings.
     let asks = alive.then(|| call.gate.asks(false));
@@ -72,7 +73,7 @@ pub async fn upgrade(call: Call) -> Answer {
 /// The speaker for the client, the room that the URL asks to watch, and how.
 fn options(call: &Call) -> Result<(Speaker, Option<Name>, StreamOptions), Refusal> {
     let visitor = call.visitor()?;
-    let query = Query::strict(&call.query, &["room", "since", "as", "meta", "rank", "client", "alive"])?;
+    let query = Query::strict(&call.query, &["room", "since", "as", "meta", "rank", "client", "alive", "ticket"])?;
     let room = query.get("room").map(|room| Name::new("room", room)).transpose()?;
     let options = StreamOptions::of(call, &query)?;
     if room.is_none() && (options.holds.is_some() || query.get("since").is_some()) {
@@ -166,7 +167,7 @@ impl Peer for WsClient {
             return Flow::Continue;
         };
         let granted =
-            options.and_then(|(speaker, room, options)| self.speaker.insert(speaker).grant(room, options, talk));
+            options.and_then(|(speaker, room, options)| self.speaker.insert(speaker).begin(room, options, talk));
         match granted {
             Ok(()) => self.receive(&read, talk),
             Err(refusal) => {
@@ -212,11 +213,32 @@ impl Peer for WsClient {
         Flow::End
     }
 
+    fn poll_posted(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.speaker.as_mut().map_or(Poll::Pending, |speaker| speaker.poll_judged(cx))
+    }
+
+    fn take_posted(&mut self, talk: &mut Talk<'_>) -> Flow {
+        let flow = self.speaker.as_mut().map_or(Flow::Continue, |speaker| speaker.go_on(talk));
+        if flow == Flow::End {
+            let mut output = Vec::new();
+            self.websocket.close(CLEAN, "", &mut output);
+            talk.close(output);
+        }
+        flow
+    }
+
+    fn is_busy(&self) -> bool {
+        self.speaker.as_ref().is_some_and(Speaker::is_busy)
+    }
+
     fn pause(&mut self) -> Option<Duration> {
         self.speaker.as_ref()?.pause()
     }
 
-    fn gone(&mut self) {
+    fn gone(&mut self, code: Option<Code>) {
+        if let Some(speaker) = self.speaker.as_mut().filter(|_| code == Some(Code::Revoked)) {
+            speaker.kick();
+        }
         self.speaker = None;
     }
 

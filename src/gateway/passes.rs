@@ -1,0 +1,178 @@
+//! Passes: what the gateway knows about credentials, and which of them are in use.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock};
+use uuid::Uuid;
+
+use crate::access::pass::{Pass, UnixTime};
+use crate::access::passbook::{Passbook, TICKET_LIFE};
+use crate::access::revocations::{LEEWAY, LONGEST_LIFE, Revocations, Revoked};
+use crate::access::rights::{Admin, Rights};
+use crate::gateway::live::Live;
+use crate::model::moment::Tick;
+use crate::model::refusal::{Code, Refusal};
+use crate::runtime::clock::unix_now;
+use crate::runtime::config::Config;
+use crate::runtime::keys::Keys;
+
+/// The most unused tickets: 30 s of the rate of 2,000 new streams a second, some 20 MB.
+const MAX_TICKETS: usize = 65_536;
+
+/// The most cookies: as many people as a machine can have open pages, some 30 MB.
+const MAX_COOKIES: usize = 100_000;
+
+/// The passes of a gateway.
+#[derive(Debug)]
+pub struct Passes {
+    keys: Arc<Keys>,
+    /// The pass of those without a credential.
+    anyone: Arc<Pass>,
+    tickets: Mutex<Passbook>,
+    cookies: RwLock<Passbook>,
+    revocations: RwLock<Revocations>,
+    live: Arc<Live>,
+    /// The version of the keys by which the live connections were judged last.
+    judged: AtomicU64,
+}
+
+impl Passes {
+    /// The passes that `keys` vouch for.
+    pub fn new(config: &Config, keys: Arc<Keys>) -> Self {
+        let anyone = match config.has_keys() {
+            true => Pass::stranger(Rights::new(config.anyone.clone(), Admin::No)),
+            false => Pass::open(),
+        };
+        Passes {
+            keys,
+            anyone: Arc::new(anyone),
+            tickets: Mutex::new(Passbook::new(MAX_TICKETS)),
+            cookies: RwLock::new(Passbook::new(MAX_COOKIES)),
+            revocations: RwLock::default(),
+            live: Arc::default(),
+            judged: AtomicU64::new(0),
+        }
+    }
+
+    /// The pass of those without a credential.
+    pub fn anyone(&self) -> &Arc<Pass> {
+        &self.anyone
+    }
+
+    /// The live connections.
+    pub fn live(&self) -> &Arc<Live> {
+        &self.live
+    }
+
+    /// Judges a token or API key. Waits only while keys are fetched.
+    ///
+    /// # Errors
+    ///
+    /// `token_invalid`, `token_expired` or `revoked`.
+    pub async fn judge_credential(&self, credential: &str) -> Result<Arc<Pass>, Refusal> {
+        let pass = self.keys.judge(credential).await?;
+        self.judge(&pass)?;
+        Ok(pass)
+    }
+
+    /// Judges a pass that was found good before: it may be over, revoked, or its key withdrawn.
+    ///
+    /// # Errors
+    ///
+    /// `token_expired`, `revoked` or `token_invalid`.
+    pub fn judge(&self, pass: &Pass) -> Result<(), Refusal> {
+        if pass.expires.is_some_and(|end| end + LEEWAY <= unix_now()) {
+            return Err(Refusal::new(Code::TokenExpired, "the token is over"));
+        }
+        if self.revocations.read().revokes(pass) {
+            return Err(Refusal::new(Code::Revoked, "the token was revoked"));
+        }
+        match pass.key.is_none_or(|key| self.keys.knows(key)) {
+            true => Ok(()),
+            false => Err(Refusal::check("keys", "the key of the token was withdrawn")),
+        }
+    }
+
+    /// Makes a ticket that gives `pass` once.
+    ///
+    /// # Errors
+    ///
+    /// `too_many_passes`.
+    pub fn make_ticket(&self, pass: Pass, now: Tick) -> Result<String, Refusal> {
+        let ticket = secret();
+        self.tickets.lock().keep(&ticket, Arc::new(pass), now + TICKET_LIFE, now)?;
+        Ok(ticket)
+    }
+
+    /// The pass of a ticket, which is used up then.
+    pub fn use_ticket(&self, ticket: &str, now: Tick) -> Option<Arc<Pass>> {
+        self.tickets.lock().take(ticket, now)
+    }
+
+    /// The pass of a ticket, which stays good.
+    pub fn see_ticket(&self, ticket: &str, now: Tick) -> Option<Arc<Pass>> {
+        self.tickets.lock().find(ticket, now)
+    }
+
+    /// Makes a cookie that gives `pass` until the pass ends.
+    ///
+    /// # Errors
+    ///
+    /// `too_many_passes`.
+    pub fn make_cookie(&self, pass: Arc<Pass>, now: Tick) -> Result<String, Refusal> {
+        let id = secret();
+        let left = pass.expires.map_or(LONGEST_LIFE, |end| (end + LEEWAY).saturating_sub(unix_now()));
+        self.cookies.write().keep(&id, pass, now + Duration::from_secs(left), now)?;
+        Ok(id)
+    }
+
+    /// The pass of a cookie.
+    pub fn find_cookie(&self, id: &str, now: Tick) -> Option<Arc<Pass>> {
+        self.cookies.read().find(id, now)
+    }
+
+    /// Ends a cookie.
+    pub fn end_cookie(&self, id: &str, now: Tick) {
+        self.cookies.write().take(id, now);
+    }
+
+    /// Revokes tokens issued until `before`, and ends the connections with such tokens.
+    ///
+    /// # Errors
+    ///
+    /// `too_many_passes`.
+    pub fn revoke(&self, revoked: Revoked, before: UnixTime) -> Result<(), Refusal> {
+        self.revocations.write().add(revoked, before, unix_now())?;
+        self.live.end(Code::Revoked, |pass| self.revocations.read().revokes(pass));
+        Ok(())
+    }
+
+    /// At most `limit` revocations after `after`, in order.
+    pub fn revocations(&self, after: Option<&Revoked>, limit: usize) -> Vec<(Revoked, UnixTime)> {
+        self.revocations.read().list(after, limit)
+    }
+
+    /// Ends the connections whose key was withdrawn.
+    fn judge_live(&self) {
+        let version = self.keys.version();
+        if self.judged.swap(version, Relaxed) == version {
+            return;
+        }
+        self.live.end(Code::TokenInvalid, |pass| pass.key.is_some_and(|key| !self.keys.knows(key)));
+    }
+
+    /// Does what is due about the passes in use.
+    pub fn look(&self) {
+        let now = unix_now();
+        self.judge_live();
+        self.live.look(now);
+        self.revocations.write().forget(now);
+    }
+}
+
+/// A secret of 244 random bits.
+fn secret() -> String {
+    format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple())
+}

@@ -1,0 +1,85 @@
+//! What the permits to read and follow a room allow.
+
+use super::{Gate, Holds};
+use crate::http::payer::{Payer, page_cost};
+use crate::model::cursor::Cursor;
+use crate::model::id::ClientId;
+use crate::model::name::Name;
+use crate::model::presence::Presence;
+use crate::model::refusal::Refusal;
+use crate::model::snapshot::Snapshot;
+use crate::rooms::room::Following;
+use crate::runtime::memory::Level;
+use crate::runtime::rates::Work;
+
+/// A permit to read and follow one room.
+pub struct Watch<'a> {
+    pub(super) gate: Gate,
+    pub(super) payer: Payer<'a>,
+    pub(super) room: &'a Name,
+}
+
+impl Watch<'_> {
+    /// Reads the room at one moment; an absent room reads as empty.
+    pub fn read<T>(&self, read: impl FnOnce(&Presence) -> T) -> T {
+        self.gate.0.rooms().read(self.room, read)
+    }
+
+    /// The room's present set, of which at most `shown` members are to be shown.
+    ///
+    /// # Errors
+    ///
+    /// `too_fast` past the rate of snapshots.
+    pub fn snapshot(&self, shown: usize) -> Result<Snapshot, Refusal> {
+        let taken = self.gate.taken();
+        let snapshot = self.read(|presence| presence.snapshot(taken));
+        self.payer.pay(self.gate.rates(), Work::Snapshots, page_cost(shown.min(snapshot.roster.len())))?;
+        Ok(snapshot)
+    }
+
+    /// Adds a reader to the room, who resumes after `since`. Watching makes no room exist. The connection has `holds`, and
+    /// is about to hold `user` for `client`: a reader who comes back is never too fast.
+    ///
+    /// # Errors
+    ///
+    /// `too_much_memory`, but not to a connection of somebody who is present. `too_fast` past the rate of snapshots,
+    /// unless the reader needs none.
+    pub fn follow(
+        &self,
+        since: Option<Cursor>,
+        user: Option<&Name>,
+        client: Option<ClientId>,
+        holds: &Holds,
+    ) -> Result<Following, Refusal> {
+        let is_present = |user: &Name| self.read(|presence| presence.roster().get(user).is_some());
+        if !holds.hold_somebody() && !user.is_some_and(is_present) {
+            self.gate.memory().refuses_at(Level::Refuse)?;
+        }
+        let resumes = || since.is_some_and(|since| self.read(|presence| presence.place(since).is_some()));
+        let holder = user.zip(client);
+        let returns = || holder.is_some_and(|(user, client)| self.gate.returns(self.room, user, client, None));
+        if self.payer.pays() && !resumes() && !returns() {
+            self.payer.pay(self.gate.rates(), Work::Snapshots, 1)?;
+        }
+        Ok(self.gate.0.rooms().follow(self.room))
+    }
+}
+
+/// A permit to read and follow the number of members of one room.
+pub struct Count<'a>(pub(super) Watch<'a>);
+
+impl Count<'_> {
+    /// The number of members, and the room's cursor.
+    pub fn read(&self) -> (usize, Cursor) {
+        self.0.read(|presence| (presence.roster().len(), presence.head()))
+    }
+
+    /// Adds a reader of the number, as [`Watch::follow`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Watch::follow`].
+    pub fn follow(&self, user: Option<&Name>, client: Option<ClientId>, holds: &Holds) -> Result<Following, Refusal> {
+        self.0.follow(None, user, client, holds)
+    }
+}
