@@ -5,12 +5,15 @@
 pub mod live;
 pub mod passes;
 
+use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant, SystemTime};
 
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::yield_now;
 use tokio::time::{MissedTickBehavior, interval};
+use tracing::info;
 use uuid::Uuid;
 
 use crate::delivery::connection::{Connection, Ending, Options, Shared};
@@ -80,7 +83,7 @@ impl Gateway {
     /// # Errors
     ///
     /// The refusal of those users.
-    pub fn start(config: Config) -> Result<Arc<Self>, Refusal> {
+    pub fn start(config: Config, keys: Keys) -> Result<Arc<Self>, Refusal> {
         let tasks = Tasks::new(config.faults.clone());
         let (clock, meter) = (Arc::<Clock>::default(), Arc::<Meter>::default());
         let memory = Memory::new(config.max_memory.of(memory_limit()), Box::new(Statm::open()));
@@ -117,7 +120,9 @@ impl Gateway {
         let (relieved, shed, reliever) = (rooms.clone(), admissions.clone(), tasks.clone());
         tasks.supervise("memory", move || keep_memory(relieved.clone(), shed.clone(), reliever.clone()));
         let rates = Arc::new(Rates::new(config.rates()));
-        let passes = Arc::new(Passes::new(&config, Arc::new(Keys::load(&config.api_keys))));
+        let keys = Arc::new(keys);
+        let passes = Arc::new(Passes::new(&config, keys.clone()));
+        tasks.supervise("keys", move || keep_keys(keys.clone()));
         let (kept, keeper) = (passes.clone(), tasks.clone());
         let clocked = clock.clone();
         tasks.supervise("passes", move || keep_passes(kept.clone(), clocked.clone(), keeper.clone()));
@@ -253,6 +258,21 @@ async fn keep_counts(rooms: Arc<Rooms>, tasks: Tasks) {
         tasks.fault("counts");
         rooms.release_counts();
     }
+}
+
+/// Keeps the keys as they are outside, and reads them at once on SIGHUP.
+async fn keep_keys(keys: Arc<Keys>) {
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
+        return keys.keep().await;
+    };
+    let reread = async {
+        while hangup.recv().await.is_some() {
+            info!("SIGHUP received; the keys are read again");
+            keys.reload();
+        }
+        pending::<()>().await;
+    };
+    tokio::join!(keys.keep(), reread);
 }
 
 /// Ends what goes on without a pass.

@@ -22,6 +22,7 @@ pub use runtime::listener::ListenError;
 pub use runtime::log::Log;
 pub use runtime::rates::Rate;
 pub use runtime::tasks::Faults;
+pub use runtime::tokens;
 pub use server::{Server, StartError};
 
 /// Fuzzing, for the unit tests of parsers.

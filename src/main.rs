@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use presently::LogFormat;
-use presently::{Address, Config, Log, Server, bench};
+use presently::tokens;
+use presently::{Address, Config, Log, Server, StartError, bench};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
-use tracing::info;
 use tracing_subscriber::EnvFilter;
 
 /// Streams live for hours among short requests. This allocator keeps sizes apart: the memory of a storm of requests is
@@ -39,6 +39,10 @@ enum Other {
     Health,
     /// Load a running gateway and measure its performance
     Bench(bench::Options),
+    /// Print a token, signed with the key of --key: a raw secret of at least 32 bytes, or a private key as PEM
+    Token(tokens::Wanted),
+    /// Read a token or API key on standard input, and say what it allows, or which check fails; exit code 0 means it is good
+    CheckToken,
 }
 
 /// Exit codes: 0 when stopped by a signal (or healthy, or all was delivered), 1 when the gateway could not serve (or is
@@ -52,6 +56,8 @@ async fn main() -> ExitCode {
     match program.other {
         Some(Other::Health) => health(&program.config).await,
         Some(Other::Bench(options)) => load(options).await,
+        Some(Other::Token(wanted)) => print(tokens::make(&program.config, &wanted)),
+        Some(Other::CheckToken) => print(tokens::check(&program.config)),
         None => serve(program.config).await,
     }
 }
@@ -62,16 +68,24 @@ async fn serve(config: Config) -> ExitCode {
         Err(error) => return failed(2, &error),
     };
     let served = async {
-        let stop = signals().map_err(|error| format!("cannot listen for signals: {error}"))?;
-        let server = Server::bind(config).await.map_err(|error| error.to_string())?;
+        let stop = signals().map_err(|error| (1, format!("cannot listen for signals: {error}")))?;
+        let server = Server::bind(config).await.map_err(|error| (exit_code(&error), error.to_string()))?;
         server.run(stop).await;
-        Ok::<_, String>(())
+        Ok::<_, (u8, String)>(())
     };
     let served = served.await;
     log.finish();
     match served {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failed(1, &error),
+        Err((code, error)) => failed(code, &error),
+    }
+}
+
+/// A key that cannot be used is an invalid option.
+fn exit_code(error: &StartError) -> u8 {
+    match error {
+        StartError::Keys(_) => 2,
+        StartError::Listen { .. } | StartError::Users(_) => 1,
     }
 }
 
@@ -89,7 +103,8 @@ fn signals() -> std::io::Result<impl Future<Output = ()>> {
         loop {
             tokio::select! {
                 () = &mut stop => return,
-                Some(()) = hangup.recv() => info!("SIGHUP received; there is nothing to reread"),
+                // The gateway reads the keys again.
+                Some(()) = hangup.recv() => {}
             }
         }
     })
@@ -133,6 +148,18 @@ fn refuse_options(error: &clap::Error) -> ExitCode {
     let text = error.to_string();
     let sentence = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
     failed(2, &format!("{sentence}; see presently --help"))
+}
+
+/// Prints what a command says on standard output, or why it cannot.
+fn print(said: Result<String, (u8, String)>) -> ExitCode {
+    match said {
+        Ok(text) => {
+            // Fails only when the reader has closed the pipe.
+            let _ = std::io::stdout().write_all((text + "\n").as_bytes());
+            ExitCode::SUCCESS
+        }
+        Err((code, sentence)) => failed(code, &sentence),
+    }
 }
 
 /// Runs a bench, and prints the report.

@@ -16,6 +16,8 @@ pub mod address;
 pub mod listener;
 pub mod rates;
 pub mod config;
+pub mod jwks;
 pub mod keys;
+pub mod tokens;
 pub mod head_timer;
 pub mod handover;

@@ -19,6 +19,7 @@ use crate::runtime::admission::Visit;
 use crate::runtime::config::Config;
 use crate::runtime::handover::{self, Limits};
 use crate::runtime::head_timer::HeadLimits;
+use crate::runtime::keys::Keys;
 use crate::runtime::listener::{ListenError, Listeners};
 use crate::runtime::rates::Source;
 use crate::runtime::repeats::Repeats;
@@ -49,6 +50,9 @@ pub enum StartError {
         /// The address, and the reason.
         error: ListenError,
     },
+    /// A key cannot be read, or used.
+    #[error("{0}")]
+    Keys(String),
     /// The users of `--user` break a bound.
     #[error("cannot sign in the users given at start: {}", .0.message)]
     Users(Refusal),
@@ -67,11 +71,12 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// An address cannot be listened on, or the users of `--user` are refused.
+    /// A key cannot be used, an address cannot be listened on, or the users of `--user` are refused.
     pub async fn bind(config: Config) -> Result<Self, StartError> {
+        let keys = Keys::load(&config).map_err(StartError::Keys)?;
         let public = listen("--listen", &config.listen).await?;
         let operators = listen("--admin", config.admin.as_slice()).await?;
-        let gateway = Gateway::start(config).map_err(StartError::Users)?;
+        let gateway = Gateway::start(config, keys).map_err(StartError::Users)?;
         Ok(Server { public, operators, gateway })
     }
 

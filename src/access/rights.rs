@@ -16,6 +16,19 @@ pub struct Grant {
     pub can: Verbs,
 }
 
+impl Grant {
+    /// Reads `lobby:watch,count`: a pattern, and verbs behind the last colon.
+    ///
+    /// # Errors
+    ///
+    /// A sentence about the mistake.
+    pub fn read(text: &str) -> Result<Self, String> {
+        let (rooms, verbs) = text.rsplit_once(':').ok_or("write rooms and verbs, such as lobby:watch")?;
+        let can = verbs.split(',').map(str::trim).map(str::parse).collect::<Result<Verbs, _>>()?;
+        Ok(Grant { rooms: Pattern::read(rooms, None)?, can })
+    }
+}
+
 /// What a caller may do outside of rooms: list all rooms, see all holds, read the gateway's numbers, revoke.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Admin {

@@ -56,6 +56,11 @@ impl Passes {
         }
     }
 
+    /// The keys.
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
     /// The pass of those without a credential.
     pub fn anyone(&self) -> &Arc<Pass> {
         &self.anyone

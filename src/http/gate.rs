@@ -92,6 +92,11 @@ impl Gate {
         self.0.tasks().stop().is_cancelled()
     }
 
+    /// Whether the keys that verify tokens are there.
+    pub fn has_its_keys(&self) -> bool {
+        self.0.passes().keys().are_ready()
+    }
+
     /// The number of refused connections.
     pub fn refused_connections(&self) -> u64 {
         self.0.admissions().refusals()
@@ -286,6 +291,11 @@ impl Operate {
     /// The counters.
     pub fn meter(&self) -> &Meter {
         self.0.0.meter()
+    }
+
+    /// The number of tokens whose signature was verified; a token that comes again is not.
+    pub fn verifications(&self) -> u64 {
+        self.0.0.passes().keys().verifications()
     }
 
     /// How often `work` was too fast.

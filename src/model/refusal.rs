@@ -91,6 +91,8 @@ pub enum Code {
     TooFast,
     /// The gateway takes nearly all of its memory budget.
     TooMuchMemory,
+    /// The gateway has not fetched its keys yet.
+    NotReady,
     /// The gateway is about to stop.
     Stopping,
     /// Something failed in the gateway.
@@ -248,6 +250,7 @@ pub const TABLE: &[Row] = &[
         1013,
         "The gateway is short of memory, and serves only who is present already",
     ),
+    later(Code::NotReady, "not_ready", 1013, "The gateway has not fetched its keys yet"),
     later(Code::Stopping, "stopping", 1012, "The gateway is about to stop"),
     Row {
         code: Code::Failed,

@@ -10,7 +10,6 @@ use clap::builder::FalseyValueParser;
 use clap::{Parser, ValueEnum};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use crate::access::pattern::Pattern;
 use crate::access::rights::Grant;
 use crate::access::verb::Verb;
 use crate::model::history::Bound;
@@ -81,7 +80,7 @@ pub struct Config {
 
     /// File with a key for verifying tokens (JWT, RFC 7519): at least 32 raw bytes for HS256, or a public key as PEM or JWKS
     /// for RS256, ES256 or EdDSA; KID=FILE names the key. Repeatable; read again on SIGHUP and when the file changes
-    #[arg(long = "key", env = "PRESENTLY_KEY", value_delimiter = ',', value_name = "[KID=]FILE")]
+    #[arg(long = "key", global = true, env = "PRESENTLY_KEY", value_delimiter = ',', value_name = "[KID=]FILE")]
     pub keys: Vec<KeyFile>,
 
     /// Address of a key set (JWKS, RFC 7517, 5) for verifying tokens, such as <https://login.example/jwks.json>; http only on
@@ -89,17 +88,22 @@ pub struct Config {
     #[arg(long, env = "PRESENTLY_JWKS", value_name = "URL")]
     pub jwks: Option<String>,
 
+    /// File with the certificate, as PEM, of the authority that vouches for the server of --jwks, beside those that browsers
+    /// trust
+    #[arg(long, env = "PRESENTLY_JWKS_CA", value_name = "FILE")]
+    pub jwks_ca: Option<PathBuf>,
+
     /// File with the API keys of backends and operators, who may do everything: one key on each line, at least 32 bytes.
     /// "read " before a key makes it read-only. Repeatable; read again on SIGHUP and when the file changes
-    #[arg(long = "api-key", env = "PRESENTLY_API_KEY", value_delimiter = ',', value_name = "FILE")]
+    #[arg(long = "api-key", global = true, env = "PRESENTLY_API_KEY", value_delimiter = ',', value_name = "FILE")]
     pub api_keys: Vec<PathBuf>,
 
     /// Audience that tokens must name (the claim aud), so that a token for another service is refused
-    #[arg(long, env = "PRESENTLY_TOKEN_AUDIENCE", default_value = "presently", value_name = "TEXT")]
+    #[arg(long, global = true, env = "PRESENTLY_TOKEN_AUDIENCE", default_value = "presently", value_name = "TEXT")]
     pub token_audience: String,
 
     /// Issuer that tokens must name (the claim iss). Without the option, iss is not judged
-    #[arg(long, env = "PRESENTLY_TOKEN_ISSUER", value_name = "TEXT")]
+    #[arg(long, global = true, env = "PRESENTLY_TOKEN_ISSUER", value_name = "TEXT")]
     pub token_issuer: Option<String>,
 
     /// What callers without a token may do, such as lobby:watch or 'doc/*:count'; repeatable. Only count and watch, since a
@@ -294,6 +298,7 @@ impl Default for Config {
             trusted_proxies: LOOPBACK.into(),
             keys: Vec::new(),
             jwks: None,
+            jwks_ca: None,
             api_keys: Vec::new(),
             token_audience: "presently".into(),
             token_issuer: None,
@@ -385,12 +390,11 @@ impl FromStr for KeyFile {
 
 /// Reads `lobby:watch,count`.
 fn anyone(text: &str) -> Result<Grant, String> {
-    let (rooms, verbs) = text.rsplit_once(':').ok_or("write rooms and verbs, such as lobby:watch")?;
-    let can = verbs.split(',').map(str::trim).map(str::parse).collect::<Result<Vec<Verb>, _>>()?;
-    if let Some(verb) = can.iter().find(|verb| !matches!(verb, Verb::Count | Verb::Watch)) {
-        return Err(format!("{verb} needs a token, whose sub is the user"));
+    let grant = Grant::read(text)?;
+    match grant.can.iter().find(|verb| !matches!(verb, Verb::Count | Verb::Watch)) {
+        Some(verb) => Err(format!("{verb} needs a token, whose sub is the user")),
+        None => Ok(grant),
     }
-    Ok(Grant { rooms: Pattern::read(rooms, None)?, can: can.into_iter().collect() })
 }
 
 /// Reads `10.0.0.0/8`, `fd00::/8`, or a single address.
@@ -430,7 +434,7 @@ fn duration_or_none(text: &str) -> Result<Duration, String> {
 }
 
 /// Reads `10s`, `5min` or `1h 30min`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub fn duration(text: &str) -> Result<Duration, String> {
     let time = humantime::parse_duration(text).map_err(|e| format!("{e}; write 500ms, 10s or 5min"))?;
     let day = Duration::from_secs(86_400);
     if time < Duration::from_millis(10) || time > day {

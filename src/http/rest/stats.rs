@@ -41,6 +41,8 @@ struct Stats {
     deliveries: u64,
     /// The 99th percentile of the duration of a pass, in seconds. A pass is one delivery to all readers of a room.
     pass_p99: Option<f64>,
+    /// Tokens whose signature was verified; one that comes again is not.
+    token_verifications: u64,
     restarts: u64,
     log_lines_dropped: u64,
     /// The process's resident memory in bytes, on systems that report it.
@@ -125,6 +127,7 @@ impl Stats {
             events: meter.events(),
             deliveries: meter.deliveries(),
             pass_p99: passes.p99(),
+            token_verifications: permit.verifications(),
             restarts: gate.restarts(),
             log_lines_dropped: gate.dropped_log_lines(),
             memory: memory.resident(),
@@ -176,6 +179,8 @@ impl Collector for Stats {
         put(to, "presently_members", "Members of all rooms", None, gauge(self.members))?;
         put(to, "presently_events", "Events of all rooms", None, counter(self.events))?;
         put(to, "presently_deliveries", "Events written, each time to each reader", None, counter(self.deliveries))?;
+        let verified = counter(self.token_verifications);
+        put(to, "presently_token_verifications", "Tokens whose signature was verified", None, verified)?;
         put(to, "presently_restarts", "Background tasks started again", None, counter(self.restarts))?;
         put(
             to,
@@ -279,6 +284,9 @@ pub async fn readiness(call: Call) -> Answer {
     call.only("GET, HEAD")?;
     if call.gate.is_stopping() {
         return Err(Refusal::new(Code::Stopping, "the gateway is about to stop"));
+    }
+    if !call.gate.has_its_keys() {
+        return Err(Refusal::new(Code::NotReady, "the keys at --jwks could not be fetched yet"));
     }
     Ok(answer::json(StatusCode::OK, &Readiness { status: "ready" }))
 }
