@@ -1,18 +1,22 @@
 import { Room } from './presently.js';
 
 /**
- * `<presently-room room="lobby" as="ann" meta='{"status":"here"}' limit="100" url="…">`: who is in a room, for pages
- * without a script of their own.
+ * `<presently-room room="lobby" as="ann" user="ann" meta='{"status":"here"}' limit="100" url="…">`: who is in a room, for
+ * pages without a script of their own.
+ *
+ * Its property `token` is that option of Room, and no attribute: documents are no place for secrets. An element with `user`
+ * waits for it.
  *
  * Style it by `::part(list)`, `member`, `me`, `name`, `meta`, `more`, `state`, and by its attribute
  * `state="connecting|live|waiting|refused"`. What stands in its slot `empty` shows while nobody is there. Its
  * `presence` is the Room behind it, and it tells `change`.
  */
 class PresentlyRoom extends HTMLElement {
-  static observedAttributes = ['room', 'as', 'meta', 'limit', 'url'];
+  static observedAttributes = ['room', 'as', 'user', 'meta', 'limit', 'url'];
 
   /** The Room that is shown; null outside of a document. */
   presence = null;
+  #token = undefined;
   #rows = new Map();
   #list = make('ul', 'list');
   #more = make('p', 'more');
@@ -29,7 +33,19 @@ class PresentlyRoom extends HTMLElement {
     root.append(this.#list, this.#more, this.#empty, this.#state);
   }
 
+  get token() {
+    return this.#token;
+  }
+
+  set token(token) {
+    if (token === this.#token) return;
+    this.#token = token;
+    if (this.presence) this.#reopen();
+    else if (this.isConnected) this.#open();
+  }
+
   connectedCallback() {
+    this.#upgrade();
     this.#open();
   }
 
@@ -45,10 +61,20 @@ class PresentlyRoom extends HTMLElement {
     else if (name !== 'meta') this.#reopen();
   }
 
+  /** What was set before this class was there hides what belongs to the class. */
+  #upgrade() {
+    if (!Object.hasOwn(this, 'token')) return;
+    const { token } = this;
+    delete this.token;
+    this.token = token;
+  }
+
   #open() {
     if (this.presence || !this.hasAttribute('room')) return;
     const option = (name) => this.getAttribute(name) || undefined;
-    const options = { as: option('as'), url: option('url'), meta: this.#meta() };
+    const { token } = this;
+    if (option('user') && token === undefined) return;
+    const options = { as: option('as'), user: option('user'), token, url: option('url'), meta: this.#meta() };
     this.presence = new Room(this.getAttribute('room'), options);
     this.presence.addEventListener('change', () => this.#draw());
     this.presence.addEventListener('state', () => this.#show());

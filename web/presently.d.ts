@@ -15,8 +15,8 @@
  *
  * The set follows the gateway's over a WebSocket, or over a session (one event stream, and requests) where a proxy breaks
  * WebSockets. It comes back by itself
- * after whatever cut it off, from where it stood. All tabs of an origin share one connection, where the browser has Web
- * Locks and BroadcastChannel (on HTTPS and localhost); elsewhere all rooms of a page share one.
+ * after whatever cut it off, from where it stood. All tabs of an origin share one connection for each gateway and user,
+ * where the browser has Web Locks and BroadcastChannel (on HTTPS and localhost); elsewhere all rooms of a page share one.
  *
  * A tab that is closed or that the browser freezes is gone a few seconds later. One in the back-forward cache is gone,
  * too, and live again when somebody comes back to it.
@@ -56,7 +56,15 @@ export interface Gone {
  */
 export type State = 'connecting' | 'live' | 'waiting' | 'refused';
 
-/** Why the gateway said no: `code` is one of PROTOCOL's, `message` is for people. */
+/**
+ * Why the gateway said no: `code` is one of PROTOCOL's, `message` is for people. The console says what to do. Of tokens:
+ *
+ * - `token_missing`: the gateway wants a token, and there is no option `token`, or nothing came of it
+ * - `token_expired`: the token is over, and `token()` gave the same again
+ * - `token_invalid`, `revoked`: the gateway does not take the token
+ * - `wrong_user`: the token is another user's than `user`
+ * - `not_allowed`: the token does not allow this room, or this hold; the other rooms go on
+ */
 export interface Refusal {
   readonly code: string;
   readonly message: string;
@@ -82,6 +90,23 @@ export interface RoomEventMap {
 export interface RoomOptions {
   /** Holds this user in the room while this page is there. Without it the room is only watched. */
   as?: string;
+  /**
+   * Says to the gateway who this is: a token, or a function that gives one, so that it can be asked again. With it nothing is
+   * said to the gateway before it has taken a token.
+   *
+   * `token()` is asked ahead of the first connection, 30 s before the token ends (of a life shorter than 90 s in its last
+   * third) and after it was refused as over. By one of the tabs that share the connection: any of them may be the one, so
+   * each gives the option. An answer has 10 s. One that rejects is asked again later. Nothing, or the same token after its
+   * end, is the state `refused`; `retry()` asks once more.
+   *
+   * A string is shown each time, and `refused` once it is over.
+   */
+  token?: string | (() => string | Promise<string>);
+  /**
+   * Whose `token` it is; by default `as`. Tabs and rooms with the same user share a connection. Without either, only the rooms
+   * of this page with the same `token` do.
+   */
+  user?: string;
   /** What is said of `as`. Left out, nothing is said, and readers see what others say. */
   meta?: Meta;
   /** How much `meta` counts beside what the user's other tabs and devices say: -9 to 9, 0 by default. */
@@ -90,7 +115,7 @@ export interface RoomOptions {
    * The gateway's base, absolute or relative to the page. By default the folder from which the gateway served this module,
    * `presently.js`, also below a path prefix of a proxy. A copy of `presently.js` at another address needs `url`; a bundle
    * under another name takes the root of its origin. Where the base is not of the page's own origin, the gateway has to
-   * allow the page's (`--allow-origin`), and only WebSockets get through.
+   * allow the page's (`--allow-origin`).
    */
   url?: string | URL;
   /** Names who holds, a UUID: who comes back with the same takes the older hold's place. By default one per page load. */
@@ -149,7 +174,7 @@ export class Room extends EventTarget implements AsyncIterable<Change> {
   join(user: string, meta?: Meta, options?: { rank?: number }): void;
   /** Ends the hold at once and goes on watching. */
   leave(): void;
-  /** Tries again now, also after a refusal. */
+  /** Tries again now, also after a refusal, and asks `token()` anew. */
   retry(): void;
   /**
    * Leaves at once, and stops watching. A page that goes away needs no call, and shouldn't make one: it is held for a few

@@ -17,6 +17,8 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use tokio::task::yield_now;
+
 use crate::access::pass::{Kind, Pass};
 use crate::access::rights::Admin;
 use crate::access::verb::Verb;
@@ -27,6 +29,7 @@ use crate::http::answer::Answer;
 use crate::http::forwarded::Forwarded;
 use crate::http::origin;
 use crate::http::payer::Payer;
+use crate::model::hold::Holds as Holding;
 use crate::model::id::{ClientId, ConnectionId};
 use crate::model::moment::{Moment, Taken};
 use crate::model::name::Name;
@@ -47,6 +50,9 @@ pub use holds::Holds;
 pub use list::List;
 pub use visitor::{PassWatch, Visitor};
 pub use watch::{Count, Watch};
+
+/// The most rooms that are read before other tasks get their turn.
+const SLICE: usize = 1_024;
 
 /// The gateway, closed to handlers but for what concerns no room.
 #[derive(Clone)]
@@ -302,6 +308,30 @@ impl Operate {
     /// How many tokens failed each of [`CHECKS`].
     pub fn refused_tokens(&self) -> [u64; CHECKS.len()] {
         self.0.0.passes().keys().refused()
+    }
+
+    /// The rooms after the name `after` in which `user` is a member, in byte order and at most `limit`, each read by `read`.
+    pub async fn holds_of<T>(
+        &self,
+        user: &Name,
+        after: Option<&str>,
+        limit: usize,
+        read: impl Fn(&Holding) -> T,
+    ) -> Vec<(Name, T)> {
+        let (rooms, mut found) = (self.0.0.rooms(), Vec::new());
+        let names = rooms.names();
+        let first = after.map_or(0, |after| names.partition_point(|name| &**name <= after));
+        for names in names[first..].chunks(SLICE) {
+            for room in names {
+                let holds = rooms.read(room, |presence| presence.roster().holds(user));
+                found.extend(holds.map(|holds| (room.clone(), read(&holds))));
+                if found.len() >= limit {
+                    return found;
+                }
+            }
+            yield_now().await;
+        }
+        found
     }
 
     /// How often `work` was too fast.

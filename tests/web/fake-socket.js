@@ -18,15 +18,21 @@ export class Socket {
     this.#world = world;
     this.#tab = tab;
     this.url = String(url);
-    if (!url) return void world.sockets.add(this); // a session
+    if (!url) return void this.#begin(); // a session
     world.tries += 1;
     queueMicrotask(() => (world.up && world.upgrades ? this.#open() : this.cut(1006, '')));
   }
 
   #open() {
     if (this.#ended) return;
-    this.#world.sockets.add(this);
+    this.#begin();
     this.onopen?.();
+    if (this.hello) this.tell({ action: 'hello', ...this.hello });
+  }
+
+  #begin() {
+    this.#world.sockets.add(this);
+    this.hello = this.#world.keys?.begin(this) ?? this.#world.hello;
   }
 
   send(text) {
@@ -66,7 +72,10 @@ export class Socket {
     this.held.clear();
   }
 
-  #answer({ action, room: name, user, meta, client, since, ref }) {
+  #answer(message) {
+    const { action, room: name, user, meta, client, since, ref } = message;
+    const judged = this.#world.keys?.refuse(this, message) ?? (action === 'auth' && { action: 'ok', ref });
+    if (judged) return this.tell(judged);
     const room = this.#world.room(name);
     const at = `${name}\n${user}`;
     const hold = this.held.get(at);

@@ -18,6 +18,9 @@ export class World {
   upgrades = true;
   tries = 0;
   up = true;
+  /** The keys of the gateway, if it has some; and what it says first, if it says anything. */
+  keys = null;
+  hello = null;
   /** How `fetch` answers: a function of the URL, or null where nothing answers. */
   answer = null;
   #locks = new Locks();

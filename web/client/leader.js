@@ -19,11 +19,11 @@ export class Leader {
   #closed = false;
 
   /** `feeds` are those of this tab; the leader adds one for each room that only other tabs watch. */
-  constructor(base, mode, election, feeds) {
+  constructor(base, mode, whose, election, feeds) {
     this.#election = election;
     this.#feeds = feeds;
     this.#tabs = new Set([election.id]);
-    this.#line = new Line(base, mode, {
+    this.#line = new Line(base, mode, whose, {
       open: () => this.#opened(),
       frame: (frame) => this.#frame(frame),
       status: (line) => election.tell({ line }),
@@ -94,6 +94,7 @@ export class Leader {
     const feed = this.#feeds.of(room);
     const { members } = feed;
     this.#tellLine(tab);
+    if (feed.refusal) this.#election.tell({ to: tab, refused: { room, refusal: feed.refusal } });
     if (this.#wants.watch(tab, room)) {
       members.cursor ||= cursor; // the place is enough to pass events on
       this.#subscribe(feed);
@@ -192,8 +193,9 @@ export class Leader {
     }
   }
 
-  #answer({ action, ref, cursor = '', code, message, retry }) {
+  #answer({ action, ref, cursor = '', code, message, retry, room, user }) {
     const asked = this.#asked.get(ref) ?? {};
+    if (ref === undefined && room) return this.#withdrawn(room, user, { code, message });
     const { hold } = asked;
     this.#asked.delete(ref);
     if (hold) hold.asking -= 1;
@@ -204,6 +206,13 @@ export class Leader {
       Object.assign(hold, { held: true, since: cursor });
       this.#tellHold(hold, true);
     }
+  }
+
+  /** A new token does not allow what the old one did. */
+  #withdrawn(room, user, refusal) {
+    const hold = user && this.#wants.get(room, user);
+    if (hold) this.#end(hold, refusal);
+    else if (!user) this.#election.tell({ refused: { room, refusal } });
   }
 
   #refused({ room, hold, join, ref }, refusal, retry) {

@@ -1,4 +1,5 @@
 import { baseOf } from './base.js';
+import { explain } from './explain.js';
 import { Tab } from './tab.js';
 import { uuid } from './uuid.js';
 
@@ -44,11 +45,11 @@ export class Room extends EventTarget {
 
   constructor(name, options = {}) {
     super();
-    const { as, meta, rank, url, since, members = [], transport = 'auto', share = true } = options;
+    const { as, meta, rank, url, since, members = [], transport = 'auto', share = true, token, user = as } = options;
     const base = baseOf(url, globalThis.location?.href, import.meta.url);
     const hold = as ? { user: as, client: options.client ?? client, ...said(meta, rank) } : null;
     this.#seat = { name, id: uuid(), hold, tell: (type, detail) => this.#told(type, detail) };
-    this.#tab = Tab.of(base, transport, share);
+    this.#tab = Tab.of(base, transport, share, { token, user: token === undefined ? '' : (user ?? '') });
     this.#feed = this.#tab.add(this.#seat, since, plain([...members]));
   }
 
@@ -175,6 +176,7 @@ export class Room extends EventTarget {
     if (this.as !== user) return;
     this.#holding = held;
     this.#refusal = refusal ?? null;
+    if (refusal) explain(refusal, `${user} in ${this.name}`);
     if (!held) this.#seat.hold = null;
     this.#state();
   }

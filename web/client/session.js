@@ -1,3 +1,4 @@
+import { complain } from './explain.js';
 import { CLEAN } from './wire.js';
 
 /** The gateway's bound on the messages of one request, and less than that on its bytes (64 KiB). */
@@ -64,7 +65,7 @@ export class Session {
       if (!signal.aborted) this.#take(frame, event);
     };
     try {
-      const answer = await this.#request('api/stream', this.#next(), {}, signal);
+      const answer = await this.#request('api/stream', this.#next(), {}, signal).catch((error) => this.#blocked(error));
       if (answer.ok) await follow(answer.body, take, this.#to.alive);
       else this.#reason = await problem(answer);
     } catch {
@@ -72,6 +73,16 @@ export class Session {
     }
     clearTimeout(late);
     if (!signal.aborted) this.#lost();
+  }
+
+  /** Scripts do not see why a request to another origin failed. */
+  #blocked(error) {
+    const { origin } = globalThis.location ?? {};
+    const { origin: other } = new URL(this.#base);
+    if (origin && origin !== other && !this.#stream.signal.aborted) {
+      complain(`${other} does not answer this page: is it up, and started with --allow-origin ${origin}?`);
+    }
+    throw error;
   }
 
   #take(frame, event) {
@@ -162,7 +173,8 @@ export class Session {
   #lost() {
     this.#end();
     const { code, message, retry, status = 400 } = this.#reason ?? {};
-    if (code && !retry) this.#to.lost(4000 + status, code, message);
+    // After `token_expired` it is for the line to know whether there is another token.
+    if (code && (!retry || code === 'token_expired')) this.#to.lost(4000 + status, code, message);
     else this.#to.lost(1006, '');
   }
 }

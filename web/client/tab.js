@@ -1,4 +1,5 @@
 import { Election, canShare } from './election.js';
+import { explain } from './explain.js';
 import { Feeds } from './feed.js';
 import { Leader } from './leader.js';
 import { status } from './line.js';
@@ -11,28 +12,32 @@ const VERSION = 2;
 /** The tabs with rooms, by what they share: one page may follow several gateways. */
 const tabs = new Map();
 
-/** All rooms of this page at one gateway. One of an origin's tabs leads and has the line; the others ask the leader. */
+/** All rooms of this page at one gateway, of one user where there are tokens. One of an origin's tabs leads and has the line; the others ask the leader. */
 export class Tab {
   status = status('connecting');
   #base;
   #mode;
+  #whose;
   #name;
   #feeds = new Feeds();
   #election;
   #leader = null;
 
-  static of(base, mode, share) {
-    const shared = Boolean(share && canShare());
+  /** `whose` has the `token`, if any, and its `user`. The rights of two users are never mixed, so they share nothing. */
+  static of(base, mode, share, whose) {
+    const shared = Boolean(share && canShare() && (whose.user || whose.token === undefined));
     // Where tabs cannot share, the rooms of this page still do.
-    const name = `presently ${VERSION} ${share ? mode : uuid()} ${base}`;
-    const tab = tabs.get(name) ?? new Tab(base, mode, name, shared);
+    const name = `presently ${VERSION} ${share ? mode : uuid()} ${base}${owner(whose)}`;
+    const tab = tabs.get(name) ?? new Tab(base, mode, whose, name, shared);
     tabs.set(name, tab);
+    tab.#whose.token = whose.token; // the newest one is likeliest to be good
     return tab;
   }
 
-  constructor(base, mode, name, shared) {
+  constructor(base, mode, whose, name, shared) {
     this.#base = base;
     this.#mode = mode;
+    this.#whose = whose;
     this.#name = name;
     this.#election = new Election(name, shared, {
       ready: () => this.#askAll(),
@@ -68,6 +73,7 @@ export class Tab {
     if (!feed.seats.size && !this.#leader?.watches(seat.name)) this.#feeds.delete(seat.name);
     if ([...this.#feeds.values()].some(({ seats }) => seats.size)) return;
     tabs.delete(this.#name);
+    nameless.delete(this.#whose.token);
     this.stop(CLEAN);
   }
 
@@ -112,7 +118,7 @@ export class Tab {
   }
 
   #lead() {
-    this.#leader = new Leader(this.#base, this.#mode, this.#election, this.#feeds);
+    this.#leader = new Leader(this.#base, this.#mode, this.#whose, this.#election, this.#feeds);
     this.#election.post({ leader: true });
     this.#askAll();
     this.#leader.start();
@@ -146,6 +152,7 @@ export class Tab {
   }
 
   #turn(now) {
+    if (now.state === 'refused' && this.status.state !== 'refused') explain(now.refusal);
     this.status = now;
     for (const feed of this.#feeds.values()) {
       if (now.state !== 'live') Object.assign(feed, { live: false, refusal: null });
@@ -170,9 +177,22 @@ export class Tab {
   #refused({ room, refusal }) {
     const feed = this.#feeds.get(room);
     if (!feed) return;
-    feed.refusal = refusal;
+    Object.assign(feed, { live: false, refusal });
+    explain(refusal, `the room ${room}`);
     feed.tell('state');
   }
+}
+
+/** Tokens without a user's name, each with a name of its own for as long as this page has it. */
+const nameless = new Map();
+
+/** What tells the connections of several users apart: nothing without tokens. */
+function owner({ token, user }) {
+  if (token === undefined) return '';
+  if (user) return ` ${user}`;
+  const name = nameless.get(token) ?? uuid();
+  nameless.set(token, name);
+  return ` ${name}`;
 }
 
 /** A page in the back-forward cache has no connection; a frozen page can neither lead nor say that it is there. */
