@@ -7,6 +7,7 @@ mod audit;
 mod body;
 mod call;
 mod cookie;
+mod cors;
 mod forwarded;
 mod gate;
 mod host;
@@ -31,10 +32,13 @@ use warp::reply::Response;
 use warp::{Filter, path};
 
 use crate::gateway::Gateway;
+use crate::model::origin::Origin;
 use crate::model::refusal::{Code, Refusal};
+use crate::runtime::exposure::Warning;
 use crate::runtime::handover::ClaimSlot;
 use answer::Answer;
 use audit::Asked;
+use cors::Sharing;
 use forwarded::Forwarded;
 
 pub use forwarded::is_trusted;
@@ -44,6 +48,7 @@ use gate::Gate;
 use host::Hosts;
 use page::asset::{self, Module};
 use page::html;
+use query::without_token;
 use rest::{access, cookies, counts, exercise, member, members, revocations, rooms, stats, tickets};
 use stream::{session, sse, websocket};
 
@@ -70,15 +75,19 @@ pub struct Door {
     /// Whether operators have an address of their own.
     has_admin: bool,
     trusted_proxies: Vec<IpNet>,
+    allow_origins: Vec<Origin>,
+    warning: Warning,
     routes: BoxedFilter<(Response,)>,
 }
 
 impl Door {
     /// The door to `gateway`.
     pub fn new(gateway: Arc<Gateway>) -> Self {
-        let (hosts, trusted_proxies) = (Hosts::of(gateway.config()), gateway.config().trusted_proxies.clone());
-        let has_admin = gateway.config().admin.is_some();
-        Door { hosts, has_admin, trusted_proxies, routes: routes(Gate::new(gateway)) }
+        let config = gateway.config();
+        let (trusted_proxies, allow_origins) = (config.trusted_proxies.clone(), config.allow_origins.clone());
+        let (hosts, has_admin) = (Hosts::of(config), config.admin.is_some());
+        let warning = Warning::of(config);
+        Door { hosts, has_admin, trusted_proxies, allow_origins, warning, routes: routes(Gate::new(gateway)) }
     }
 
     /// Answers a request from `peer`, over the connection of `slot`. `None` closes the connection without an answer: after an
@@ -94,17 +103,35 @@ impl Door {
         if entrance == Entrance::Spare && !HEALTH.contains(&parts.uri.path()) {
             return None;
         }
+        if self.warning.is_due() && forwarded::is_forwarded(&parts.headers) {
+            self.warning.tell();
+        }
         let client = || Forwarded::of(&parts.headers, peer, &self.trusted_proxies).client();
         let asked = Asked::of(parts.method.as_str(), parts.uri.path(), parts.uri.query().unwrap_or_default(), client);
-        let judged = self.hosts.judge(&mut parts).and_then(|()| self.is_served(parts.uri.path(), entrance));
-        let mut response = match judged {
-            Ok(()) => self.route(parts, body, slot, peer).await,
-            Err(refusal) => answer::respond(Err(refusal)),
+        let sharing = Sharing::of(&parts.headers, &self.allow_origins);
+        let mut response = match self.at_once(&mut parts, entrance) {
+            None => self.route(parts, body, slot, peer).await,
+            Some(answer) => answer::respond(answer),
         };
+        sharing.mark(response.headers_mut());
         if let (Some(asked), Some(refusal)) = (asked, answer::refusal(&mut response)) {
             asked.refused(&refusal);
         }
         Some(response)
+    }
+
+    /// The answer that a request gets whatever its path leads to. A preflight is answered before anything but the host is judged.
+    fn at_once(&self, request: &mut Parts, entrance: Entrance) -> Option<Answer> {
+        if let Err(refusal) = self.hosts.judge(request) {
+            return Some(Err(refusal));
+        }
+        let refused = || {
+            let path = request.uri.path();
+            let served = self.is_served(path, entrance);
+            let query = request.uri.query().filter(|_| takes_no_token(path)).unwrap_or_default();
+            served.and_then(|()| without_token(query)).err().map(Err)
+        };
+        cors::preflight(&request.method, &request.headers, &self.allow_origins).or_else(refused)
     }
 
     fn is_served(&self, path: &str, entrance: Entrance) -> Result<(), Refusal> {
@@ -189,6 +216,12 @@ async fn nothing_here(path: path::FullPath, _: Call) -> Answer {
     } else {
         nothing_lives_here()
     })
+}
+
+/// Whether a token in the query is refused at once. A WebSocket is refused by a close code instead, and what is open to all does
+/// not read its query.
+fn takes_no_token(path: &str) -> bool {
+    path.starts_with("/api/") || ["/users", "/user-stream"].contains(&path)
 }
 
 fn nothing_lives_here() -> Refusal {

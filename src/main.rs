@@ -13,7 +13,11 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
+use tracing::Level;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// Streams live for hours among short requests. This allocator keeps sizes apart: the memory of a storm of requests is
 /// free for the next storm, and later returns to the system.
@@ -39,7 +43,7 @@ enum Other {
     Health,
     /// Load a running gateway and measure its performance
     Bench(bench::Options),
-    /// Print a token, signed with the key of --key: a raw secret of at least 32 bytes, or a private key as PEM
+    /// Print a token, signed with the key of --key, which is a raw secret of at least 32 bytes, or a private key as PEM
     Token(tokens::Wanted),
     /// Read a token or API key on standard input, and say what it allows, or which check fails; exit code 0 means it is good
     CheckToken,
@@ -84,7 +88,7 @@ async fn serve(config: Config) -> ExitCode {
 /// A key that cannot be used is an invalid option.
 fn exit_code(error: &StartError) -> u8 {
     match error {
-        StartError::Keys(_) => 2,
+        StartError::Options(_) => 2,
         StartError::Listen { .. } | StartError::Users(_) => 1,
     }
 }
@@ -126,13 +130,15 @@ fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
 fn log(config: &Config) -> Result<Log, String> {
     let filter = EnvFilter::try_new(&config.log).map_err(|error| format!("--log: {error}"))?;
     let log = Log::to_stderr().map_err(|error| format!("cannot log to standard error: {error}"))?;
+    // Libraries print whole messages, and whatever is in them.
+    let told = filter_fn(|line| line.target().starts_with("presently") || *line.level() <= Level::INFO);
     // A line that cannot be formatted would be reported on stderr, by a macro that panics where stderr is broken.
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(log.clone()).log_internal_errors(false);
     let no_color = std::env::var_os("NO_COLOR");
     let coloured = config.log_format.coloured(std::io::stderr().is_terminal(), no_color.as_deref());
     match config.log_format {
-        LogFormat::Auto | LogFormat::Plain => logs.with_ansi(coloured).with_target(false).init(),
-        LogFormat::Json => logs.json().init(),
+        LogFormat::Auto | LogFormat::Plain => logs.with_ansi(coloured).with_target(false).finish().with(told).init(),
+        LogFormat::Json => logs.json().finish().with(told).init(),
     }
     log.catch_panics(config.log_format == LogFormat::Json);
     Ok(log)

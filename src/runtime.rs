@@ -16,6 +16,7 @@ pub mod address;
 pub mod listener;
 pub mod rates;
 pub mod config;
+pub mod exposure;
 pub mod jwks;
 pub mod keys;
 pub mod tokens;

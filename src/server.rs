@@ -17,6 +17,7 @@ use crate::model::refusal::Refusal;
 use crate::runtime::address::Address;
 use crate::runtime::admission::Visit;
 use crate::runtime::config::Config;
+use crate::runtime::exposure;
 use crate::runtime::handover::{self, Limits};
 use crate::runtime::head_timer::HeadLimits;
 use crate::runtime::keys::Keys;
@@ -50,9 +51,9 @@ pub enum StartError {
         /// The address, and the reason.
         error: ListenError,
     },
-    /// A key cannot be read, or used.
+    /// Options that are a mistake together, or a key that cannot be used.
     #[error("{0}")]
-    Keys(String),
+    Options(String),
     /// The users of `--user` break a bound.
     #[error("cannot sign in the users given at start: {}", .0.message)]
     Users(Refusal),
@@ -71,9 +72,11 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// A key cannot be used, an address cannot be listened on, or the users of `--user` are refused.
+    /// Strangers would reach a gateway without keys, a key cannot be used, an address cannot be listened on, or the users of
+    /// `--user` are refused.
     pub async fn bind(config: Config) -> Result<Self, StartError> {
-        let keys = Keys::load(&config).map_err(StartError::Keys)?;
+        exposure::judge(&config).await.map_err(StartError::Options)?;
+        let keys = Keys::load(&config).map_err(StartError::Options)?;
         let public = listen("--listen", &config.listen).await?;
         let operators = listen("--admin", config.admin.as_slice()).await?;
         let gateway = Gateway::start(config, keys).map_err(StartError::Users)?;

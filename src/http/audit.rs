@@ -1,7 +1,7 @@
 //! The log's lines about requests: who was refused, who signed others in or out, whom, and in which room.
 //!
-//! Names and paths are logged as quoted strings, with control characters escaped. The ids of clients are secret, so queries
-//! and bodies are not logged, nor sentences that may quote them.
+//! Names and paths are logged as quoted strings, with control characters escaped. The ids of clients, tickets, sessions and
+//! tokens are secret, so headers, queries and bodies are not logged, nor sentences or fields that may quote them.
 
 use std::net::IpAddr;
 
@@ -20,6 +20,9 @@ const MAX_USERS: usize = 10;
 
 /// The most characters of a path, a method or a sentence in a line.
 const MAX_TEXT: usize = 300;
+
+/// The most characters of a field in a line: those of `Sec-WebSocket-Version`, and no more.
+const MAX_FIELD: usize = 21;
 
 /// A request, as far as the line about its refusal tells.
 pub struct Asked {
@@ -90,7 +93,13 @@ fn users(commands: &[Command], is_such: impl Fn(&Action) -> bool) -> Option<(Vec
 fn told(refusal: &Refusal) -> (&'static str, Option<&str>, Option<String>) {
     let row = refusal.code.row();
     let sentence = (row.status != 400).then(|| short(&refusal.message));
-    (row.name, refusal.field.as_deref(), sentence)
+    (row.name, refusal.field.as_deref().filter(|field| is_field(field)), sentence)
+}
+
+/// Whether a refusal's field looks like a name of ours. The name of an unknown parameter may be a secret without its own name, as
+/// in `?5e0c3f1a…`; secrets are longer, and have digits.
+fn is_field(field: &str) -> bool {
+    field.len() <= MAX_FIELD && field.bytes().all(|byte| byte.is_ascii_alphabetic() || b"-_".contains(&byte))
 }
 
 fn short(text: &str) -> String {

@@ -19,6 +19,8 @@ use crate::http::answer::{self, Answer};
 use crate::http::forwarded::Forwarded;
 use crate::http::gate::{Caller, Change, Count, Gate, List, Ticket, Visitor, Watch};
 use crate::http::query::{Query, well_encoded};
+use crate::http::stream::message;
+use crate::model::id::ClientId;
 use crate::model::name::Name;
 use crate::model::refusal::{Code, Refusal};
 use crate::runtime::handover::ClaimSlot;
@@ -46,6 +48,9 @@ pub struct Call {
     caller: Result<Caller, Refusal>,
     body: Pin<Box<dyn Stream<Item = Result<Bytes, warp::Error>> + Send + Sync>>,
 }
+
+/// The header with the client's id.
+const CLIENT: &str = "Presently-Client";
 
 /// The part of a too large body that is still read, in bytes. A client that is still sending when the connection closes
 /// gets a reset, and loses the refusal.
@@ -142,6 +147,26 @@ impl Call {
     /// The client of a connection that may be present, as [`Gate::visitor`].
     pub fn visitor(&self) -> Result<Visitor, Refusal> {
         self.gate.visitor(&self.forwarded(), self.caller()?)
+    }
+
+    /// The client's id, from the header `Presently-Client` or from `client` in the `query`. Either will do: addresses are kept in
+    /// logs of proxies and in histories, but an EventSource sends no headers of its own.
+    ///
+    /// # Errors
+    ///
+    /// `bad_parameter`, also for two ids.
+    pub fn client(&self, query: &Query) -> Result<Option<ClientId>, Refusal> {
+        let by_query = query.get("client").map(|id| ("client", id));
+        let by_header = self.headers.get_all(CLIENT).iter().map(|id| (CLIENT, id.to_str().unwrap_or_default()));
+        let mut ids = by_query.into_iter().chain(by_header).map(|(field, id)| message::client(id, field));
+        let first = ids.next().transpose()?;
+        for other in ids {
+            if Some(other?) != first {
+                let message = format!("client and {CLIENT} name more than one client");
+                return Err(Refusal::new(Code::BadParameter, message).of("client"));
+            }
+        }
+        Ok(first)
     }
 
     /// Sends the client to `path`, as the client sees it: below the prefix of a trusted proxy.

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 use warp::http::HeaderMap;
+use warp::http::header::{FORWARDED, HeaderName, VIA};
 
 use crate::runtime::rates::Source;
 
@@ -20,6 +21,12 @@ pub struct Forwarded<'a> {
 /// Whether `address` is one of the `trusted` proxies'. An IPv4 address in IPv6 form (RFC 4291, 2.5.5.2) is IPv4.
 pub fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
     trusted.iter().any(|net| net.contains(&address.to_canonical()))
+}
+
+/// Whether a proxy passed the request on, trusted or not (RFC 7239, 4; RFC 9110, 7.6.3).
+pub fn is_forwarded(headers: &HeaderMap) -> bool {
+    let marks = |name: &HeaderName| name.as_str().starts_with("x-forwarded-") || [FORWARDED, VIA].contains(name);
+    headers.keys().any(marks)
 }
 
 impl<'a> Forwarded<'a> {
@@ -106,7 +113,7 @@ fn address(entry: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    use warp::http::{HeaderName, HeaderValue};
+    use warp::http::HeaderValue;
 
     use super::*;
 

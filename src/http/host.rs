@@ -1,4 +1,4 @@
-//! Whose host a request is for: requests for foreign names are refused.
+//! Whose host a request is for: without keys, requests for foreign names are refused.
 //!
 //! A page of `evil.example` may let that name resolve to this machine (DNS rebinding). To the browser the gateway is then
 //! the page's own origin, and only `Host` tells otherwise.
@@ -33,18 +33,18 @@ pub struct Hosts {
 }
 
 impl Hosts {
-    /// The hosts that `config` allows.
+    /// The hosts that `config` allows. All with keys: a rebound page has no token, and no cookie of another name.
     pub fn of(config: &Config) -> Self {
         let origins = config.allow_origins.iter().chain(&config.public_urls).filter(|origin| origin.is_web());
         let listened = config.listen.iter().chain(&config.admin).filter_map(Address::name).map(str::to_owned);
         let named = config.allow_hosts.iter().cloned().chain(listened);
         let allowed: BTreeSet<_> = origins.map(|origin| origin.host().name.clone()).chain(named).collect();
-        if allowed.is_empty() {
+        if allowed.is_empty() && !config.has_keys() {
             info!(
                 "own names are IP addresses, localhost and names without a dot; others need --public-url or --allow-host"
             );
         }
-        Hosts { all: allowed.contains("*"), allowed, logged: Mutex::default() }
+        Hosts { all: config.has_keys() || allowed.contains("*"), allowed, logged: Mutex::default() }
     }
 
     /// Judges the target and the host of a request. A host within the target (RFC 9112, 3.2.2) becomes the `Host`.

@@ -1,11 +1,14 @@
 //! Which page sent a request: changes are for the gateway's own pages and for those of allowed origins.
 
-use warp::http::{HeaderMap, header};
+use warp::http::{HeaderMap, HeaderValue, header};
 
 use crate::http::forwarded::Forwarded;
 use crate::model::origin::{Host, Origin};
 use crate::model::refusal::{Code, Refusal};
 use crate::runtime::config::Config;
+
+/// The most characters of an origin in a refusal: more than the longest name in DNS, its scheme and its port.
+const MAX_SHOWN: usize = 300;
 
 /// What a browser says about the site of the page that sent a request (Fetch Metadata, 2.4).
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -33,20 +36,17 @@ pub fn may_change(request: &Forwarded<'_>, config: &Config) -> Result<(), Refusa
         None if site == Site::Foreign => Err(foreign_site()),
         None => Ok(()),
         Some(origin) => {
-            let parsed = origin.parse::<Origin>().ok();
-            let is_allowed = parsed.as_ref().is_some_and(|origin| config.allow_origins.contains(origin));
-            let is_ours = || parsed.as_ref().is_some_and(|origin| is_ours(origin, request, &config.public_urls));
             // An allowed origin may be of another site. The browser itself vouches for a page of the same origin, also
             // where a proxy has replaced `Host` or a policy has made the origin `null`.
-            if is_allowed || site == Site::SameOrigin {
+            if allowed(headers, &config.allow_origins).is_some() || site == Site::SameOrigin {
                 return Ok(());
             }
-            if !is_ours() {
-                let shown: String = origin.chars().take(256).collect();
-                let message = format!("origin {shown} is neither this host nor allowed; see --allow-origin");
-                return Err(Refusal::new(Code::CrossSite, message).of("Origin"));
+            let is_ours = origin.parse().is_ok_and(|origin| is_ours(&origin, request, &config.public_urls));
+            match is_ours {
+                true if site == Site::Foreign => Err(foreign_site()),
+                true => Ok(()),
+                false => Err(foreign(origin)),
             }
-            if site == Site::Foreign { Err(foreign_site()) } else { Ok(()) }
         }
     }
 }
@@ -65,8 +65,31 @@ pub fn is_named(request: &Forwarded<'_>) -> Result<(), Refusal> {
     Err(Refusal::new(Code::CrossSite, message).of("Origin"))
 }
 
+/// The `Origin` of a request, as sent, if it is one of the `allowed`.
+pub fn allowed<'a>(headers: &'a HeaderMap, allowed: &[Origin]) -> Option<&'a HeaderValue> {
+    let parsed: Origin = origin(headers).ok()??.parse().ok()?;
+    headers.get(header::ORIGIN).filter(|_| allowed.contains(&parsed))
+}
+
+/// The refusal of a page whose origin is not allowed.
+pub fn not_allowed(headers: &HeaderMap) -> Refusal {
+    origin(headers).map_or_else(|refusal| refusal, |origin| foreign(origin.unwrap_or_default()))
+}
+
+/// The refusal of a page of `origin`, with the option that would allow the page.
+fn foreign(origin: &str) -> Refusal {
+    let shown: String = origin.chars().take(MAX_SHOWN).collect();
+    let advice = match origin.parse::<Origin>() {
+        Ok(_) if shown == origin => format!("to allow its pages, start the gateway with --allow-origin {origin}"),
+        Ok(_) | Err(_) => "--allow-origin cannot name it".to_owned(),
+    };
+    let message = format!("origin {shown} is neither this gateway's nor allowed; {advice}");
+    Refusal::new(Code::CrossSite, message).of("Origin")
+}
+
 fn foreign_site() -> Refusal {
-    Refusal::new(Code::CrossSite, "the request came from another site's page").of("Sec-Fetch-Site")
+    let message = "the request came from another site's page, whose origin --allow-origin does not name";
+    Refusal::new(Code::CrossSite, message).of("Sec-Fetch-Site")
 }
 
 /// Whether `origin` is the gateway's: one of `--public-url`, or the host that the client asked for. A trusted proxy may

@@ -16,6 +16,9 @@ pub const MAX_PAGE: usize = 10_000;
 /// The parameters that page through a list.
 pub const PAGING: [&str; 2] = ["limit", "after"];
 
+/// Parameters in which other services take tokens.
+const TOKENS: [&str; 2] = ["token", "access_token"];
+
 /// Parameters by name, each at most once.
 #[derive(Debug)]
 pub struct Query(HashMap<String, String>);
@@ -25,11 +28,30 @@ pub fn well_encoded(text: &[u8]) -> bool {
     text.split(|byte| *byte == b'%').skip(1).all(|rest| rest.len() > 1 && rest[..2].iter().all(u8::is_ascii_hexdigit))
 }
 
+/// Refuses a token in the query, also where other unknown parameters are passed over: a proxy's log has it already, and whoever
+/// sent it should learn why it does not help.
+///
+/// # Errors
+///
+/// `bad_parameter`.
+pub fn without_token(text: &str) -> Result<(), Refusal> {
+    let mut names = form_urlencoded::parse(text.as_bytes()).map(|(name, _)| name);
+    names.find(|name| TOKENS.contains(&&**name)).map_or(Ok(()), |name| Err(token(&name)))
+}
+
+fn token(name: &str) -> Refusal {
+    bad(
+        name,
+        "is not known: tokens never travel in URLs, where logs keep them; send Authorization: Bearer, or a message auth",
+    )
+}
+
 impl Query {
     /// Reads a query of which only the `known` parameters may be there.
     pub fn strict(text: &str, known: &[&str]) -> Result<Self, Refusal> {
         Query::read(text, |name| match known.contains(&name) {
             true => Ok(true),
+            false if TOKENS.contains(&name) => Err(token(name)),
             false if known.is_empty() => Err(bad(name, "is not known; this path takes no parameters")),
             false => Err(bad(name, &format!("is not known; there are {}", known.join(", ")))),
         })
@@ -129,6 +151,17 @@ mod tests {
         }
         assert!(Query::lenient("c=1&c=2", &["a"]).is_ok());
         assert!(Query::lenient("a=1&a=2", &["a"]).is_err());
+    }
+
+    #[test]
+    fn a_token_is_refused_by_its_name_and_not_repeated() {
+        for text in ["a=1&token=s3cret", "access_token=s3cret", "%74oken=s3cret", "token"] {
+            for refused in [without_token(text), Query::strict(text, &["a"]).map(drop)] {
+                let message = refused.unwrap_err().message;
+                assert!(message.contains("tokens never travel in URLs") && !message.contains("s3cret"), "{message}");
+            }
+        }
+        assert_eq!(without_token("a=token&tokens=1&ticket=x"), Ok(()));
     }
 
     #[test]

@@ -30,7 +30,7 @@ use crate::runtime::tasks::Faults;
 pub struct Config {
     /// Address and port to listen on, such as 127.0.0.1:4000, localhost:4000 (all addresses of the name), :4000 (all
     /// addresses of this machine) or unix:PATH, without commas; repeatable. Port 0 picks a free port. The default is this machine only,
-    /// because anyone who reaches the port may change any room
+    /// because without keys anyone who reaches the port may change any room; others need keys or --open
     #[arg(
         long,
         global = true,
@@ -50,8 +50,8 @@ pub struct Config {
     #[arg(long = "user", env = "PRESENTLY_USER", value_delimiter = ',', value_name = "NAME")]
     pub users: Vec<Name>,
 
-    /// Additional origin whose pages may change rooms and open WebSockets, such as <https://app.example>; repeatable.
-    /// The gateway's own origin is always allowed
+    /// Additional origin whose pages may read and change rooms and open streams and WebSockets, such as
+    /// <https://app.example>; repeatable. The gateway's own origin is always allowed
     #[arg(long = "allow-origin", env = "PRESENTLY_ALLOW_ORIGIN", value_delimiter = ',', value_name = "ORIGIN")]
     pub allow_origins: Vec<Origin>,
 

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Client, Conn, Dialogue, Mirror, Parting, Reader, Session, Sse, Talker, TestServer, Transport, member_path, within,
+    Client, Conn, Dialogue, Mirror, Parting, RawWs, Reader, Session, Sse, Talker, TestServer, Transport, member_path,
+    upgrade, within,
 };
 
 const CLIENT: &str = "0192f0c1-2d3e-7a4b-8c5d-6e7f8091a2b3";
@@ -198,6 +199,58 @@ async fn a_new_connection_of_a_client_replaces_the_older_hold() {
     let marker = server.sign_in("lobby", "end").await;
     watcher.caught_up(&marker).await;
     assert_eq!((watcher.mirror.seen("add"), watcher.mirror.seen("del")), (2, 0));
+}
+
+/// The hold of `CLIENT` ends with its connection, so whoever ends it knew the id.
+#[tokio::test]
+async fn a_client_may_name_itself_by_a_header_on_every_door() {
+    let server = TestServer::with(|config| config.grace = std::time::Duration::from_secs(3_600)).await;
+    let named = [("Presently-Client", CLIENT)];
+    let handshake = |path: &str, id: &str| {
+        upgrade(path).replace("Upgrade: websocket\r\n", &format!("Upgrade: websocket\r\nPresently-Client: {id}\r\n"))
+    };
+    let stream = Sse::open(server.addr, "/api/rooms/lobby/stream?as=ann", &named).await;
+    let socket = RawWs::request(server.addr, handshake("/ws?room=lobby&as=ann", CLIENT)).await;
+    held_by(&server, "lobby", "ann", &["connection websocket"]).await;
+    let header = format!("Presently-Client: {CLIENT}\r\n");
+    let mut session = Session::with(Conn::open(server.addr).await, &json!([]), &header).await;
+    session.join("lobby", "ann").await;
+    held_by(&server, "lobby", "ann", &["connection sse"]).await;
+    // The query and the header are one id, whichever way it is spelled.
+    let both = format!("/ws?room=lobby&as=ann&client={}", CLIENT.to_uppercase());
+    let last = RawWs::request(server.addr, handshake(&both, CLIENT)).await;
+    held_by(&server, "lobby", "ann", &["connection websocket"]).await;
+
+    server.sign_in("lobby", "ann").await;
+    server.send("DELETE", &member_path("lobby", "ann"), &[("Presently-Client", OTHER)], "").await.expect(204);
+    held_by(&server, "lobby", "ann", &["connection websocket", "sign_in"]).await;
+    server.send("DELETE", &member_path("lobby", "ann"), &named, "").await.expect(204);
+    held_by(&server, "lobby", "ann", &["sign_in"]).await;
+    drop((stream, socket, last));
+}
+
+#[tokio::test]
+async fn two_clients_in_one_request_or_none_in_the_header_are_refused() {
+    let server = TestServer::start().await;
+    server.sign_in("lobby", "ann").await;
+    let member = member_path("lobby", "ann");
+    for (query, headers, field) in [
+        (format!("client={CLIENT}"), vec![OTHER], "client"),
+        (String::new(), vec![CLIENT, OTHER], "client"),
+        (String::new(), vec![""], "Presently-Client"),
+        (format!("client={CLIENT}"), vec!["x"], "Presently-Client"),
+        ("client=x".to_owned(), vec![CLIENT], "client"),
+    ] {
+        let headers: Vec<_> = headers.iter().map(|id| ("Presently-Client", *id)).collect();
+        for (method, path) in [("DELETE", &member), ("GET", &"/api/rooms/lobby/stream".to_owned())] {
+            let refused = server.send(method, &format!("{path}?{query}"), &headers, "").await.expect(400).json();
+            assert_eq!((&refused["code"], &refused["field"]), (&json!("bad_parameter"), &json!(field)), "{query}");
+        }
+        let lines: String = headers.iter().map(|(name, id)| format!("{name}: {id}\r\n")).collect();
+        let handshake = upgrade(&format!("/ws?{query}")).replace("Host:", &format!("{lines}Host:"));
+        assert_eq!(RawWs::request(server.addr, handshake).await.closed().await, (4400, "bad_parameter".into()));
+    }
+    assert!(server.is_present("lobby", "ann").await, "a refused leave is no sign-out");
 }
 
 #[tokio::test]

@@ -40,7 +40,11 @@ fn complains(finished: &Finished, about: &str) {
 
 #[tokio::test]
 async fn an_empty_host_stands_for_all_addresses_of_both_families_with_one_port() {
-    let server = TestServer::with(|config| config.listen = vec![":0".parse().expect("an address")]).await;
+    let server = TestServer::with(|config| {
+        config.listen = vec![":0".parse().expect("an address")];
+        config.open = true;
+    })
+    .await;
     for ip in [V4, V6] {
         assert_eq!(status((ip, server.addr.port()).into()).await, 200, "{ip}");
     }
@@ -59,7 +63,7 @@ async fn several_addresses_are_listened_on_and_logged() {
     let folder = tempdir().expect("a folder");
     let socket = folder.path().join("p.sock");
     let args = ["--listen", "127.0.0.1:0", "--listen", "[::1]:0", "--listen", &unix(&socket), "--listen", "[::]:0"];
-    let gateway = Binary::start_with(&args, &[]).await;
+    let gateway = Binary::start_with(&args, &[("PRESENTLY_OPEN", "true")]).await;
     // The gateway serves, so all lines are written.
     assert_eq!(status(gateway.addr).await, 200);
     while gateway.log().len() < 4 {
@@ -145,7 +149,8 @@ async fn an_address_that_cannot_be_listened_on_is_one_sentence() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = taken.local_addr().expect("its address").port();
     for listen in [format!("localhost:{port}"), format!(":{port}")] {
-        complains(&Binary::run(&["--listen", &listen], &[]).await, "the port is taken; choose another with --listen");
+        let finished = Binary::run(&["--open", "--listen", &listen], &[]).await;
+        complains(&finished, "the port is taken; choose another with --listen");
     }
 }
 
@@ -153,7 +158,7 @@ async fn an_address_that_cannot_be_listened_on_is_one_sentence() {
 async fn health_is_asked_wherever_the_gateway_listens() {
     let folder = tempdir().expect("a folder");
     let socket = unix(&folder.path().join("p.sock"));
-    let gateway = Binary::start_with(&["--listen", ":0", "--listen", &socket], &[]).await;
+    let gateway = Binary::start_with(&["--open", "--listen", ":0", "--listen", &socket], &[]).await;
     let port = gateway.addr.port();
     for listen in [socket.clone(), format!("localhost:{port}"), format!(":{port}"), format!("[::]:{port}")] {
         let health = Binary::run(&["health", "--listen", &listen], &[]).await;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::sleep;
 
-use crate::harness::{Binary, Client, Conn, Dialogue, LogLines, Reader, Talker, Transport, within};
+use crate::harness::{Binary, Client, Conn, Dialogue, LogLines, Parting, Reader, Session, Talker, Transport, within};
 
 /// The device on which every write finds the disk full.
 fn full_disk() -> File {
@@ -175,4 +175,138 @@ async fn names_cannot_forge_lines_and_secrets_are_not_logged() {
     assert!(forged.contains(r#"room="den\nforged\u{1b}[31m""#), "{forged}");
     let log = gateway.log();
     assert!(log.iter().all(|line| !line.contains(secret) && !line.starts_with("forged")), "{log:#?}");
+}
+
+/// All ways for secrets into the gateway, well and badly formed, with one secret in each.
+#[tokio::test]
+async fn no_secret_is_logged_at_any_level() {
+    let mut gateway = Binary::start(&["--log", "trace,tungstenite::protocol=trace"]).await;
+    let (id, secret) = ("6f1c1b1e-5d4f-4a55-8d2c-0d5f6f3a9b10", "hunter2Hunter2hunter2");
+    let lobby = "/api/rooms/lobby";
+    let credentials: &[(&str, &str)] =
+        &[("authorization", &format!("Bearer {secret}")), ("cookie", &format!("presently-4000={secret}"))];
+
+    // In URLs.
+    for name in ["ticket", "token", "access_token", "client", "api_key", "session", "since", ""] {
+        for path in
+            ["/api/rooms", "/user-stream", "/users", "/ws", "/nowhere", "/healthz", "/assets/x", "/api/rooms//users"]
+        {
+            gateway.send("POST", &format!("{path}?{name}={secret}"), credentials, "").await;
+            gateway.send("HEAD", &format!("{path}?{name}={secret}"), credentials, "").await;
+            gateway.send("GET", &format!("/api/rooms/lobby/users?{secret}={name}"), credentials, "").await.expect(400);
+        }
+        let url = format!("{lobby}/stream?as=ann&client={id}&{name}={secret}");
+        let mut conn = Conn::open(gateway.addr).await;
+        conn.send(format!("GET {url} HTTP/1.1\r\nHost: localhost\r\n\r\n")).await;
+        conn.head().await;
+        let query = format!("room=den&as=ann&client={id}&{name}={secret}");
+        Talker::open(gateway.addr, &query).await.part(Parting::Reset).await;
+    }
+    for query in [format!("client={id}"), format!("client={secret}"), format!("client={id}&hold={secret}")] {
+        gateway.send("DELETE", &format!("{lobby}/users/ann?{query}"), &[("presently-client", id)], "").await;
+        gateway.send("DELETE", &format!("{lobby}/users/ann?{query}"), &[("presently-client", secret)], "").await;
+    }
+
+    // In messages.
+    let mut talker = Talker::open(gateway.addr, &format!("room=den&client={id}")).await;
+    for message in [
+        json!({"action": "auth", "token": secret}),
+        json!({"action": "join", "room": "den", "user": "ann", "client": id}),
+        json!({"action": "join", "room": "den", "user": "ann", "client": secret}),
+        json!({"action": "join", "room": "den", "user": "ann", "session": secret}),
+        json!({"action": secret, (secret): secret}),
+    ] {
+        talker.ask(message).await;
+    }
+    talker.does(json!({"action": "join", "room": "den", "user": "ann", "client": id})).await;
+
+    // In a session.
+    let header = format!("Presently-Client: {id}\r\nAuthorization: Bearer {secret}\r\n");
+    let mut session = Session::with(Conn::open(gateway.addr).await, &json!([]), &header).await;
+    session.join("den", "ann").await;
+    session.ask(json!({"action": "auth", "token": secret})).await;
+    session.post.raw("9", "[]", credentials).await.expect(409);
+    session.post.raw(secret, "[]", credentials).await.expect(400);
+    session.post.raw("2", format!("[{{\"{secret}\"]"), credentials).await.expect(400);
+    let other = [("presently-session", secret), ("presently-seq", "1")];
+    gateway.send("POST", "/api/stream/messages", &other, "").await.expect(404);
+    let own = session.post.secret.clone();
+
+    // Outside of HTTP.
+    for request in [
+        format!("GET /?{secret} HTTP/9.9\r\n\r\n"),
+        format!("{secret}\r\n\r\n"),
+        format!("GET / HTTP/1.1\r\nHost: localhost\r\n{secret}\r\n\r\n"),
+        format!("GET / HTTP/1.1\r\nHost: localhost\r\nAuthorization: {}\r\n\r\n", secret.repeat(1_000)),
+    ] {
+        let mut conn = Conn::open(gateway.addr).await;
+        conn.send(request).await;
+        conn.lost().await;
+    }
+
+    gateway.signal("TERM").await;
+    gateway.exit().await;
+    let log = gateway.log();
+    for line in ["request refused", "message refused", "stream ended", "connection ended"] {
+        assert!(log.iter().any(|logged| logged.contains(line)), "{line}: {log:#?}");
+    }
+    for secret in [id, secret, &own] {
+        assert!(log.iter().all(|line| !line.contains(secret)), "{:#?}", log.iter().find(|line| line.contains(secret)));
+    }
+}
+
+/// The same for what vouches for a caller: an API key, tokens, tickets, cookies.
+#[tokio::test]
+async fn no_credential_is_logged_at_any_level() {
+    let (key, wrong) =
+        ("JgfUVmHu9mH8Bvu0oE0RVbE2GeVZ4m6xw2KzF3xOqQk9hT1s", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbm4ifQ.c2ln");
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("api-key");
+    std::fs::write(&file, key).expect("a file");
+    let mut gateway = Binary::start(&["--log", "trace", "--api-key", file.to_str().expect("UTF-8")]).await;
+    let bearer = |credential: &str| format!("Bearer {credential}");
+    let (known, unknown) = (bearer(key), bearer(wrong));
+    let json = ("content-type", "application/json");
+
+    let asked = r#"{"room":"den","can":["watch"]}"#;
+    let headers = [("authorization", known.as_str()), json];
+    let made = gateway.send("POST", "/api/tickets", &headers, asked).await.expect(201).json();
+    let ticket = made["ticket"].as_str().expect("a ticket").to_owned();
+    let origin = format!("http://{}", gateway.addr);
+    let signed_in = gateway.send("POST", "/api/cookie", &[headers[0], ("origin", &origin)], "").await.expect(204);
+    let cookie = signed_in.header("set-cookie").expect("a cookie").split(';').next().expect("a pair").to_owned();
+    let (_, id) = cookie.split_once('=').expect("a value");
+
+    for credential in [&known, &unknown] {
+        for (method, path) in [("GET", "/api/rooms"), ("PUT", "/api/rooms/den/users/ann"), ("POST", "/api/revocations")]
+        {
+            gateway.send(method, path, &[("authorization", credential)], "").await;
+            gateway.send(method, path, &[("cookie", &cookie), ("origin", &origin)], "").await;
+            gateway.send(method, path, &[("cookie", &format!("{cookie}{wrong}"))], "").await;
+        }
+    }
+    for path in ["/api/rooms/den/stream", "/user-stream"] {
+        for credential in [ticket.as_str(), &ticket, wrong, key] {
+            let mut conn = Conn::open(gateway.addr).await;
+            conn.send(format!("GET {path}?ticket={credential} HTTP/1.1\r\nHost: localhost\r\n\r\n")).await;
+            conn.head().await;
+        }
+    }
+    assert_eq!(Talker::open(gateway.addr, &format!("room=den&ticket={ticket}")).await.closed().await.0, 4401);
+    for credential in [wrong, key] {
+        let mut talker = Talker::open(gateway.addr, "").await;
+        talker.ask(json!({"action": "auth", "token": credential})).await;
+        let mut session = Session::open(gateway.addr).await;
+        session.ask(json!({"action": "auth", "token": credential})).await;
+    }
+
+    gateway.signal("TERM").await;
+    gateway.exit().await;
+    let log = gateway.log();
+    for line in ["request refused", "message refused", "token_invalid"] {
+        assert!(log.iter().any(|logged| logged.contains(line)), "{line}: {log:#?}");
+    }
+    for secret in [key, wrong, &ticket, id] {
+        assert!(log.iter().all(|line| !line.contains(secret)), "{:#?}", log.iter().find(|line| line.contains(secret)));
+    }
 }

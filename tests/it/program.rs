@@ -80,7 +80,7 @@ async fn a_taken_port_exits_1_with_one_sentence() {
 
 #[tokio::test]
 async fn an_address_of_another_machine_exits_1_with_one_sentence() {
-    let finished = Binary::run(&["--listen", "192.0.2.1:0"], &[]).await;
+    let finished = Binary::run(&["--listen", "192.0.2.1:0", "--open"], &[]).await;
     complains(&finished, 1, "192.0.2.1:0");
     assert_eq!(finished.stderr.trim().lines().count(), 1, "{finished:?}");
 }
@@ -153,7 +153,7 @@ async fn health_checks_the_gateway_at_the_same_address() {
 
 #[tokio::test]
 async fn health_finds_a_gateway_that_listens_on_every_address() {
-    let gateway = Binary::start_with(&["--listen", "0.0.0.0:0"], &[]).await;
+    let gateway = Binary::start_with(&["--listen", "0.0.0.0:0", "--open"], &[]).await;
     let everywhere = format!("0.0.0.0:{}", gateway.addr.port());
     assert_eq!(Binary::run(&["health"], &[("PRESENTLY_LISTEN", &everywhere)]).await.code, Some(0));
 }

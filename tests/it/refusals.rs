@@ -146,6 +146,28 @@ async fn an_empty_name_in_a_path_is_a_bad_name() {
 }
 
 #[tokio::test]
+async fn a_token_in_a_url_is_refused_also_where_unknown_parameters_are_passed_over() {
+    let room = Untouched::new().await;
+    for (name, field) in [("token", "token"), ("access_token", "access_token"), ("%74oken", "token")] {
+        for target in [
+            "GET /api/rooms",
+            "GET /api/rooms/lobby/stream",
+            "GET /api/rooms/lobby/users/ann",
+            "PUT /api/rooms/lobby/users/bob",
+            "POST /api/stream",
+            "GET /user-stream",
+            "GET /users",
+            "POST /api/login/bob",
+        ] {
+            let answer = room.send(&format!("{target}?x=1&{name}=s3cret"), "", b"").await.expect(400);
+            problem(&answer, "bad_parameter", Some(field), target);
+            assert!(answer.text().contains("tokens never travel in URLs"), "{}", answer.text());
+            assert!(!answer.text().contains("s3cret"), "{}", answer.text());
+        }
+    }
+}
+
+#[tokio::test]
 async fn forms_that_name_no_user_are_refused() {
     let room = Untouched::new().await;
     for path in ["POST /api/login", "POST /api/logout"] {
@@ -598,6 +620,7 @@ async fn a_websocket_is_refused_with_a_code_that_browsers_see() {
         ("/ws?room=lobby&as=bob&client=x", 4400, "bad_parameter"),
         ("/ws?room=lobby&alive=2", 4400, "bad_parameter"),
         ("/ws?room=lobby&only=count", 4400, "bad_parameter"),
+        ("/ws?room=lobby&token=s3cret", 4400, "bad_parameter"),
     ] {
         let socket = RawWs::request(room.server.addr, upgrade(path)).await;
         let (closed, why) = socket.closed().await;

@@ -16,7 +16,7 @@ async fn other_signals_end_nothing() {
         gateway.signal(signal).await;
     }
     let told = async {
-        let is_it = |line: &String| line.contains("SIGHUP received; there is nothing to reread");
+        let is_it = |line: &String| line.contains("SIGHUP received; the keys are read again");
         while !gateway.log().iter().any(is_it) {
             sleep(Duration::from_millis(5)).await;
         }

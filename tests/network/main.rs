@@ -89,7 +89,7 @@ struct Gateway {
 impl Gateway {
     fn start(options: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_presently"));
-        command.args(["--listen", "0.0.0.0:0"]).args(options).env_clear().stderr(Stdio::piped());
+        command.args(["--listen", "0.0.0.0:0", "--open"]).args(options).env_clear().stderr(Stdio::piped());
         let mut process = Running(command.spawn().expect("the program starts"));
         let mut log = BufReader::new(process.0.stderr.take().expect("piped"));
         let mut line = String::new();

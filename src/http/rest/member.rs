@@ -10,12 +10,11 @@ use crate::http::answer::{self, Answer};
 use crate::http::body::{Field, Object, given, value};
 use crate::http::call::{Call, Segment};
 use crate::http::query::Query;
-use crate::http::stream::message::client;
 use crate::model::command::{Action, Command, SignIn};
 use crate::model::cursor::Cursor;
 use crate::model::event::DelReason;
 use crate::model::hold::{ConnectionHold, Hold, HoldKind, Transport};
-use crate::model::id::ConnectionId;
+use crate::model::id::{ClientId, ConnectionId};
 use crate::model::info::Info;
 use crate::model::meta::Meta;
 use crate::model::moment::Moment;
@@ -38,7 +37,9 @@ pub async fn member(room: Segment, user: Segment, mut call: Call) -> Answer {
     }
     let permit = call.may_change(&room, Some(&user))?;
     if method == Method::DELETE {
-        let action = sign_out(&Query::strict(&call.query, &["client", "hold", "reason"])?)?;
+        let query = Query::strict(&call.query, &["client", "hold", "reason"])?;
+        query.full("client")?;
+        let action = sign_out(call.client(&query)?, &query)?;
         permit.apply(vec![Command::User(user, action)])?;
         return Ok(answer::bare(StatusCode::NO_CONTENT));
     }
@@ -66,10 +67,10 @@ fn set(SignIn { name, statement, info, ttl, maker: _ }: SignIn) -> Result<Action
 
 /// The action of `DELETE`: a sign-out, a kick, or the end of one hold. An empty `client` or `hold` is refused: taken as
 /// absent, it would sign everybody out.
-fn sign_out(query: &Query) -> Result<Action, Refusal> {
+fn sign_out(client: Option<ClientId>, query: &Query) -> Result<Action, Refusal> {
     let bad = |message: &str, field| Err(Refusal::new(Code::BadParameter, message).of(field));
-    match (query.full("client")?, query.full("hold")?, query.get("reason")) {
-        (Some(id), None, None) => Ok(Action::LeaveClient(client(id)?)),
+    match (client, query.full("hold")?, query.get("reason")) {
+        (Some(id), None, None) => Ok(Action::LeaveClient(id)),
         (None, Some(name), None) => Ok(Action::Release(HoldName::new("hold", name)?)),
         (None, None, None | Some("signed_out")) => Ok(Action::SignOut(DelReason::SignedOut)),
         (None, None, Some("kicked")) => Ok(Action::SignOut(DelReason::Kicked)),

@@ -37,7 +37,8 @@ pub async fn stream(call: &Call) -> Answer {
     };
     let framing = Framing::Sse { chunked: call.version == Version::HTTP_11 };
     let format = Format { dialect: Dialect::Native, framing };
-    let mut first = [sse::head_bytes(&head).into(), framing.lines(&sse::retry_line(0))].concat();
+    let mut first = sse::begun(call, head);
+    first.extend_from_slice(&framing.lines(&sse::retry_line(0)));
     if alive {
         first.extend_from_slice(&format.answer(&call.gate.hello(call.caller()?).json()));
     }

@@ -156,7 +156,7 @@ fn read_entries(mut entries: Entries<'_>) -> Result<Message, Refusal> {
     match action.as_str() {
         "join" => {
             let Join { room, user, meta, rank, client } = fields(entries)?;
-            let client = client.map(|client| self::client(&client)).transpose()?;
+            let client = client.map(|id| self::client(&id, "client")).transpose()?;
             let statement = Statement::of(value(meta)?, value(rank)?)?;
             Ok(Message::Join { room: name("room", &room)?, user: name("user", &user)?, statement, client })
         }
@@ -202,15 +202,14 @@ fn name(field: &str, text: &str) -> Result<Name, Refusal> {
     Name::new(field, text)
 }
 
-/// Reads a client's id: a UUID (RFC 9562) that the client made up.
+/// Reads a client's id from `field`: a UUID (RFC 9562) that the client made up.
 ///
 /// # Errors
 ///
-/// `bad_parameter`.
-pub fn client(text: &str) -> Result<ClientId, Refusal> {
-    Uuid::try_parse(text)
-        .map(ClientId)
-        .map_err(|_| Refusal::new(Code::BadParameter, "client is not a UUID").of("client"))
+/// `bad_parameter`. The id is not repeated, because it may be one, misspelled.
+pub fn client(text: &str, field: &str) -> Result<ClientId, Refusal> {
+    let bad = |_| Refusal::new(Code::BadParameter, format!("{field} is not a UUID")).of(field);
+    Uuid::try_parse(text).map(ClientId).map_err(bad)
 }
 
 fn bad(message: String) -> Refusal {

@@ -1,7 +1,7 @@
 //! Stream options: the parameters of a stream's URL, apart from the room.
 
+use crate::http::call::Call;
 use crate::http::query::{Query, bad};
-use crate::http::stream::message;
 use crate::model::cursor::Cursor;
 use crate::model::id::ClientId;
 use crate::model::meta::Meta;
@@ -23,12 +23,12 @@ pub struct StreamOptions {
 }
 
 impl StreamOptions {
-    /// Reads the options from a stream's query.
+    /// Reads the options from a stream's `query`, and the client from its `call`.
     ///
     /// # Errors
     ///
     /// `bad_parameter`, `bad_name`, `bad_meta` or `bad_rank`.
-    pub fn of(query: &Query) -> Result<Self, Refusal> {
+    pub fn of(call: &Call, query: &Query) -> Result<Self, Refusal> {
         let user = query.get("as").map(|user| Name::new("as", user)).transpose()?;
         let meta = query.get("meta").map(Meta::read).transpose()?;
         if meta.is_some() && user.is_none() {
@@ -38,7 +38,7 @@ impl StreamOptions {
         Ok(StreamOptions {
             since: query.get("since").and_then(|text| text.parse().ok()),
             holds: user.map(|user| (user, statement)),
-            client: query.get("client").map(message::client).transpose()?,
+            client: call.client(query)?,
             alive: query.flag("alive")?,
         })
     }

@@ -17,7 +17,7 @@ use crate::http::call::Call;
 use crate::http::query::Query;
 use crate::http::stream::options::StreamOptions;
 use crate::http::stream::speaker::Speaker;
-use crate::http::stream::sse::{head, head_bytes, refused_event};
+use crate::http::stream::sse::{begun, head, refused_event};
 use crate::model::id::ConnectionId;
 use crate::model::refusal::{Code, Refusal};
 use crate::wire::dialect::{Dialect, Format};
@@ -34,7 +34,7 @@ const SEQ: &str = "Presently-Seq";
 /// `POST /api/stream`
 pub async fn open(mut call: Call) -> Answer {
     call.only("POST")?;
-    Query::strict(&call.query, &[])?;
+    let client = call.client(&Query::strict(&call.query, &[])?)?;
     let visitor = call.visitor()?;
     // No EventSource asks by POST, so a refusal needs no stream, see `sse`.
     let charge = call.gate.charge(&call.forwarded())?;
@@ -43,13 +43,13 @@ pub async fn open(mut call: Call) -> Answer {
     let format = Format { dialect: Dialect::Session, framing };
     let asks = call.gate.asks(true);
     let (secret, mailbox) = call.gate.open_session(first, asks.clone());
-    let mut bytes = head_bytes(&head(call.version));
+    let mut bytes = begun(&call, head(call.version));
     for json in [greeting::session(&secret), call.gate.hello(call.caller()?).json()] {
         bytes.extend_from_slice(&format.answer(&json));
     }
     let id = ConnectionId(Uuid::new_v4());
     let options = Options { id, format, alive: true, asks: Some(asks), head: bytes.into() };
-    let peer = SessionClient { mailbox, speaker: Some(Speaker::new(visitor, None)) };
+    let peer = SessionClient { mailbox, speaker: Some(Speaker::new(visitor, client)) };
     call.gate.stream(&call.slot, charge, move |_| (options, peer)).await
 }
 

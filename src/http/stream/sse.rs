@@ -15,6 +15,7 @@ use crate::delivery::reader::Reader;
 use crate::delivery::step::Follower;
 use crate::http::answer::{self, Answer, Body};
 use crate::http::call::{Call, Segment};
+use crate::http::cors::Sharing;
 use crate::http::gate::{Holds, PassWatch};
 use crate::http::query::Query;
 use crate::http::stream::message::Reference;
@@ -34,7 +35,7 @@ pub async fn room(room: Segment, call: Call) -> Answer {
     call.only("GET, HEAD")?;
     let room = room.name("room")?;
     let query = Query::strict(&call.query, &["since", "as", "meta", "rank", "client", "alive", "only", "ticket"])?;
-    let mut options = StreamOptions::of(&query)?;
+    let mut options = StreamOptions::of(&call, &query)?;
     // An EventSource reconnects to its old URL, so what it saw last wins over what it began with.
     if let Some(id) = last_event_id(&call) {
         options.since = id.parse().ok();
@@ -85,7 +86,7 @@ pub async fn answer(
     };
     let framing = Framing::Sse { chunked: call.version == Version::HTTP_11 };
     let format = Format { dialect, framing };
-    let mut first = head_bytes(&head);
+    let mut first = begun(call, head);
     first.extend_from_slice(&framing.lines(&retry_line(0)));
     if options.alive {
         first.extend_from_slice(&format.answer(&call.gate.hello(call.caller()?).json()));
@@ -188,6 +189,12 @@ pub fn head(version: Version) -> Response<Body> {
         Version::HTTP_11 => answer::with(head, header::TRANSFER_ENCODING, "chunked"),
         _ => answer::with(head, header::CONNECTION, "close"),
     }
+}
+
+/// The `head` of an event stream on the wire, with what hyper's answers get at the door.
+pub fn begun(call: &Call, mut head: Response<Body>) -> Vec<u8> {
+    Sharing::of(&call.headers, &call.gate.config().allow_origins).mark(head.headers_mut());
+    head_bytes(&head)
 }
 
 /// A response's head on the wire (RFC 9112, 4). hyper writes the heads of all other answers; a stream begins after the

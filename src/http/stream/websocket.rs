@@ -75,7 +75,7 @@ fn options(call: &Call) -> Result<(Speaker, Option<Name>, StreamOptions), Refusa
     let visitor = call.visitor()?;
     let query = Query::strict(&call.query, &["room", "since", "as", "meta", "rank", "client", "alive", "ticket"])?;
     let room = query.get("room").map(|room| Name::new("room", room)).transpose()?;
-    let options = StreamOptions::of(&query)?;
+    let options = StreamOptions::of(call, &query)?;
     if room.is_none() && (options.holds.is_some() || query.get("since").is_some()) {
         return Err(Refusal::new(Code::BadParameter, "parameter \"room\" is missing").of("room"));
     }

@@ -12,7 +12,7 @@ use super::Client;
 /// Longer than any head of a browser here.
 const HEAD: usize = 64 * 1024;
 
-/// Passes requests below a prefix on without the prefix, one on each connection, and refuses all others, as an origin does
+/// Passes requests below a prefix on without the prefix, one on each connection and each as a client's with rates, and refuses all others, as an origin does
 /// where the gateway is one application among many.
 pub struct PrefixProxy {
     pub addr: SocketAddr,
@@ -66,6 +66,7 @@ async fn pass(mut from: TcpStream, to: SocketAddr, prefix: &str, astray: Arc<Mut
         lines.retain(|line| !line.to_ascii_lowercase().starts_with("connection:"));
         lines.push("connection: close".to_owned());
     }
+    lines.push("x-forwarded-for: 192.0.2.7".to_owned());
     lines.insert(0, request.replacen(&below, " /", 1));
     let Ok(mut to) = TcpStream::connect(to).await else { return };
     let head = lines.join("\r\n") + "\r\n\r\n";
