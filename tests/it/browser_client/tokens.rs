@@ -1,14 +1,9 @@
 //! The client's tokens, from pages that make them by themselves.
 
-use std::fs;
-
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 use super::{held_by, holds};
-use crate::harness::{Binary, Client, Page, Proxy, within};
-
-const SECRET: &str = "a-secret-of-the-tests-which-is-long-enough";
+use crate::harness::{Client, Guarded, Page, Proxy, SECRET, within};
 
 /// What a page needs to make tokens: `mint(sub, seconds, rooms)`. A page counts its answers in `asked`.
 const MINT: &str = r#"
@@ -24,42 +19,6 @@ const MINT: &str = r#"
         const key = await crypto.subtle.importKey('raw', secret, { name: 'HMAC', hash: 'SHA-256' }, false, ['sign']);
         return `${said}.${code(new Uint8Array(await crypto.subtle.sign('HMAC', key, bytes(said))))}`;
     };"#;
-
-/// A gateway with a key and an API key, and the files of both.
-struct Guarded {
-    gateway: Binary,
-    args: Vec<String>,
-    _files: TempDir,
-}
-
-impl Guarded {
-    async fn start(more: &[&str]) -> Self {
-        let files = tempfile::tempdir().expect("a directory");
-        let file = |name: &str, text: &str| {
-            let path = files.path().join(name);
-            fs::write(&path, text).expect("a file");
-            path.display().to_string()
-        };
-        let keys = ["--key".to_owned(), file("key", SECRET), "--api-key".to_owned(), file("api-key", SECRET)];
-        let args: Vec<String> = keys.into_iter().chain(more.iter().map(ToString::to_string)).collect();
-        let gateway = Binary::start(&args.iter().map(String::as_str).collect::<Vec<_>>()).await;
-        Self { gateway, args, _files: files }
-    }
-
-    /// Ends the gateway, and starts another at its address.
-    async fn start_anew(&mut self) {
-        self.gateway.signal("KILL").await;
-        self.gateway.exit().await;
-        let listen = ["--listen".to_owned(), self.gateway.addr.to_string()];
-        let args = [&listen[..], &self.args].concat();
-        self.gateway = Binary::start_with(&args.iter().map(String::as_str).collect::<Vec<_>>(), &[]).await;
-    }
-
-    /// The gateway's backend.
-    fn backend(&self) -> Client {
-        self.gateway.bearing(SECRET)
-    }
-}
 
 impl Page {
     /// Makes a `room` in this tab with the `token`, an expression.
@@ -77,7 +36,7 @@ impl Page {
 #[tokio::test]
 async fn two_tabs_of_one_user_ask_for_one_token_and_the_next_leader_asks_for_its_own() {
     let guarded = Guarded::start(&[]).await;
-    let (gateway, backend) = (&guarded.gateway, guarded.backend());
+    let (gateway, backend) = (&guarded, guarded.backend());
     let page = Page::idle(gateway).await;
     let leader = page.this().await;
     page.room_with("lobby", json!({ "as": "ann" }), "() => mint('ann', 600)").await;
@@ -98,7 +57,7 @@ async fn two_tabs_of_one_user_ask_for_one_token_and_the_next_leader_asks_for_its
 #[tokio::test]
 async fn two_users_of_one_browser_have_connections_and_rights_of_their_own() {
     let guarded = Guarded::start(&[]).await;
-    let (gateway, backend) = (&guarded.gateway, guarded.backend());
+    let (gateway, backend) = (&guarded, guarded.backend());
     let page = Page::idle(gateway).await;
     let first = page.this().await;
     page.room_with("lobby", json!({ "as": "ann" }), "() => mint('ann', 600)").await;
@@ -117,7 +76,7 @@ async fn two_users_of_one_browser_have_connections_and_rights_of_their_own() {
 #[tokio::test]
 async fn a_gateway_that_starts_anew_is_shown_the_token_that_is_still_good() {
     let mut guarded = Guarded::start(&[]).await;
-    let page = Page::idle(&guarded.gateway).await;
+    let page = Page::idle(&guarded).await;
     page.room_with("lobby", json!({ "as": "ann" }), "() => mint('ann', 600)").await;
     page.run("room.addEventListener('state', () => { window.lost ||= room.state === 'waiting' })").await;
     guarded.start_anew().await;
@@ -132,7 +91,7 @@ async fn a_gateway_that_starts_anew_is_shown_the_token_that_is_still_good() {
 async fn a_token_that_ends_while_the_network_is_cut_is_replaced_without_an_event() {
     let guarded = Guarded::start(&["--grace", "60s", "--keep-alive", "1s", "--send-within", "1s"]).await;
     let backend = guarded.backend();
-    let proxy = Proxy::start(&guarded.gateway).await;
+    let proxy = Proxy::start(&guarded).await;
     let page = Page::idle(&Client::of(proxy.addr)).await;
     page.room_with("lobby", json!({ "as": "ann" }), "() => mint('ann', asked ? 600 : -27)").await;
     proxy.cut();
@@ -151,7 +110,7 @@ async fn a_token_that_ends_while_the_network_is_cut_is_replaced_without_an_event
 async fn a_token_is_renewed_in_place() {
     let guarded = Guarded::start(&[]).await;
     let backend = guarded.backend();
-    let page = Page::idle(&guarded.gateway).await;
+    let page = Page::idle(&guarded).await;
     page.room_with("lobby", json!({ "as": "ann" }), "() => mint('ann', asked ? 600 : 3)").await;
     let before = held_by(&backend, "ann").await;
     page.until("renewed", "asked === 2").await;
@@ -166,7 +125,7 @@ async fn a_token_is_renewed_in_place() {
 async fn what_a_new_token_does_not_allow_any_more_ends_and_the_rest_goes_on() {
     let guarded = Guarded::start(&[]).await;
     let backend = guarded.backend();
-    let page = Page::idle(&guarded.gateway).await;
+    let page = Page::idle(&guarded).await;
     let less = "() => mint('ann', asked ? 600 : 3, [{ match: asked ? 'hall' : '*', can: ['watch', 'join'] }])";
     page.room_with("lobby", json!({ "as": "ann" }), less).await;
     page.run("window.lobby = room").await;
@@ -180,7 +139,7 @@ async fn what_a_new_token_does_not_allow_any_more_ends_and_the_rest_goes_on() {
 #[tokio::test]
 async fn over_a_session_the_token_comes_first_as_well() {
     let guarded = Guarded::start(&[]).await;
-    let page = Page::idle(&guarded.gateway).await;
+    let page = Page::idle(&guarded).await;
     page.room_with("lobby", json!({ "as": "ann", "transport": "sse" }), "() => mint('ann', asked ? 600 : 3)").await;
     page.until("renewed", "asked === 2").await;
     page.run("room.update({ status: 'away' })").await;
@@ -195,7 +154,7 @@ async fn over_a_session_the_token_comes_first_as_well() {
 async fn a_revoked_token_is_not_shown_again() {
     let guarded = Guarded::start(&[]).await;
     let backend = guarded.backend();
-    let page = Page::idle(&guarded.gateway).await;
+    let page = Page::idle(&guarded).await;
     page.room_with("lobby", json!({ "as": "ann" }), "() => mint('ann', 600)").await;
     backend.send_json("POST", "/api/revocations", &json!({ "sub": "ann" })).await.expect(201);
     page.until("refused", "room.state === 'refused' && room.refusal.code === 'revoked'").await;
@@ -205,7 +164,7 @@ async fn a_revoked_token_is_not_shown_again() {
 #[tokio::test]
 async fn an_element_with_a_user_waits_for_its_token() {
     let guarded = Guarded::start(&[]).await;
-    let page = Page::idle(&guarded.gateway).await;
+    let page = Page::idle(&guarded).await;
     within("mint", page.client.execute(MINT, vec![json!(SECRET)])).await.expect("the script runs");
     let make = "const element = document.createElement('presently-room'); window.element = element; \
                 element.setAttribute('room', 'lobby'); element.setAttribute('as', 'ann'); element.setAttribute('user', 'ann'); \
@@ -225,7 +184,7 @@ async fn an_element_with_a_user_waits_for_its_token() {
 #[tokio::test]
 async fn a_page_of_the_gateways_own_origin_without_a_token_is_told_why() {
     let guarded = Guarded::start(&[]).await;
-    let page = Page::idle(&guarded.gateway).await;
+    let page = Page::idle(&guarded).await;
     page.make("lobby", json!({ "as": "ann" })).await;
     page.until("refused", "room.state === 'refused' && room.refusal.code === 'token_missing'").await;
     assert_eq!(page.get("room.as").await, json!("ann"));
