@@ -137,6 +137,17 @@ test('a page of a cookie stays the page of its user', async (t) => {
   }
 });
 
+test('who is named without a token is the user of the cookie, and shares with the same user only', async (t) => {
+  const world = new World(t);
+  world.hello = { sub: 'ann' };
+  const [one, two] = [await world.tab(), await world.tab()];
+  const rooms = [await one.room('lobby', { user: 'ann' }), await two.room('lobby', { user: 'ann' })];
+  assert.deepEqual([...rooms.map(how), world.sockets.size], ['live', 'live', 1]);
+  assert.equal(how(await two.room('lobby', { user: 'bob' })), 'refused wrong_user');
+  world.hello = {};
+  assert.equal(how(await two.room('lobby', { user: 'cyd' })), 'refused token_missing');
+});
+
 test('without a token a gateway that wants one is left alone', async (t) => {
   const { world, errors } = guarded(t);
   const room = await (await world.tab()).room('lobby', { as: 'ann' });

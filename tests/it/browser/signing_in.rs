@@ -3,9 +3,11 @@
 use std::env;
 use std::path::Path;
 
+use fantoccini::key::Key;
 use serde_json::json;
 
 use super::USERS;
+use super::access::{axe, violations};
 use crate::harness::{Guarded, Page, SECRET, within};
 
 /// What is to be seen of the parts whose presence depends on rights.
@@ -59,6 +61,40 @@ async fn a_stranger_is_asked_to_sign_in_and_is_shown_nothing_else() {
     page.until("told", "document.getElementById('access-wrong').textContent.length > 10").await;
     assert_eq!(page.get("document.activeElement.id").await, json!("credential"));
     page.picture("refused.png").await;
+}
+
+#[tokio::test]
+async fn a_stranger_with_rights_watches_and_may_sign_in() {
+    let guarded = Guarded::start(&["--user", "zoe", "--anyone", "lobby:watch,count"]).await;
+    let page = Page::guarded(&guarded, "/users", &[]).await;
+    page.until_live().await;
+    page.until_users(&["zoe"]).await;
+    page.until_parts(".rooms .roster .activity").await;
+    page.click("#who").await;
+    page.until_parts(".rooms .roster .activity #access #access-form").await;
+    assert_eq!(page.get("document.activeElement.id").await, json!("credential"));
+    page.press(Key::Escape).await;
+    page.until_parts(".rooms .roster .activity").await;
+    assert_eq!(page.get("document.activeElement.id").await, json!("who"));
+    page.click("#who").await;
+    page.sign_in(SECRET).await;
+    page.until_live().await;
+    page.until_parts(".rooms .roster .you #sign-in .out .activity .gateway").await;
+}
+
+#[tokio::test]
+async fn axe_finds_nothing_wrong_with_the_panel() {
+    let axe = axe().await;
+    let guarded = Guarded::start(&["--user", "zoe"]).await;
+    for flags in [&[][..], &["--blink-settings=preferredColorScheme=0"]] {
+        let page = Page::guarded(&guarded, "/users", flags).await;
+        assert_eq!(violations(&page, &axe).await, json!([]), "signed out, {flags:?}");
+        page.sign_in(SECRET).await;
+        page.until_users(&["zoe"]).await;
+        page.click("#who").await;
+        page.until("at rest", "document.getAnimations().length === 0").await;
+        assert_eq!(violations(&page, &axe).await, json!([]), "signed in, {flags:?}");
+    }
 }
 
 #[tokio::test]

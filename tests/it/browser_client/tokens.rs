@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{held_by, holds};
-use crate::harness::{Client, Guarded, Page, Proxy, SECRET, within};
+use crate::harness::{Client, Guarded, Page, Proxy, SECRET, TestServer, within};
 
 /// What a page needs to make tokens: `mint(sub, seconds, rooms)`. A page counts its answers in `asked`.
 const MINT: &str = r#"
@@ -159,6 +159,27 @@ async fn a_revoked_token_is_not_shown_again() {
     backend.send_json("POST", "/api/revocations", &json!({ "sub": "ann" })).await.expect(201);
     page.until("refused", "room.state === 'refused' && room.refusal.code === 'revoked'").await;
     assert_eq!((page.get("asked").await, holds(&backend, "ann").await), (json!(1), vec![]));
+}
+
+#[tokio::test]
+async fn a_page_of_an_allowed_origin_shows_its_token_over_either_transport() {
+    let site = TestServer::start().await;
+    let origin = format!("http://localhost:{}", site.addr.port());
+    let guarded = Guarded::start(&["--allow-origin", &origin]).await;
+    let page = Page::blank(&[]).await;
+    page.go(&format!("{origin}/healthz")).await;
+    within("mint", page.client.execute(MINT, vec![json!(SECRET)])).await.expect("the script runs");
+    for transport in ["websocket", "sse"] {
+        let options = format!("{{ as: 'ann', transport: '{transport}', token: () => mint('ann', 600) }}");
+        let import = format!("import('http://{}/presently.js')", guarded.addr);
+        page.run(&format!("return {import}.then(({{ Room }}) => {{ window.room = new Room('lobby', {options}) }})"))
+            .await;
+        page.live().await;
+        page.run(&format!("room.update({{ over: '{transport}' }})")).await;
+        page.until("said", &format!("room.members.get('ann').meta.over === '{transport}'")).await;
+        page.run("room.close()").await;
+    }
+    site.stop().await;
 }
 
 #[tokio::test]
