@@ -49,7 +49,7 @@ use host::Hosts;
 use page::asset::{self, Module};
 use page::html;
 use query::without_token;
-use rest::{access, cookies, counts, exercise, member, members, revocations, rooms, stats, tickets};
+use rest::{access, cookies, counts, exercise, holds, member, members, revocations, rooms, stats, tickets};
 use stream::{session, sse, websocket};
 
 /// Where a connection came in.
@@ -186,6 +186,7 @@ fn routes(gate: Gate) -> BoxedFilter<(Response,)> {
         path!("api" / "rooms" / Segment).and(call()).then(rooms::room).boxed(),
         path!("api" / "rooms").and(call()).then(rooms::rooms).boxed(),
         path!("api" / "counts").and(call()).then(counts::counts).boxed(),
+        path!("api" / "holds").and(call()).then(holds::holds).boxed(),
         path!("api" / "access").and(call()).then(access::access).boxed(),
         path!("api" / "tickets").and(call()).then(tickets::tickets).boxed(),
         path!("api" / "cookie").and(call()).then(cookies::cookie).boxed(),

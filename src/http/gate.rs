@@ -17,6 +17,8 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use tokio::task::yield_now;
+
 use crate::access::pass::{Kind, Pass};
 use crate::access::rights::Admin;
 use crate::access::verb::Verb;
@@ -27,6 +29,7 @@ use crate::http::answer::Answer;
 use crate::http::forwarded::Forwarded;
 use crate::http::origin;
 use crate::http::payer::Payer;
+use crate::model::hold::Holds as Holding;
 use crate::model::id::{ClientId, ConnectionId};
 use crate::model::moment::{Moment, Taken};
 use crate::model::name::Name;
@@ -46,6 +49,9 @@ pub use holds::Holds;
 pub use list::List;
 pub use visitor::{PassWatch, Visitor};
 pub use watch::{Count, Watch};
+
+/// The most rooms that are read before other tasks get their turn.
+const SLICE: usize = 1_024;
 
 /// The gateway, closed to handlers but for what concerns no room.
 #[derive(Clone)]
@@ -296,6 +302,30 @@ impl Operate {
     /// The number of tokens whose signature was verified; a token that comes again is not.
     pub fn verifications(&self) -> u64 {
         self.0.0.passes().keys().verifications()
+    }
+
+    /// The rooms after the name `after` in which `user` is a member, in byte order and at most `limit`, each read by `read`.
+    pub async fn holds_of<T>(
+        &self,
+        user: &Name,
+        after: Option<&str>,
+        limit: usize,
+        read: impl Fn(&Holding) -> T,
+    ) -> Vec<(Name, T)> {
+        let (rooms, mut found) = (self.0.0.rooms(), Vec::new());
+        let names = rooms.names();
+        let first = after.map_or(0, |after| names.partition_point(|name| &**name <= after));
+        for names in names[first..].chunks(SLICE) {
+            for room in names {
+                let holds = rooms.read(room, |presence| presence.roster().holds(user));
+                found.extend(holds.map(|holds| (room.clone(), read(&holds))));
+                if found.len() >= limit {
+                    return found;
+                }
+            }
+            yield_now().await;
+        }
+        found
     }
 
     /// How often `work` was too fast.

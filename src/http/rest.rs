@@ -6,6 +6,7 @@ pub mod members;
 pub mod rooms;
 pub mod stats;
 pub mod counts;
+pub mod holds;
 pub mod access;
 pub mod tickets;
 pub mod cookies;

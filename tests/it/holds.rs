@@ -493,3 +493,20 @@ async fn a_storm_of_joins_closes_no_connection() {
     let held = server.held("lobby").await;
     assert!(all.iter().all(|reader| reader.mirror.users == held.users));
 }
+
+#[tokio::test]
+async fn the_holds_of_a_user_are_listed_for_all_rooms() {
+    let server = TestServer::start().await;
+    for room in ["a", "b", "c"] {
+        server.sign_in(room, "ann").await;
+    }
+    server.sign_in("b", "bob").await;
+    let list = async |query: &str| server.get(&format!("/api/holds?user=ann{query}")).await.expect(200).json();
+    let held = |room: &str| json!({"room": room, "holds": [{"kind": "sign_in"}]});
+    let first = list("&limit=2").await;
+    assert_eq!(first, json!({"user": "ann", "rooms": [held("a"), held("b")], "next": "b"}));
+    assert_eq!(list("&limit=2&after=b").await, json!({"user": "ann", "rooms": [held("c")]}));
+    assert_eq!(list("&after=c").await, json!({"user": "ann", "rooms": []}));
+    assert_eq!(server.get("/api/holds").await.expect(400).json()["field"], "user");
+    assert_eq!(server.get("/api/holds?user=ann&limit=0").await.expect(400).json()["field"], "limit");
+}

@@ -155,9 +155,9 @@ struct ShownStatement {
     rank: Rank,
 }
 
-/// A hold as the answer shows it. The client's id stays secret, because it lets its owner replace the hold.
+/// A hold as answers show it. The client's id stays secret, because it lets its owner replace the hold.
 #[derive(Serialize)]
-struct ShownHold {
+pub struct ShownHold {
     kind: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     hold: Option<HoldName>,
@@ -178,7 +178,8 @@ struct ShownConnection {
 }
 
 impl ShownHold {
-    fn of(hold: &Hold, now: Moment) -> Self {
+    /// Shows `hold` at the moment `now`.
+    pub fn of(hold: &Hold, now: Moment) -> Self {
         let (kind, name, connection) = match &hold.kind {
             HoldKind::SignIn { name, deadline: None, .. } => ("sign_in", name.clone(), None),
             HoldKind::SignIn { name, deadline: Some(_), .. } => ("lease", name.clone(), None),
