@@ -104,7 +104,7 @@ export interface RoomOptions {
   token?: string | (() => string | Promise<string>);
   /**
    * Whose `token` it is; by default `as`. Tabs and rooms with the same user share a connection. Without either, only the rooms
-   * of this page with the same `token` do.
+   * of this page with the same `token` do. Without `token` it says whose cookie of the gateway the connection may use.
    */
   user?: string;
   /** What is said of `as`. Left out, nothing is said, and readers see what others say. */

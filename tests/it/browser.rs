@@ -7,6 +7,7 @@ mod pictures;
 mod prefix;
 mod rooms;
 mod roster;
+mod signing_in;
 mod states;
 
 use fantoccini::key::Key;

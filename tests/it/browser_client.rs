@@ -1,5 +1,7 @@
 //! The client in a real browser: what its tabs share, and how they come and go.
 
+mod tokens;
+
 use std::time::Duration;
 
 use fantoccini::wd::WindowHandle;
@@ -48,7 +50,12 @@ impl Page {
     }
 
     async fn make(&self, name: &str, options: Value) {
-        let args = format!("{}, {options}", json!(name));
+        self.make_more(name, &options, "").await;
+    }
+
+    /// The same, with `more` options, which are no JSON.
+    async fn make_more(&self, name: &str, options: &Value, more: &str) {
+        let args = format!("{}, {{ ...{options}, {more} }}", json!(name));
         let script = "window.seen = []; for (const type of ['add', 'update', 'del', 'snapshot']) \
              room.addEventListener(type, ({ detail }) => seen.push(`${type} ${detail.user ?? detail.count}`));";
         let made = format!("window.room = new Room({args}); {script}");

@@ -45,11 +45,12 @@ export class Room extends EventTarget {
 
   constructor(name, options = {}) {
     super();
-    const { as, meta, rank, url, since, members = [], transport = 'auto', share = true, token, user = as } = options;
+    const { as, meta, rank, url, since, members = [], transport = 'auto', share = true, token } = options;
+    const user = options.user ?? (token === undefined ? '' : (as ?? ''));
     const base = baseOf(url, globalThis.location?.href, import.meta.url);
     const hold = as ? { user: as, client: options.client ?? client, ...said(meta, rank) } : null;
     this.#seat = { name, id: uuid(), hold, tell: (type, detail) => this.#told(type, detail) };
-    this.#tab = Tab.of(base, transport, share, { token, user: token === undefined ? '' : (user ?? '') });
+    this.#tab = Tab.of(base, transport, share, { token, user });
     this.#feed = this.#tab.add(this.#seat, since, plain([...members]));
   }
 

@@ -186,10 +186,10 @@ export class Tab {
 /** Tokens without a user's name, each with a name of its own for as long as this page has it. */
 const nameless = new Map();
 
-/** What tells the connections of several users apart: nothing without tokens. */
+/** What tells the connections of several users apart: nothing where none is named and there are no tokens. */
 function owner({ token, user }) {
+  if (user) return ` ${token === undefined ? 'cookie' : 'token'} ${user}`;
   if (token === undefined) return '';
-  if (user) return ` ${user}`;
   const name = nameless.get(token) ?? uuid();
   nameless.set(token, name);
   return ` ${name}`;

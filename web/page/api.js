@@ -2,8 +2,8 @@
 export const base = () => new URL('.', location.href).href;
 
 /** Asks the gateway: `{ ok, body }`, or `{ ok: false, wrong }` with what to tell people. Never throws. */
-export async function ask(method, path, body) {
-  const headers = { Accept: 'application/json, application/problem+json' };
+export async function ask(method, path, body, more = {}) {
+  const headers = { Accept: 'application/json, application/problem+json', ...more };
   if (body !== undefined) headers['Content-Type'] = 'application/json';
   try {
     const answer = await fetch(path, { method, headers, body: body && JSON.stringify(body) });
@@ -25,10 +25,14 @@ const STEPS = ['.', '..'];
 export const signIn = (room, user) => change('PUT', room, user);
 export const signOut = (room, user) => change('DELETE', room, user);
 
-/** Says `status` of a member and leaves what else is said of them; '' takes it back. */
+/** What is said of a member, with another `status`; '' takes it back. */
+export function withStatus({ status: _, ...rest }, status) {
+  return status ? { ...rest, status } : rest;
+}
+
+/** Says `status` of a member and leaves what else is said of them. */
 export function setStatus(room, { user, meta }, status) {
-  const { status: _, ...rest } = meta;
-  return change('PATCH', room, user, { meta: status ? { ...rest, status } : rest });
+  return change('PATCH', room, user, { meta: withStatus(meta, status) });
 }
 
 /** Resolves to what went wrong, or ''. */

@@ -1,3 +1,4 @@
+import { Access } from './access.js';
 import { Activity } from './activity.js';
 import { base, signOut } from './api.js';
 import { Connect } from './connect.js';
@@ -11,6 +12,7 @@ import { Room } from './presently.js';
 import { Rooms, roomAddress } from './rooms.js';
 import { RosterView } from './roster-view.js';
 import { put } from './row.js';
+import { SignIn } from './sign-in.js';
 import { noun, number } from './words.js';
 import { You, remembered } from './you.js';
 
@@ -18,8 +20,15 @@ const NEWS_MS = 4_000;
 const TICK_MS = 30_000;
 const AROUND_MS = 250;
 
+/** Refusals after which this page may do something else than before. */
+const CHANGED = ['token_missing', 'token_expired', 'token_invalid', 'revoked', 'wrong_user', 'not_allowed'];
+
 const find = (id) => document.getElementById(id);
 const page = find('room');
+
+const access = new Access('keys' in page.dataset);
+const signIn = new SignIn(access);
+await signIn.begin();
 
 const order = new Order();
 const news = new News();
@@ -31,10 +40,10 @@ const view = new RosterView({
   to: { lost: () => find('user').focus(), open: openDetails, closed: () => { details = null; } },
 });
 const activity = new Activity(find('log'), find('log-empty'), find('chart'));
-const connect = new Connect(find('snippets'), find('snippet'), find('copied'));
+const connect = new Connect(find('snippets'), find('snippet'), find('copied'), access.keys);
 const line = new Line(page);
-const you = new You({ signedIn: (user) => view.light(user), member: (user) => room.members.get(user) });
-const rooms = new Rooms({
+const you = new You(access, { signedIn: (user) => view.light(user), member: (user) => room.members.get(user) });
+const rooms = (!access.keys || access.grants.length > 0) && new Rooms({
   list: find('rooms'),
   note: find('rooms-note'),
   form: find('open-room'),
@@ -44,7 +53,7 @@ const rooms = new Rooms({
   count: Number(page.dataset.count),
   go,
 });
-if (find('gateway')) new Glance(find('gateway'));
+if (find('gateway') && access.admin) new Glance(find('gateway'));
 
 let room = null;
 let details = null;
@@ -52,10 +61,31 @@ let details = null;
 let changes = 0;
 let came = [];
 
-/** Follows a room from `known` on, which the page may have come with. */
+/** Follows a room from `known` on, which the page may have come with, if that is allowed. */
 function enter(name, known = {}) {
   room?.close();
-  room = new Room(name, { ...known, url: base(), as: remembered() || undefined });
+  room = null;
+  allow(name);
+  signIn.enter(name);
+  connect.show(name);
+  if (access.may('watch', name)) return follow(name, known);
+  line.rest();
+  return drawUnknown();
+}
+
+/** Style hides what is not allowed. */
+function allow(name) {
+  if (!access.keys) return;
+  page.dataset.may = ['watch', 'join', 'manage'].filter((verb) => access.may(verb, name)).join(' ');
+  page.toggleAttribute('data-lists', Boolean(rooms));
+  page.toggleAttribute('data-admin', access.admin);
+}
+
+/** Tabs share the connection only where it is known to be of the same user. */
+function follow(name, known) {
+  const as = access.mayBe(name, remembered()) ? remembered() : '';
+  const user = access.sub ?? undefined;
+  room = new Room(name, { ...known, url: base(), as: as || undefined, user, share: !access.keys || Boolean(user) });
   const entered = room;
   const on = (type, hear) => room.addEventListener(type, (event) => entered === room && hear(event.detail));
   on('add', (member) => {
@@ -83,6 +113,7 @@ function enter(name, known = {}) {
   });
   on('change', draw);
   on('state', () => {
+    if (room.state === 'refused' && access.keys && CHANGED.includes(room.refusal?.code)) signIn.check();
     line.follow(room);
     you.draw();
     view.mark(room.holding ? room.as : '');
@@ -90,17 +121,16 @@ function enter(name, known = {}) {
   line.follow(room);
   you.enter(room);
   view.mark('');
-  connect.show(name);
 }
 
 /** Opens another room, without loading the page again. */
 function go(name) {
-  if (name !== room.name) history.pushState(null, '', roomAddress(name));
+  if (name !== page.dataset.room) history.pushState(null, '', roomAddress(name));
   show(name);
 }
 
 function show(name) {
-  if (name === room.name) return;
+  if (name === page.dataset.room) return;
   page.dataset.room = name;
   put(find('room-name'), name);
   order.replace([]);
@@ -117,7 +147,7 @@ function show(name) {
 }
 
 function draw() {
-  if (!room.cursor) return drawUnknown();
+  if (!room?.cursor) return drawUnknown();
   view.draw(changes, came);
   changes = 0;
   came = [];
@@ -126,10 +156,10 @@ function draw() {
 
 /** All but the list, which alone has to keep up with every frame. */
 const drawAround = throttled(() => {
-  const { count, cursor } = room;
-  if (!cursor) return;
+  if (!room?.cursor) return;
+  const { count } = room;
   activity.count(count);
-  rooms.show(room.name, count);
+  if (rooms) rooms.show(room.name, count);
   put(find('count'), number(count));
   put(find('noun'), noun(count));
   document.title = `${count} in ${room.name} · Presently`;
@@ -142,9 +172,9 @@ function drawUnknown() {
   view.draw(Infinity);
   put(find('count'), '…');
   put(find('noun'), 'members');
-  document.title = `${room.name} · Presently`;
+  document.title = `${page.dataset.room} · Presently`;
   find('empty').hidden = find('more').hidden = true;
-  rooms.show(room.name, null);
+  if (rooms) rooms.show(page.dataset.room, null);
 }
 
 /** What stands in the list's place or below it when it does not show everybody. */
@@ -163,7 +193,7 @@ let telling = null;
 function tell() {
   telling ??= setTimeout(() => {
     telling = null;
-    put(find('news'), news.take(room.count));
+    if (room) put(find('news'), news.take(room.count));
   }, NEWS_MS);
 }
 
@@ -192,7 +222,7 @@ find('sort').addEventListener('change', ({ target }) => {
 addEventListener('popstate', () => show(new URLSearchParams(location.search).get('room') || 'lobby'));
 
 function tick() {
-  if (document.hidden) return;
+  if (document.hidden || !room) return;
   view.tick(Date.now());
   details?.update(); // holds come and go without events
 }
@@ -204,5 +234,5 @@ const members = view.members();
 const whole = members.length === Number(page.dataset.count);
 order.replace(members);
 view.draw(Infinity);
-enter(page.dataset.room, whole ? { since: page.dataset.cursor, members } : {});
+enter(page.dataset.room, whole ? { since: page.dataset.cursor || undefined, members } : {});
 if (whole) draw();

@@ -3,22 +3,25 @@ import { base, roomPath } from './api.js';
 const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
 /** How to follow `room` of the `gateway` with this base, by way of the tools people have at hand. */
-export function snippets(gateway, room) {
+export function snippets(gateway, room, keys = false) {
+  const curl = keys ? 'curl -H "Authorization: Bearer $TOKEN"' : 'curl';
+  const token = keys ? ', token: () => fetchToken()' : '';
+  const auth = keys ? ['socket.onopen = () => socket.send(JSON.stringify({ action: "auth", token }));'] : [];
   const address = `${gateway}${roomPath(room)}`;
   const name = JSON.stringify(room);
   const socket = `${gateway.replace('http', 'ws')}ws?room=${encodeURIComponent(room)}`;
   return [
     {
       title: 'Sign in and out with curl',
-      text: `curl -X PUT ${quoted(`${address}/users/yay`)}\ncurl -X DELETE ${quoted(`${address}/users/yay`)}`,
+      text: `${curl} -X PUT ${quoted(`${address}/users/yay`)}\n${curl} -X DELETE ${quoted(`${address}/users/yay`)}`,
     },
-    { title: 'Follow with curl', text: `curl -N ${quoted(`${address}/stream`)}` },
+    { title: 'Follow with curl', text: `${curl} -N ${quoted(`${address}/stream`)}` },
     {
       title: 'JavaScript, with reconnecting and the whole set kept for you',
       text: [
         `import { Room } from ${JSON.stringify(`${gateway}presently.js`)};`,
         '',
-        `const room = new Room(${name}, { as: "yay" });`,
+        `const room = new Room(${name}, { as: "yay"${token} });`,
         'room.addEventListener("change", () => {',
         '  console.log([...room.members.keys()]);',
         '});',
@@ -28,6 +31,7 @@ export function snippets(gateway, room) {
       title: 'WebSocket',
       text: [
         `const socket = new WebSocket(${JSON.stringify(socket)});`,
+        ...auth,
         'socket.onmessage = ({ data }) => console.log(JSON.parse(data));',
         `// ${JSON.stringify({ action: 'join', room, user: 'yay', ref: 1 })} makes you a member.`,
       ].join('\n'),
@@ -39,9 +43,12 @@ export function snippets(gateway, room) {
 export class Connect {
   #parts;
   #told;
+  #keys;
 
-  constructor(place, blank, told) {
+  /** `keys` is whether the gateway wants a token. */
+  constructor(place, blank, told, keys) {
     this.#told = told;
+    this.#keys = keys;
     this.#parts = snippets('', '').map(() => {
       const part = blank.content.firstElementChild.cloneNode(true);
       const copy = part.querySelector('button');
@@ -52,7 +59,7 @@ export class Connect {
   }
 
   show(room) {
-    snippets(base(), room).forEach(({ title, text }, i) => {
+    snippets(base(), room, this.#keys).forEach(({ title, text }, i) => {
       const part = this.#parts[i];
       part.querySelector('figcaption').textContent = title;
       part.querySelector('code').textContent = text;

@@ -50,7 +50,9 @@ export class Details {
     const asked = ++this.#asked;
     const { ok, body, wrong } = await ask('GET', memberPath(this.#room, this.#user));
     if (asked !== this.#asked) return;
-    put(this.#find('.holds'), ok ? held(body.holds) || 'nothing that this page knows' : wrong);
+    // Only who manages the room is told.
+    this.#find('.holds').parentElement.hidden = ok && !body.holds;
+    put(this.#find('.holds'), ok ? held(body.holds ?? []) || 'nothing that this page knows' : wrong);
   }
 
   async #set(status) {

@@ -16,6 +16,14 @@ export class Line {
     setInterval(() => this.#room && this.#tick(), 1_000);
   }
 
+  /** There is no room to follow. */
+  rest() {
+    this.#room = null;
+    this.#page.dataset.state = document.body.dataset.state = '';
+    for (const id of ['state', 'countdown', 'banner']) put(find(id), '');
+    find('retry').hidden = true;
+  }
+
   follow(room) {
     if (room !== this.#room) {
       this.#lost = 0;

@@ -65,6 +65,21 @@ const CLOCK = new Intl.DateTimeFormat([], { timeStyle: 'medium', hourCycle: 'h23
 
 export const clock = (time) => CLOCK.format(new Date(time));
 
+/** A time soon to come: with its day where that is not today. */
+export function briefly(time, now) {
+  const [date, today] = [time, now].map((at) => new Date(at).toDateString());
+  return new Date(time).toLocaleString([], { dateStyle: date === today ? undefined : 'medium', timeStyle: 'short', hourCycle: 'h23' });
+}
+
+const ALL = ['count', 'watch', 'join', 'sign_in', 'manage'];
+
+/** What somebody may do: the rooms, and the rights there. */
+export function allowed(grants, admin) {
+  const words = (can) => (ALL.every((verb) => can.includes(verb)) ? 'everything' : can.join(', ').replace('sign_in', 'sign in'));
+  const rooms = grants.map(({ match, can }) => [match === '*' ? 'All rooms' : match, words(can)]);
+  return admin ? [...rooms, ['The gateway', 'its numbers']] : rooms;
+}
+
 export function when(time) {
   return new Date(time).toLocaleString([], { dateStyle: 'medium', timeStyle: 'medium', hourCycle: 'h23' });
 }

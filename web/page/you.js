@@ -1,4 +1,4 @@
-import { setStatus, signIn } from './api.js';
+import { setStatus, signIn, withStatus } from './api.js';
 import { paint, put } from './row.js';
 import { quoted } from './words.js';
 
@@ -12,16 +12,19 @@ const find = (id) => document.getElementById(id);
 /** The card where people sign somebody in, join as themselves, and say how they are. */
 export class You {
   #room = null;
+  #access;
   #to;
   #form = find('sign-in');
   #field = find('user');
 
   /** `to.signedIn(user)` hears who was signed in; `to.member(user)` knows a member. */
-  constructor(to) {
+  constructor(access, to) {
+    this.#access = access;
     this.#to = to;
     this.#form.addEventListener('submit', (event) => this.#submit(event));
     this.#field.addEventListener('input', () => this.#say(''));
-    find('join').addEventListener('click', () => this.#join());
+    find('join').addEventListener('click', () => this.#form.reportValidity() && this.#join(this.#field.value));
+    find('join-self').addEventListener('click', () => this.#join(access.sub));
     find('leave').addEventListener('click', () => this.#leave());
     find('status').addEventListener('submit', (event) => this.#status(event));
     find('status-field').addEventListener('input', () => put(find('status-note'), ''));
@@ -36,9 +39,12 @@ export class You {
   /** Shows whether and how this tab holds somebody. */
   draw() {
     const { as, holding, refusal, state } = this.#room;
-    const me = remembered();
+    const { sub } = this.#access;
+    const me = this.#me();
     find('me').hidden = find('status').hidden = !me;
-    find('join').hidden = find('sign-in-hint').hidden = Boolean(me);
+    find('join').hidden = find('sign-in-hint').hidden = Boolean(me || sub);
+    find('as-self').hidden = !sub || Boolean(me);
+    put(find('join-self'), `Join as ${sub}`);
     put(find('user-label'), me ? 'Sign somebody else in' : 'Name');
     if (!me) return;
     paint(find('me').querySelector('.avatar'), me);
@@ -46,6 +52,12 @@ export class You {
     const note = holding ? 'Here while this tab is open' : as ? joining(state) : refusal?.message ?? 'Signed out by somebody';
     put(find('me-note'), note);
     put(find('leave'), as ? 'Leave' : 'Forget me');
+  }
+
+  /** Who this tab joins as, if it may. */
+  #me() {
+    const me = remembered();
+    return this.#access.mayBe(this.#room.name, me) ? me : '';
   }
 
   async #submit(event) {
@@ -59,9 +71,7 @@ export class You {
     this.#to.signedIn(user);
   }
 
-  #join() {
-    if (!this.#form.reportValidity()) return;
-    const user = this.#field.value;
+  #join(user) {
     this.#field.value = '';
     this.#say('');
     sessionStorage.setItem(KEY, user);
@@ -74,16 +84,23 @@ export class You {
     sessionStorage.removeItem(KEY);
     this.#room.leave();
     this.draw();
-    this.#field.focus();
+    find(this.#access.sub ? 'join-self' : 'user').focus();
   }
 
   async #status(event) {
     event.preventDefault();
     const member = this.#to.member(remembered());
-    const wrong = member ? await setStatus(this.#room.name, member, find('status-field').value.trim()) : 'You are not here.';
+    const wrong = member ? await this.#set(member, find('status-field').value.trim()) : 'You are not here.';
     const note = find('status-note');
     note.classList.toggle('wrong', Boolean(wrong));
     put(note, wrong || 'Set.');
+  }
+
+  /** Who may join says it by the connection, which needs no other right. */
+  #set(member, status) {
+    if (!this.#access.sub) return setStatus(this.#room.name, member, status);
+    this.#room.update(withStatus(member.meta, status));
+    return '';
   }
 
   #say(text, wrong = '') {

@@ -51,6 +51,8 @@ impl Visitor {
 
     /// Begins with the visitor's `connection`: from now on it ends with the pass, or soon without one.
     pub fn begin(&mut self, connection: &Arc<Connection>) {
+        // The former entry goes first: its drop removes whatever entry the connection has by then.
+        self.live = None;
         self.live = match self.awaits_auth() {
             true => Some(self.gate.0.passes().live().wait(connection, self.gate.now().tick + AUTH_WITHIN)),
             false => self.gate.enter(&self.pass, connection),
@@ -88,6 +90,7 @@ impl Visitor {
             return Err(Refusal::new(Code::WrongUser, message).of("token"));
         }
         let info = pass.info.clone().filter(|info| self.pass.info.as_ref() != Some(info));
+        self.live = None; // As in `begin`.
         self.live = self.gate.enter(&pass, connection);
         self.pass = pass;
         let expires_in = self.pass.expires.map(|end| end.saturating_sub(unix_now()));

@@ -49,6 +49,10 @@ struct Page<'a> {
     version: &'static str,
     /// Whether the page may read the gateway's numbers, which `--admin` takes to another address.
     has_numbers: bool,
+    /// Whether the gateway has keys: then the page asks what its visitor may do.
+    has_keys: bool,
+    /// Whether strangers may watch the room.
+    may_watch: bool,
 }
 
 struct Row {
@@ -81,8 +85,8 @@ fn html(room: &Name, call: &Call) -> Answer {
     // Never by the credential: the page reads the rest by itself, and a page from a cache shows nobody's rights.
     let stranger = call.gate.stranger();
     let snapshot = call.gate.may_watch(&call.forwarded(), &stranger, room).and_then(|watch| watch.snapshot(SHOWN));
-    let (cursor, roster) = match snapshot {
-        Ok(Snapshot { cursor, roster, .. }) => (cursor.to_string(), roster),
+    let (may_watch, cursor, roster) = match snapshot {
+        Ok(Snapshot { cursor, roster, .. }) => (true, cursor.to_string(), roster),
         Err(refusal) if refusal.code == Code::TokenMissing => Default::default(),
         Err(refusal) => return Err(refusal),
     };
@@ -108,6 +112,8 @@ fn html(room: &Name, call: &Call) -> Answer {
         modules: asset::modules(),
         version: env!("CARGO_PKG_VERSION"),
         has_numbers: call.gate.config().admin.is_none(),
+        has_keys: call.gate.config().has_keys(),
+        may_watch,
     };
     let html = page.render().map_err(|error| Refusal::new(Code::Failed, format!("the page failed: {error}")))?;
     let (body, coding) = answer::compressed(html, &call.headers);

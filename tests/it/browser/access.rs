@@ -17,7 +17,7 @@ const DARK: [&str; 1] = ["--blink-settings=preferredColorScheme=0"];
 const FOCUSED: &str = "document.activeElement.closest('li')?.dataset.user";
 
 /// The checker's script. It is fetched beside other build products when it is not there yet.
-async fn axe() -> String {
+pub(super) async fn axe() -> String {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(AXE);
     let script = folder.join("package/axe.min.js");
     if !script.exists() {
@@ -36,7 +36,7 @@ async fn axe() -> String {
 }
 
 /// What axe-core finds wrong, each as its rule and the element.
-async fn violations(page: &Page, axe: &str) -> Value {
+pub(super) async fn violations(page: &Page, axe: &str) -> Value {
     page.run(axe).await;
     let script = "const done = arguments[arguments.length - 1];
         axe.run().then(({ violations }) => done(violations.flatMap(({ id, nodes }) =>

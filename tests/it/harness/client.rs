@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Method;
+use reqwest::header::AUTHORIZATION;
 use reqwest::redirect::Policy;
 use serde_json::{Value, json};
 
@@ -32,6 +33,14 @@ impl Client {
     pub fn of(addr: SocketAddr) -> Self {
         let http = reqwest::Client::builder().redirect(Policy::none()).no_proxy();
         Self { addr, http: http.build().expect("a client") }
+    }
+
+    /// The client with a token or API key.
+    pub fn bearing(&self, credential: &str) -> Self {
+        let value = format!("Bearer {credential}").parse().expect("a header");
+        let http = reqwest::Client::builder().redirect(Policy::none()).no_proxy();
+        let http = http.default_headers([(AUTHORIZATION, value)].into_iter().collect());
+        Self { addr: self.addr, http: http.build().expect("a client") }
     }
 
     pub async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Vec<u8>>) -> Answer {

@@ -11,10 +11,11 @@ use tokio::task::JoinSet;
 
 use super::Client;
 
-/// Forwards connections to a gateway. Breaks upgrades on request, as some proxies do.
+/// Forwards connections to a gateway. Breaks upgrades on request, as some proxies do, or all connections.
 pub struct Proxy {
     pub addr: SocketAddr,
     broken: Arc<AtomicBool>,
+    down: Arc<AtomicBool>,
     cut: watch::Sender<()>,
     _serving: JoinSet<()>,
 }
@@ -23,16 +24,30 @@ impl Proxy {
     pub async fn start(gateway: &Client) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let addr = listener.local_addr().expect("an address");
-        let (to, broken, (cut, _)) = (gateway.addr, Arc::new(AtomicBool::new(false)), watch::channel(()));
-        let (is_broken, cuts) = (broken.clone(), cut.clone());
+        let (to, (cut, _)) = (gateway.addr, watch::channel(()));
+        let (broken, down) = <(Arc<AtomicBool>, Arc<AtomicBool>)>::default();
+        let (is_broken, is_down, cuts) = (broken.clone(), down.clone(), cut.clone());
         let mut serving = JoinSet::new();
         serving.spawn(async move {
             let mut tunnels = JoinSet::new();
             while let Ok((from, _)) = listener.accept().await {
-                tunnels.spawn(tunnel(from, to, is_broken.clone(), cuts.subscribe()));
+                if !is_down.load(Ordering::SeqCst) {
+                    tunnels.spawn(tunnel(from, to, is_broken.clone(), cuts.subscribe()));
+                }
             }
         });
-        Self { addr, broken, cut, _serving: serving }
+        Self { addr, broken, down, cut, _serving: serving }
+    }
+
+    /// Ends every connection, and those to come at once.
+    pub fn cut(&self) {
+        self.down.store(true, Ordering::SeqCst);
+        self.cut.send_replace(());
+    }
+
+    /// Lets connections pass again.
+    pub fn mend(&self) {
+        self.down.store(false, Ordering::SeqCst);
     }
 
     /// Ends every connection, and refuses upgrades from now on.
