@@ -17,7 +17,8 @@ mod server;
 pub mod bench;
 
 pub use runtime::address::Address;
-pub use runtime::config::{Config, KeyFile, LogFormat};
+pub use runtime::config::{Config, LogFormat};
+pub use runtime::key_source::{KeyFile, Secrets};
 pub use runtime::listener::ListenError;
 pub use runtime::log::Log;
 pub use runtime::rates::Rate;

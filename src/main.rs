@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use presently::LogFormat;
 use presently::tokens;
-use presently::{Address, Config, Log, Server, StartError, bench};
+use presently::{Address, Config, Log, Secrets, Server, StartError, bench};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
@@ -53,10 +53,11 @@ enum Other {
 /// not healthy, or something was lost), 2 for a bad option.
 #[tokio::main]
 async fn main() -> ExitCode {
-    let program = match Program::try_parse() {
+    let mut program = match Program::try_parse() {
         Ok(program) => program,
         Err(error) => return refuse_options(&error),
     };
+    program.config.secrets = Secrets::read(|name| std::env::var(name).ok());
     match program.other {
         Some(Other::Health) => health(&program.config).await,
         Some(Other::Bench(options)) => load(options).await,

@@ -15,6 +15,7 @@ pub mod admission;
 pub mod address;
 pub mod listener;
 pub mod rates;
+pub mod key_source;
 pub mod config;
 pub mod exposure;
 pub mod keys;

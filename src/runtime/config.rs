@@ -3,7 +3,6 @@
 use std::ffi::OsStr;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use clap::builder::FalseyValueParser;
@@ -17,6 +16,7 @@ use crate::model::name::Name;
 use crate::model::origin::{Host, Origin};
 use crate::model::presence::Bounds;
 use crate::runtime::address::Address;
+use crate::runtime::key_source::{KeyFile, Secrets};
 use crate::runtime::memory::Amount;
 use crate::runtime::rates::Rate;
 use crate::runtime::tasks::Faults;
@@ -253,6 +253,10 @@ pub struct Config {
     #[arg(long, env = "PRESENTLY_LOG", default_value = "info", value_name = "FILTER")]
     pub log: String,
 
+    /// Secrets that are values of variables
+    #[arg(skip)]
+    pub secrets: Secrets,
+
     /// For tests only: where to fail
     #[arg(skip)]
     pub faults: Faults,
@@ -332,6 +336,7 @@ impl Default for Config {
             alive_within: Duration::from_secs(120),
             log_format: LogFormat::Auto,
             log: "info".into(),
+            secrets: Secrets::default(),
             faults: Faults::default(),
         }
     }
@@ -345,7 +350,7 @@ impl Config {
 
     /// Whether callers need credentials.
     pub fn has_keys(&self) -> bool {
-        !self.keys.is_empty() || self.jwks.is_some() || !self.api_keys.is_empty()
+        !self.keys.is_empty() || self.jwks.is_some() || !self.api_keys.is_empty() || !self.secrets.are_none()
     }
 
     /// How long members of before the start may be missing.
@@ -360,31 +365,6 @@ impl Config {
         let fit = usize::try_from(budget / 2 / MEMBER_BYTES).unwrap_or(usize::MAX);
         let members = if self.max_members == 0 { fit } else { self.max_members };
         Bounds { history, members, grace: self.grace }
-    }
-}
-
-/// A key's file, and the name of the key in tokens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeyFile {
-    /// The `kid`; absent where the file itself names keys, or tokens name none.
-    pub kid: Option<String>,
-    /// The file.
-    pub path: PathBuf,
-}
-
-impl FromStr for KeyFile {
-    type Err = String;
-
-    /// Reads `FILE` or `KID=FILE`. A path with `=` can be written with a `./` in front, or below a `/`.
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (kid, path) = match text.split_once('=') {
-            Some((kid, path)) if !kid.contains('/') => (Some(kid.to_owned()), path),
-            Some(_) | None => (None, text),
-        };
-        if path.is_empty() || kid.as_deref().is_some_and(str::is_empty) {
-            return Err("write FILE or KID=FILE".to_owned());
-        }
-        Ok(KeyFile { kid, path: path.into() })
     }
 }
 

@@ -18,7 +18,8 @@ use crate::access::verb::{Verb, Verbs};
 use crate::model::info::Info;
 use crate::model::name::Name;
 use crate::runtime::clock::unix_now;
-use crate::runtime::config::{Config, KeyFile, duration};
+use crate::runtime::config::{Config, duration};
+use crate::runtime::key_source::{KeyFile, Secrets};
 use crate::runtime::keys::{Keys, read};
 
 /// What a token is to say.
@@ -57,10 +58,13 @@ pub struct Wanted {
 /// An exit code, and a sentence about the option or file.
 pub fn make(config: &Config, wanted: &Wanted) -> Result<String, (u8, String)> {
     let option = |sentence: String| (2, sentence);
-    let [KeyFile { kid, path }] = &config.keys[..] else {
-        return Err(option("token needs one --key, the secret or private key to sign with".to_owned()));
+    let (key, kid, name) = match (&config.keys[..], &config.secrets.key) {
+        ([KeyFile { kid, path }], None) => {
+            (read(path).map_err(option)?, kid.as_deref(), format!("--key: {}", path.display()))
+        }
+        ([], Some(secret)) => (secret.as_bytes().to_vec(), None, Secrets::KEY.to_owned()),
+        _ => return Err(option("token needs one --key, the secret or private key to sign with".to_owned())),
     };
-    let key = read(path).map_err(option)?;
     let issued = unix_now();
     let issue = Issue {
         sub: wanted.sub.clone(),
@@ -73,7 +77,7 @@ pub fn make(config: &Config, wanted: &Wanted) -> Result<String, (u8, String)> {
         issued,
         expires: issued + wanted.ttl.as_secs().clamp(1, LONGEST_LIFE),
     };
-    issue.token(&key, kid.as_deref()).map_err(|error| option(format!("--key: {} {error}", path.display())))
+    issue.token(&key, kid).map_err(|error| option(format!("{name} {error}")))
 }
 
 /// The rooms of the options, as they are written: `{sub}` is put in by the gateway, where a `*` in a name means nothing.

@@ -502,3 +502,23 @@ async fn no_key_and_no_token_is_logged_at_any_level() {
         assert_eq!(told, None);
     }
 }
+
+/// For places that know no files.
+#[tokio::test]
+async fn secrets_may_be_values_of_variables() {
+    let (signer, api_key) = (Signer::hs256(), "k".repeat(32));
+    let secret = String::from_utf8(signer.verifying()).expect("ASCII");
+    let vars = [("PRESENTLY_KEY_VALUE", secret.as_str()), ("PRESENTLY_API_KEY_VALUE", &api_key)];
+    let made = Binary::run(&["token", "--sub", "ann", "--room", "den:join"], &vars).await;
+    let gateway = Binary::start_with(&["--listen", "127.0.0.1:0", "--log", "trace"], &vars).await;
+    assert_eq!(check(&gateway, made.stdout.trim()).await, "good", "{made:?}");
+    assert_eq!(check(&gateway, &api_key).await, "good");
+    assert_eq!(gateway.get("/api/rooms").await.status, 401);
+    for secret in [secret.trim(), &api_key] {
+        assert!(gateway.log().iter().all(|line| !line.contains(secret)));
+    }
+    let finished = Binary::run(&[], &[("PRESENTLY_KEY_VALUE", "hunter2")]).await;
+    assert_eq!(finished.code, Some(2));
+    assert!(finished.stderr.contains("PRESENTLY_KEY_VALUE has 7 bytes") && !finished.stderr.contains("hunter2"));
+    assert!(Binary::run(&["--help"], &vars).await.stdout.lines().all(|line| !line.contains(&api_key)));
+}

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use crate::access::key::Key;
 use crate::access::keyring::ApiKey;
-use crate::runtime::config::{Config, KeyFile};
+use crate::runtime::config::Config;
+use crate::runtime::key_source::{KeyFile, Secrets};
 
 /// The most bytes of a file with keys: 100 keys of a set are some 40 KiB.
 const MAX_FILE: u64 = 64 * 1024;
@@ -17,6 +18,7 @@ const MAX_FILE: u64 = 64 * 1024;
 pub struct Files {
     keys: Vec<KeyFile>,
     api_keys: Vec<PathBuf>,
+    secrets: Secrets,
 }
 
 /// The keys in the files.
@@ -31,7 +33,7 @@ pub struct Contents {
 impl Files {
     /// The files that `config` names.
     pub fn of(config: &Config) -> Self {
-        Files { keys: config.keys.clone(), api_keys: config.api_keys.clone() }
+        Files { keys: config.keys.clone(), api_keys: config.api_keys.clone(), secrets: config.secrets.clone() }
     }
 
     /// Reads all files. Blocks.
@@ -44,6 +46,13 @@ impl Files {
         for KeyFile { kid, path } in &self.keys {
             let read = Key::read(&read(path)?, kid.as_deref());
             all.keys.extend(read.map_err(|error| format!("--key: {} {error}", path.display()))?);
+        }
+        if let Some(secret) = &self.secrets.key {
+            let read = Key::read(secret.as_bytes(), None);
+            all.keys.extend(read.map_err(|error| format!("{} {error}", Secrets::KEY))?);
+        }
+        if let Some(secret) = &self.secrets.api_key {
+            all.api_keys.extend(ApiKey::read(secret).map_err(|error| format!("{}: {error}", Secrets::API_KEY))?);
         }
         for path in &self.api_keys {
             let bad = |why: &dyn fmt::Display| format!("--api-key: {}: {why}", path.display());
