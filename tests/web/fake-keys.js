@@ -6,6 +6,8 @@ const WITHIN_MS = 5_000;
 export class Keys {
   /** Rooms that are not allowed. */
   denied = new Set();
+  /** Whether it says that a token ends soon. */
+  warns = true;
   /** All tokens that were shown. */
   shown = [];
   #tokens = new Map();
@@ -57,7 +59,7 @@ export class Keys {
     const left = end - Date.now();
     const ahead = left < 90_000 ? left / 3 : 30_000;
     pass.timers = [
-      setTimeout(() => socket.tell({ action: 'auth_expires', in: ahead / 1_000 }), left - ahead),
+      setTimeout(() => this.warns && socket.tell({ action: 'auth_expires', in: ahead / 1_000 }), left - ahead),
       setTimeout(() => socket.cut(4401, 'token_expired'), left + LEEWAY_MS),
     ];
     return { action: 'ok', ref, sub, expires_in: Math.max(0, Math.floor(left / 1_000)) };

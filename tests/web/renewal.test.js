@@ -19,8 +19,18 @@ for (const [what, seconds, after] of [
     assert.deepEqual([token.asked, keys.shown.length], [2, 2]);
     await stay(world, 2 * after * 1_000);
     assert.deepEqual([token.asked, world.tries, room.state, ...room.seen], [4, 1, 'live', 'snapshot 1']);
+    assert.equal(actions(world).filter((action) => action === 'subscribe').length, 1, 'nothing else is said again');
   });
 }
+
+test('a token is renewed in time where the gateway says nothing at all', async (t) => {
+  const { world, keys } = guarded(t);
+  keys.warns = false;
+  const token = keys.giver('ann', 24);
+  await (await world.tab()).room('lobby', { token });
+  await world.pass(17_000);
+  assert.deepEqual([token.asked, world.tries], [2, 1]);
+});
 
 test('a token is renewed when the gateway says so, though timers are late', async (t) => {
   const { world, keys } = guarded(t);
@@ -137,7 +147,7 @@ test('a slow token() is asked once, though the gateway does not wait for it', as
   await world.pass(7_900);
   assert.deepEqual([world.tries, keys.shown.length], [2, 0]);
   await world.pass(200);
-  assert.deepEqual([room.state, token.asked, world.tries], ['live', 1, 2]);
+  assert.deepEqual([room.state, token.asked, world.tries, keys.shown.length], ['live', 1, 2, 1]);
 });
 
 test('a token() without an answer has failed after 10 s, and what it says then is not used', async (t) => {
@@ -171,9 +181,14 @@ test('a gateway that does not answer a token is tried again', async (t) => {
   const { world, keys } = guarded(t);
   keys.refuse = () => ({ action: 'alive' });
   keys.begin = () => ({ auth: true });
-  await (await world.tab()).room('lobby', { token: keys.giver('ann') });
-  await world.pass(11_000);
-  assert.equal(world.tries, 2);
+  const slow = () => new Promise((give) => setTimeout(() => give(keys.issue('ann')), 3_000));
+  const room = await (await world.tab()).room('lobby', { token: slow });
+  for (const wait of [500, 1_000, 2_000]) {
+    await world.pass(13_000);
+    assert.equal(room.retryAt - Date.now(), wait);
+    await world.pass(wait);
+  }
+  assert.equal(world.tries, 4);
 });
 
 test('a renewal that fails ends nothing before the end, and is tried again until then', async (t) => {
@@ -192,6 +207,7 @@ test('a renewal that fails ends nothing before the end, and is tried again until
   assert.ok(asked > 1 && asked < 5, asked);
   await stay(world, 25_000);
   assert.deepEqual([asked, room.state, world.tries, states], [5, 'live', 1, []]);
+  assert.deepEqual(keys.shown, ['ann 1', 'forged', 'ann 2'], 'the same is not shown again');
 });
 
 test('another user in a renewal is refused at once', async (t) => {

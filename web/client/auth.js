@@ -174,7 +174,6 @@ export class Auth {
     const asking = tokenFrom(this.#whose.token).finally(() => {
       if (this.#asking === asking) this.#asking = null;
     });
-    asking.catch(() => {}); // there may be no link by then
     this.#asking = asking;
     return asking;
   }

@@ -25,7 +25,7 @@ export class Tab {
 
   /** `whose` has the `token`, if any, and its `user`. The rights of two users are never mixed, so they share nothing. */
   static of(base, mode, share, whose) {
-    const shared = Boolean(share && canShare() && (whose.user || whose.token === undefined));
+    const shared = Boolean(share && canShare());
     // Where tabs cannot share, the rooms of this page still do.
     const name = `presently ${VERSION} ${share ? mode : uuid()} ${base}${owner(whose)}`;
     const tab = tabs.get(name) ?? new Tab(base, mode, whose, name, shared);
