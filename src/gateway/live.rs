@@ -29,6 +29,8 @@ pub struct Live(Mutex<State>);
 
 #[derive(Default)]
 struct State {
+    /// The number of entries so far.
+    entered: u64,
     entries: HashMap<ConnectionId, Entry>,
     /// What is due, by wall time: tokens name their end by it.
     due: BTreeSet<(UnixTime, ConnectionId)>,
@@ -37,6 +39,8 @@ struct State {
 }
 
 struct Entry {
+    /// Tells the entry from earlier ones of the same connection.
+    serial: u64,
     connection: Weak<Connection>,
     /// Absent while the connection waits for one.
     pass: Option<Arc<Pass>>,
@@ -44,10 +48,11 @@ struct Entry {
     waits: Option<Tick>,
 }
 
-/// The entry of one connection. A drop removes it.
+/// The entry of one connection. A drop removes it, unless another entry of the connection has taken its place.
 pub struct LiveEntry {
     live: Arc<Live>,
     id: ConnectionId,
+    serial: u64,
 }
 
 impl Live {
@@ -55,28 +60,36 @@ impl Live {
     /// of meanwhile has not seen the entry.
     pub fn enter(self: &Arc<Self>, connection: &Arc<Connection>, pass: Arc<Pass>, now: UnixTime) -> LiveEntry {
         let due = pass.expires.map(|end| end.saturating_sub(notice(end.saturating_sub(now))));
-        self.put(connection, Entry { connection: Arc::downgrade(connection), pass: Some(pass), due, waits: None })
+        self.put(connection, Some(pass), due, None)
     }
 
     /// Enters `connection`, which has no pass yet, and ends it unless it has one by `until`.
     pub fn wait(self: &Arc<Self>, connection: &Arc<Connection>, until: Tick) -> LiveEntry {
-        let entry = Entry { connection: Arc::downgrade(connection), pass: None, due: None, waits: Some(until) };
-        self.put(connection, entry)
+        self.put(connection, None, None, Some(until))
     }
 
-    fn put(self: &Arc<Self>, connection: &Arc<Connection>, entry: Entry) -> LiveEntry {
+    fn put(
+        self: &Arc<Self>,
+        connection: &Arc<Connection>,
+        pass: Option<Arc<Pass>>,
+        due: Option<UnixTime>,
+        waits: Option<Tick>,
+    ) -> LiveEntry {
         let id = connection.id();
         let mut state = self.0.lock();
         state.remove(id);
-        state.due.extend(entry.due.map(|due| (due, id)));
-        state.waiting.extend(entry.waits.map(|until| (until, id)));
-        state.entries.insert(id, entry);
-        LiveEntry { live: self.clone(), id }
+        state.due.extend(due.map(|due| (due, id)));
+        state.waiting.extend(waits.map(|until| (until, id)));
+        state.entered += 1;
+        let serial = state.entered;
+        state.entries.insert(id, Entry { serial, connection: Arc::downgrade(connection), pass, due, waits });
+        LiveEntry { live: self.clone(), id, serial }
     }
 
     /// Tells the clients whose pass ends soon, and ends the connections whose pass is over.
     pub fn look(&self, now: UnixTime) {
-        for (connection, pass) in self.0.lock().take_due(now) {
+        let due = self.0.lock().take_due(now);
+        for (connection, pass) in due {
             let Some(end) = pass.expires else {
                 continue;
             };
@@ -156,7 +169,10 @@ fn takes_notice(connection: &Connection) -> bool {
 
 impl Drop for LiveEntry {
     fn drop(&mut self) {
-        self.live.0.lock().remove(self.id);
+        let mut state = self.live.0.lock();
+        if state.entries.get(&self.id).is_some_and(|entry| entry.serial == self.serial) {
+            state.remove(self.id);
+        }
     }
 }
 

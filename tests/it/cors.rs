@@ -25,7 +25,7 @@ type Request = (&'static str, &'static str, &'static str, u16);
 type Door = (&'static str, Request, Request);
 
 /// Reads, which any page may send.
-const READS: [Door; 18] = [
+const READS: [Door; 19] = [
     (
         r#""api" / "rooms" / Segment / "users" / Segment"#,
         ("GET /api/rooms/lobby/users/ann", "", "", 200),
@@ -61,6 +61,7 @@ const READS: [Door; 18] = [
     (r#""readyz""#, ("GET /readyz", "", "", 200), ("POST /readyz", "", "", 405)),
     (r#""users""#, ("GET /users", "Accept: text/html\r\n", "", 200), ("GET /users?room=%00", "", "", 400)),
     (r#""assets" / .."#, ("GET /assets/style.css", "", "", 200), ("GET /assets/none", "", "", 404)),
+    (r#""api" / "holds""#, ("GET /api/holds?user=ann", "", "", 200), ("GET /api/holds", "", "", 400)),
     (r#""api" / "access""#, ("GET /api/access", "", "", 200), ("POST /api/access", "", "", 405)),
     (r#""api" / "revocations""#, ("GET /api/revocations", "", "", 200), ("GET /api/revocations?limit=0", "", "", 400)),
     ("", ("GET /", "", "", 302), ("GET /nowhere", "", "", 404)),

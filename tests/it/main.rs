@@ -40,4 +40,5 @@ mod statements;
 mod stats;
 mod streams;
 mod supervision;
+mod tokens;
 mod wire;

@@ -1,4 +1,3 @@
-use aws_lc_rs::rsa::KeySize;
 use serde_json::{Value, json};
 
 use super::*;
@@ -54,7 +53,7 @@ fn a_secret_ends_before_the_last_newline_and_has_32_bytes() {
 /// Everybody may know a public key, and could sign with it.
 #[test]
 fn nothing_like_a_public_key_is_taken_for_a_secret() {
-    for signer in [Signer::rs256(KeySize::Rsa2048), Signer::es256(), Signer::eddsa()] {
+    for signer in [Signer::rs256_2048(), Signer::es256(), Signer::eddsa()] {
         assert!(read(signer.public_der()).unwrap_err().starts_with("is DER; "), "{}", signer.alg());
         let text = String::from_utf8(signer.verifying()).unwrap();
         let wide: Vec<u8> = [0xFEFF].into_iter().chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect();
@@ -76,7 +75,7 @@ fn keys_that_could_verify_nothing_are_refused_when_read() {
     let der = Signer::es256().public_der();
     let off_the_curve = [&der[..der.len() - 1], &[der[der.len() - 1] ^ 1]].concat();
     assert!(read(pem("PUBLIC KEY", &off_the_curve)).is_err());
-    let mut short = Signer::rs256(KeySize::Rsa2048).jwk("k");
+    let mut short = Signer::rs256_2048().jwk("k");
     short["n"] = base64url([0xC0; 128]).into();
     assert_eq!(set(&[short.clone()], Origin::File).1, ["key 0 is an RSA key of 1024 bits, and not of 2048 to 8192"]);
     short["n"] = base64url([&[0; 128][..], &[0xC0; 128]].concat()).into();
@@ -85,7 +84,7 @@ fn keys_that_could_verify_nothing_are_refused_when_read() {
 
 #[test]
 fn a_set_is_read_key_by_key() {
-    let (good, other) = (Signer::es256().jwk("good"), Signer::rs256(KeySize::Rsa2048).jwk("rsa"));
+    let (good, other) = (Signer::es256().jwk("good"), Signer::rs256_2048().jwk("rsa"));
     let changed = |name: &str, value: Value| crate::signer::with(&good, name, value);
     let bad = [
         ("use", changed("use", json!("enc"))),

@@ -1,4 +1,3 @@
-use aws_lc_rs::rsa::KeySize;
 use serde_json::{Value, json};
 
 use super::*;
@@ -50,7 +49,7 @@ fn ed25519_has_two_names() {
 #[test]
 fn each_check_of_the_head_fails_by_itself() {
     let (signer, other) = (Signer::es256(), Signer::es256());
-    let (rsa, body) = (Signer::rs256(KeySize::Rsa2048), claims("ann", "*").to_string());
+    let (rsa, body) = (Signer::rs256_2048(), claims("ann", "*").to_string());
     let keyring = keyring(&[(&signer, Some("a")), (&rsa, Some("r"))]);
     for (head, is) in [
         (r#"{"alg":"ES256","kid":"a"}"#, "good"),
@@ -197,7 +196,7 @@ fn an_issuer_is_judged_where_one_is_expected() {
 /// Whoever knows a public key may sign with its text as a secret.
 #[test]
 fn a_public_key_is_no_secret() {
-    for signer in [Signer::rs256(KeySize::Rsa2048), Signer::es256(), Signer::eddsa()] {
+    for signer in [Signer::rs256_2048(), Signer::es256(), Signer::eddsa()] {
         let keyring = keyring(&[(&signer, None), (&Signer::hs256(), None)]);
         let pem = signer.verifying();
         for secret in [pem.clone(), pem.trim_ascii_end().to_vec(), signer.public_der()] {

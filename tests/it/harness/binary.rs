@@ -7,7 +7,7 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
@@ -97,6 +97,17 @@ impl Binary {
     /// Runs the program to its end, with `stderr`.
     pub async fn run_into(stderr: Stdio, args: &[&str], vars: &[(&str, &str)]) -> Finished {
         let child = command(args, vars).stderr(stderr).spawn().expect("the program starts");
+        let output = within("the program's end", child.wait_with_output()).await.expect("its output");
+        let text = |bytes| String::from_utf8(bytes).expect("output in UTF-8");
+        Finished { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+
+    /// Runs the program to its end, with `input` on standard input.
+    pub async fn run_with_input(args: &[&str], input: &str) -> Finished {
+        let mut child = command(args, &[]).stdin(Stdio::piped()).spawn().expect("the program starts");
+        let mut stdin = child.stdin.take().expect("piped");
+        within("the input", stdin.write_all(input.as_bytes())).await.expect("the program reads");
+        drop(stdin);
         let output = within("the program's end", child.wait_with_output()).await.expect("its output");
         let text = |bytes| String::from_utf8(bytes).expect("output in UTF-8");
         Finished { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
