@@ -27,6 +27,7 @@ use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use ipnet::IpNet;
 use warp::filters::BoxedFilter;
+use warp::http::header;
 use warp::http::request::Parts;
 use warp::reply::Response;
 use warp::{Filter, path};
@@ -77,6 +78,7 @@ pub struct Door {
     trusted_proxies: Vec<IpNet>,
     allow_origins: Vec<Origin>,
     warning: Warning,
+    gate: Gate,
     routes: BoxedFilter<(Response,)>,
 }
 
@@ -87,7 +89,9 @@ impl Door {
         let (trusted_proxies, allow_origins) = (config.trusted_proxies.clone(), config.allow_origins.clone());
         let (hosts, has_admin) = (Hosts::of(config), config.admin.is_some());
         let warning = Warning::of(config);
-        Door { hosts, has_admin, trusted_proxies, allow_origins, warning, routes: routes(Gate::new(gateway)) }
+        let gate = Gate::new(gateway);
+        let routes = routes(gate.clone());
+        Door { hosts, has_admin, trusted_proxies, allow_origins, warning, gate, routes }
     }
 
     /// Answers a request from `peer`, over the connection of `slot`. `None` closes the connection without an answer: after an
@@ -106,7 +110,10 @@ impl Door {
         if self.warning.is_due() && forwarded::is_forwarded(&parts.headers) {
             self.warning.tell();
         }
-        let client = || Forwarded::of(&parts.headers, peer, &self.trusted_proxies).client();
+        let forwarded = || Forwarded::of(&parts.headers, peer, &self.trusted_proxies);
+        let client = || forwarded().client();
+        let brings_cookie = parts.headers.contains_key(header::COOKIE);
+        let without_cookie = brings_cookie.then(|| self.gate.delete_cookie(&forwarded()).parse().ok()).flatten();
         let asked = Asked::of(parts.method.as_str(), parts.uri.path(), parts.uri.query().unwrap_or_default(), client);
         let sharing = Sharing::of(&parts.headers, &self.allow_origins);
         let mut response = match self.at_once(&mut parts, entrance) {
@@ -114,8 +121,11 @@ impl Door {
             Some(answer) => answer::respond(answer),
         };
         sharing.mark(response.headers_mut());
-        if let (Some(asked), Some(refusal)) = (asked, answer::refusal(&mut response)) {
-            asked.refused(&refusal);
+        if let Some(refusal) = answer::refusal(&mut response) {
+            if let Some(delete) = without_cookie.filter(|_| cookie::is_ended(&refusal)) {
+                response.headers_mut().append(header::SET_COOKIE, delete);
+            }
+            asked.iter().for_each(|asked| asked.refused(&refusal));
         }
         Some(response)
     }

@@ -15,6 +15,7 @@ use tokio::time::{error::Elapsed, timeout};
 use warp::Filter;
 use warp::http::{HeaderMap, Method, StatusCode, Version, header};
 
+use crate::access::verb::Verb;
 use crate::http::answer::{self, Answer};
 use crate::http::forwarded::Forwarded;
 use crate::http::gate::{Caller, Change, Count, Gate, List, Ticket, Visitor, Watch};
@@ -140,7 +141,7 @@ impl Call {
     }
 
     /// A permit to change the presence of `user` in `room`, or of anyone, as [`Gate::may_change`].
-    pub fn may_change<'a>(&self, room: &'a Name, user: Option<&Name>) -> Result<Change<'a>, Refusal> {
+    pub fn may_change<'a>(&self, room: &'a Name, user: Option<(&Name, Verb)>) -> Result<Change<'a>, Refusal> {
         self.gate.may_change(&self.forwarded(), self.caller()?, room, user)
     }
 

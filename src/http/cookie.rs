@@ -8,6 +8,7 @@ use warp::http::header;
 
 use crate::http::forwarded::Forwarded;
 use crate::model::origin::{Host, Origin};
+use crate::model::refusal::{Code, Refusal};
 use crate::runtime::config::Config;
 
 /// The beginning of the name over TLS: browsers accept it only from the host itself, and only over TLS (RFC 6265bis,
@@ -19,6 +20,9 @@ const PLAIN: &str = "presently-";
 
 /// The most cookies of one request that are looked at: those of several gateways on one host.
 const MAX_LOOKED_AT: usize = 16;
+
+/// The header that a refusal blames.
+const FIELD: &str = "Cookie";
 
 /// The longest part of a path prefix that the name keeps.
 const MAX_PREFIX: usize = 64;
@@ -82,6 +86,16 @@ pub fn is_own(request: &Forwarded<'_>, config: &Config) -> bool {
 fn pairs<'a>(request: &Forwarded<'a>) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
     let values = request.headers().get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='))
+}
+
+/// The refusal of a request whose cookie is over, or was never the gateway's.
+pub fn ended() -> Refusal {
+    Refusal::new(Code::TokenExpired, "the cookie is over or unknown; sign in again").of(FIELD)
+}
+
+/// Whether a refusal is [`ended`]: the browser had better forget the cookie.
+pub fn is_ended(refusal: &Refusal) -> bool {
+    refusal.code == Code::TokenExpired && refusal.field.as_deref() == Some(FIELD)
 }
 
 /// The `Set-Cookie` that gives the browser `id`, until the browser ends.

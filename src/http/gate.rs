@@ -45,7 +45,7 @@ use crate::runtime::meter::Meter;
 use crate::runtime::rates::{Rates, Work};
 
 pub use caller::{Caller, Ticket};
-pub use change::{Change, Join};
+pub use change::{Change, Join, own_verb};
 pub use holds::Holds;
 pub use list::List;
 pub use visitor::{PassWatch, Visitor};
@@ -165,8 +165,8 @@ impl Gate {
         Ok(List { gate: self.clone(), payer, counted: pass.rights.counted(), pass: pass.clone() })
     }
 
-    /// A permit to change the presence of `user` in `room`, or without a user that of anyone. Each command is judged when it
-    /// is applied; this refuses at once who may do nothing of the kind.
+    /// A permit to change the presence of `user` in `room`, which needs the verb beside it for oneself, or without a user that
+    /// of anyone. Each command is judged when it is applied; this refuses at once who may do nothing of the kind.
     ///
     /// # Errors
     ///
@@ -176,11 +176,11 @@ impl Gate {
         request: &Forwarded<'_>,
         caller: &Caller,
         room: &'a Name,
-        user: Option<&Name>,
+        user: Option<(&Name, Verb)>,
     ) -> Result<Change<'a>, Refusal> {
         self.judge_origin(request, caller)?;
-        let is_own = user.is_some_and(|user| caller.is(user));
-        caller.pass().demand(if is_own { Verb::Join } else { Verb::Manage }, room)?;
+        let own = user.filter(|(user, _)| caller.is(user));
+        caller.pass().demand(own.map_or(Verb::Manage, |(_, verb)| verb), room)?;
         Ok(Change { gate: self.clone(), client: request.source(), pass: caller.pass().clone(), room })
     }
 

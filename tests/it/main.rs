@@ -4,6 +4,7 @@ mod harness;
 
 mod architecture;
 mod assets;
+mod auth;
 mod bench;
 mod browser;
 mod browser_client;
@@ -12,6 +13,7 @@ mod comings;
 mod convergence;
 mod cors;
 mod counts;
+mod doors;
 mod exercise;
 mod frames;
 mod fresh;

@@ -112,7 +112,7 @@ impl Gate {
             return Ok(Some(pass));
         }
         match cookie::is_own(request, self.config()) {
-            true => Err(Refusal::new(Code::TokenExpired, "the cookie is over or unknown; sign in again").of("Cookie")),
+            true => Err(cookie::ended()),
             false => Ok(None),
         }
     }

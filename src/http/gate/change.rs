@@ -50,14 +50,7 @@ impl Change<'_> {
     /// Judges a command by the caller's verbs: what concerns others, or what only others may say of a user, needs `manage`.
     fn judge(&self, command: &Command) -> Result<(), Refusal> {
         let verb = match command {
-            Command::User(user, action) if self.is_own(user) => match action {
-                Action::LeaveClient(_) => Verb::Join,
-                Action::SignIn(SignIn { info: None, .. }) | Action::SignOut(DelReason::SignedOut) => Verb::SignIn,
-                Action::Release(_) | Action::Set(_, None) => Verb::SignIn,
-                Action::SignIn(_) | Action::SignOut(_) | Action::Set(..) | Action::Join(..) => Verb::Manage,
-                Action::Update(..) | Action::Leave(_) | Action::Kick(_) | Action::Revoke(..) => Verb::Manage,
-                Action::Lose(_) => Verb::Manage,
-            },
+            Command::User(user, action) if self.is_own(user) => own_verb(action),
             Command::User(..) | Command::Expire(_) | Command::Trim(_) | Command::Shorten(..) => Verb::Manage,
         };
         self.pass.demand(verb, self.room)
@@ -111,6 +104,18 @@ impl Change<'_> {
             true => self.gate.pay_for_room(self.room, payer),
             false => Ok(()),
         }
+    }
+}
+
+/// The verb for an action about oneself.
+pub fn own_verb(action: &Action) -> Verb {
+    match action {
+        Action::LeaveClient(_) => Verb::Join,
+        Action::SignIn(SignIn { info: None, .. }) | Action::SignOut(DelReason::SignedOut) => Verb::SignIn,
+        Action::Release(_) | Action::Set(_, None) => Verb::SignIn,
+        Action::SignIn(_) | Action::SignOut(_) | Action::Set(..) | Action::Join(..) => Verb::Manage,
+        Action::Update(..) | Action::Leave(_) | Action::Kick(_) | Action::Revoke(..) => Verb::Manage,
+        Action::Lose(_) => Verb::Manage,
     }
 }
 

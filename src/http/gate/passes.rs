@@ -56,7 +56,9 @@ impl Gate {
     ) -> Result<String, Refusal> {
         Payer::Address(request.source()).pay(self.rates(), Work::Changes, 1)?;
         let pass = caller.pass();
-        verbs.iter().try_for_each(|verb| pass.demand(verb, room))?;
+        // Of a verb and those that it includes, the refusal names the verb itself.
+        let missing = verbs.iter().filter(|verb| !pass.rights.may(*verb, room)).last();
+        missing.map_or(Ok(()), |verb| pass.demand(verb, room))?;
         let sub = match (pass.is_anyone(), sub, &pass.sub) {
             (true, None, _) if verbs.have(Verb::Join) && pass.kind == Kind::ApiKey => {
                 let message = "a ticket for join names its user, since an API key is nobody's";

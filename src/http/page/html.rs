@@ -6,6 +6,7 @@ use askama::Template;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use warp::http::{StatusCode, header};
 
+use crate::access::verb::Verb;
 use crate::http::answer::{self, Answer};
 use crate::http::call::{Call, Segment};
 use crate::http::page::asset;
@@ -147,7 +148,7 @@ async fn form(room: &Segment, call: &mut Call) -> Result<(Name, Name), Refusal> 
 }
 
 fn change(room: &Name, user: &Name, command: Command, call: &Call) -> Answer {
-    call.may_change(room, Some(user))?.apply(vec![command])?;
+    call.may_change(room, Some((user, Verb::SignIn)))?.apply(vec![command])?;
     call.redirect(StatusCode::SEE_OTHER, &format!("/users?room={}", segment(room)))
 }
 

@@ -57,7 +57,7 @@ fn change(user: &Name, command: Command, call: &Call) -> Answer {
     if call.method == Method::HEAD {
         return call.redirect(StatusCode::FOUND, "/users");
     }
-    call.may_change(&Name::lobby(), Some(user))?.apply(vec![command])?;
+    call.may_change(&Name::lobby(), Some((user, Verb::SignIn)))?.apply(vec![command])?;
     if call.method == Method::GET {
         return call.redirect(StatusCode::FOUND, "/users");
     }

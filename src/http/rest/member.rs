@@ -6,9 +6,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use warp::http::{Method, StatusCode};
 
+use crate::access::verb::Verb;
 use crate::http::answer::{self, Answer};
 use crate::http::body::{Field, Object, given, value};
 use crate::http::call::{Call, Segment};
+use crate::http::gate::own_verb;
 use crate::http::query::Query;
 use crate::model::command::{Action, Command, SignIn};
 use crate::model::cursor::Cursor;
@@ -35,14 +37,14 @@ pub async fn member(room: Segment, user: Segment, mut call: Call) -> Answer {
     if method == Method::GET || method == Method::HEAD {
         return show(&room, &user, &call);
     }
-    let permit = call.may_change(&room, Some(&user))?;
     if method == Method::DELETE {
         let query = Query::strict(&call.query, &["client", "hold", "reason"])?;
         query.full("client")?;
         let action = sign_out(call.client(&query)?, &query)?;
-        permit.apply(vec![Command::User(user, action)])?;
+        call.may_change(&room, Some((&user, own_verb(&action))))?.apply(vec![Command::User(user, action)])?;
         return Ok(answer::bare(StatusCode::NO_CONTENT));
     }
+    let permit = call.may_change(&room, Some((&user, Verb::SignIn)))?;
     Query::strict(&call.query, &[])?;
     let body = call.json::<Object<SignInFields>>().await?.map(|body| body.0).unwrap_or_default();
     let sign_in = body.sign_in()?;

@@ -146,6 +146,7 @@ fn grant(
 ) -> Result<Granted, Refusal> {
     let charge = call.gate.charge(&call.forwarded())?;
     let user = options.holds.as_ref().map(|(user, _)| user);
+    call.caller()?.pass().demand(verb, room)?;
     // Before the room is followed, so that a refused hold leaves nothing behind.
     let visitor = options.holds.as_ref().map(|_| call.visitor()).transpose()?;
     let join = visitor.as_ref().zip(user).map(|(visitor, user)| visitor.may_join(room, user.clone())).transpose()?;

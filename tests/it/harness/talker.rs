@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
@@ -44,6 +45,17 @@ impl Talker {
     pub async fn over(stream: TcpStream, query: &str) -> Self {
         let url = format!("ws://localhost/ws?{query}");
         let (stream, _) = within("a WebSocket", client_async(url, stream)).await.expect("a WebSocket");
+        Self::of(stream)
+    }
+
+    /// Connects with further headers in the handshake.
+    pub async fn with(addr: SocketAddr, query: &str, headers: &[(&'static str, &str)]) -> Self {
+        let mut request = format!("ws://localhost/ws?{query}").into_client_request().expect("a request");
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, value.parse().expect("a header"));
+        }
+        let stream = Conn::open(addr).await.stream;
+        let (stream, _) = within("a WebSocket", client_async(request, stream)).await.expect("a WebSocket");
         Self::of(stream)
     }
 
@@ -92,6 +104,18 @@ impl Talker {
                 Some(Ok(Message::Close(Some(frame)))) => return (frame.code.into(), frame.reason.to_string()),
                 Some(Ok(_)) => {}
                 other => panic!("no close: {other:?}"),
+            }
+        }
+    }
+
+    /// The next frame, or the code and the reason of the gateway's close frame.
+    pub async fn next_or_close(&mut self) -> Result<Value, (u16, String)> {
+        loop {
+            match self.stream.next().await {
+                Some(Ok(Message::Text(text))) => return Ok(serde_json::from_str(&text).expect("a JSON text")),
+                Some(Ok(Message::Close(Some(frame)))) => return Err((frame.code.into(), frame.reason.to_string())),
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                other => panic!("neither a text nor a close: {other:?}"),
             }
         }
     }
