@@ -20,6 +20,8 @@ const MAX_TRIED: usize = 4;
 #[derive(Clone)]
 pub struct ApiKey {
     digest: KeyId,
+    /// The identity of the key in passes: a digest of the digest, and of what the key may do.
+    id: KeyId,
     only_reads: bool,
 }
 
@@ -50,7 +52,7 @@ impl ApiKey {
             if key.contains(char::is_whitespace) {
                 return Err(format!("line {}: an API key has no spaces", at + 1));
             }
-            keys.push(ApiKey { digest: digest_of(key), only_reads });
+            keys.push(ApiKey::of(key, only_reads));
         }
         match keys.is_empty() {
             true => Err("there is no API key in it".to_owned()),
@@ -58,10 +60,10 @@ impl ApiKey {
         }
     }
 
-    /// The identity of the key in passes: a digest of the digest, and of what the key may do.
-    fn id(&self) -> KeyId {
-        let kind: &[u8] = if self.only_reads { b"api read" } else { b"api" };
-        key_id(digest(&SHA256, &[&self.digest.0[..], kind].concat()).as_ref())
+    fn of(key: &str, only_reads: bool) -> Self {
+        let (own, kind): (_, &[u8]) = (digest_of(key), if only_reads { b"api read" } else { b"api" });
+        let id = key_id(digest(&SHA256, &[&own.0[..], kind].concat()).as_ref());
+        ApiKey { digest: own, id, only_reads }
     }
 }
 
@@ -79,13 +81,13 @@ impl Keyring {
 
     /// Whether a key counts now.
     pub fn knows(&self, id: KeyId) -> bool {
-        self.keys.iter().any(|key| key.id == id) || self.api_keys.iter().any(|key| key.id() == id)
+        self.keys.iter().any(|key| key.id == id) || self.api_keys.iter().any(|key| key.id == id)
     }
 
     /// Whether both have the same keys.
     pub fn is_like(&self, other: &Keyring) -> bool {
         let ids = |ring: &Keyring| -> Vec<KeyId> {
-            ring.keys.iter().map(|key| key.id).chain(ring.api_keys.iter().map(ApiKey::id)).collect()
+            ring.keys.iter().map(|key| key.id).chain(ring.api_keys.iter().map(|key| key.id)).collect()
         };
         ids(self) == ids(other)
     }
@@ -96,7 +98,7 @@ impl Keyring {
         // All are compared, so that the time tells nothing.
         let same = |key: &ApiKey| verify_slices_are_equal(&key.digest.0, &given.0).is_ok();
         let found = self.api_keys.iter().fold(None, |found, key| if same(key) { Some(key) } else { found })?;
-        Some(Arc::new(Pass::api_key(found.id(), found.only_reads)))
+        Some(Arc::new(Pass::api_key(found.id, found.only_reads)))
     }
 
     /// Judges a token at the time `now`.

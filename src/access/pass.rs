@@ -84,6 +84,21 @@ impl Pass {
         }
     }
 
+    /// Whether the caller is `user`, or may be anyone.
+    pub fn is(&self, user: &Name) -> bool {
+        self.is_anyone() || self.sub.as_ref() == Some(user)
+    }
+
+    /// Whether nothing at all is allowed without a credential, and there is none.
+    pub fn lacks_credential(&self) -> bool {
+        self.kind == Kind::Stranger && self.rights.are_none()
+    }
+
+    /// Whether the pass may end before its bearer goes: by time, with its key, or by a revocation.
+    pub fn may_end(&self) -> bool {
+        self.expires.is_some() || self.key.is_some()
+    }
+
     /// Demands `verb` in `room`.
     ///
     /// # Errors

@@ -150,7 +150,8 @@ impl Passes {
     /// `too_many_passes`.
     pub fn revoke(&self, revoked: Revoked, before: UnixTime) -> Result<(), Refusal> {
         self.revocations.write().add(revoked, before, unix_now())?;
-        self.live.end(Code::Revoked, |pass| self.revocations.read().revokes(pass));
+        let revocations = self.revocations.read();
+        self.live.end(Code::Revoked, |pass| revocations.revokes(pass));
         Ok(())
     }
 

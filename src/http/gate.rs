@@ -1,8 +1,9 @@
-//! The gate: a handler reaches a room only through a permit, and only this file grants permits.
+//! The gate: a handler reaches a room only through a permit, and only the gate grants permits.
 //!
-//! A permit is for one kind of access to one room. [`Gate`] judges a request's sender, the [`Caller`], and grants it. The messages of a WebSocket come
-//! without headers, so its handshake is judged once and gives a [`Visitor`], who gets the permits for each message. The requests
-//! of a session are judged one by one, and their messages count for the visitor who opened the session.
+//! A permit is for one kind of access to one room. [`Gate`] judges a request's sender, the [`Caller`], and grants it. The
+//! messages of a WebSocket come without headers, so its handshake is judged once and gives a [`Visitor`], who gets the permits
+//! for each message. The requests of a session are judged one by one, and their messages count for the visitor who opened the
+//! session.
 
 mod caller;
 mod holds;
@@ -19,7 +20,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::task::yield_now;
 
-use crate::access::pass::{Kind, Pass};
+use crate::access::pass::Pass;
 use crate::access::rights::Admin;
 use crate::access::verb::Verb;
 use crate::delivery::connection::Options;
@@ -159,7 +160,7 @@ impl Gate {
     }
 
     fn list<'a>(&self, payer: Payer<'a>, pass: &Arc<Pass>) -> Result<List<'a>, Refusal> {
-        if pass.kind == Kind::Stranger && pass.rights.are_none() {
+        if pass.lacks_credential() {
             return Err(pass.lacks("count"));
         }
         Ok(List { gate: self.clone(), payer, counted: pass.rights.counted(), pass: pass.clone() })
@@ -179,7 +180,7 @@ impl Gate {
         user: Option<(&Name, Verb)>,
     ) -> Result<Change<'a>, Refusal> {
         self.judge_origin(request, caller)?;
-        let own = user.filter(|(user, _)| caller.is(user));
+        let own = user.filter(|(user, _)| caller.pass().is(user));
         caller.pass().demand(own.map_or(Verb::Manage, |(_, verb)| verb), room)?;
         Ok(Change { gate: self.clone(), client: request.source(), pass: caller.pass().clone(), room })
     }

@@ -34,8 +34,8 @@ const LOOK: Duration = Duration::from_secs(2);
 const VERIFIED_BYTES: usize = 16 << 20;
 
 /// The checks that a token can fail, in the order of [`Keys::refused`].
-pub const CHECKS: [&str; 11] =
-    ["signature", "aud", "iss", "exp", "nbf", "kid", "alg", "keys", "claims", "crit", "format"];
+pub const CHECKS: [&str; 12] =
+    ["signature", "aud", "iss", "exp", "nbf", "iat", "kid", "alg", "keys", "claims", "crit", "format"];
 
 /// The keys that count now.
 pub struct Keys {

@@ -52,11 +52,6 @@ impl Caller {
         matches!(self.pass.kind, Kind::ApiKey | Kind::Token)
     }
 
-    /// Whether `user` is the caller, or the caller may be anyone.
-    pub fn is(&self, user: &Name) -> bool {
-        self.pass.is_anyone() || self.pass.sub.as_ref() == Some(user)
-    }
-
     /// Whether the caller may see the holds of the members of `room`.
     pub fn sees_holds(&self, room: &Name) -> bool {
         self.pass.rights.may(Verb::Manage, room) || self.pass.rights.admin() > Admin::No

@@ -50,14 +50,10 @@ impl Change<'_> {
     /// Judges a command by the caller's verbs: what concerns others, or what only others may say of a user, needs `manage`.
     fn judge(&self, command: &Command) -> Result<(), Refusal> {
         let verb = match command {
-            Command::User(user, action) if self.is_own(user) => own_verb(action),
+            Command::User(user, action) if self.pass.is(user) => own_verb(action),
             Command::User(..) | Command::Expire(_) | Command::Trim(_) | Command::Shorten(..) => Verb::Manage,
         };
         self.pass.demand(verb, self.room)
-    }
-
-    fn is_own(&self, user: &Name) -> bool {
-        self.pass.is_anyone() || self.pass.sub.as_ref() == Some(user)
     }
 
     /// Notes the caller's token with the sign-ins that it makes, and shows what it says of its own user.

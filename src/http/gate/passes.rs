@@ -29,7 +29,7 @@ pub struct Revoke(Gate);
 impl Gate {
     /// Enters `connection` among those whose pass may end, if it may.
     pub fn enter(&self, pass: &Arc<Pass>, connection: &Arc<Connection>) -> Option<LiveEntry> {
-        if pass.expires.is_none() && pass.key.is_none() {
+        if !pass.may_end() {
             return None;
         }
         let entry = self.0.passes().live().enter(connection, pass.clone(), unix_now());

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::access::pass::Kind;
 use crate::delivery::asks::Asks;
 use crate::delivery::session::{Inbox, Mailbox, Messages};
 use crate::http::forwarded::Forwarded;
@@ -49,7 +48,12 @@ impl Gate {
         let config = self.config();
         let silence = config.keep_alive + config.send_within;
         let pass = caller.pass();
-        let auth = pass.kind == Kind::Stranger && pass.rights.are_none();
-        Hello { grace: config.grace, keep_alive: config.keep_alive, silence, sub: pass.sub.clone(), auth }
+        Hello {
+            grace: config.grace,
+            keep_alive: config.keep_alive,
+            silence,
+            sub: pass.sub.clone(),
+            auth: pass.lacks_credential(),
+        }
     }
 }

@@ -46,13 +46,11 @@ impl Visitor {
 
     /// Whether nothing is allowed before `auth`.
     pub fn awaits_auth(&self) -> bool {
-        !self.is_known() && self.pass.rights.are_none()
+        self.pass.lacks_credential()
     }
 
     /// Begins with the visitor's `connection`: from now on it ends with the pass, or soon without one.
     pub fn begin(&mut self, connection: &Arc<Connection>) {
-        // The former entry goes first: its drop removes whatever entry the connection has by then.
-        self.live = None;
         self.live = match self.awaits_auth() {
             true => Some(self.gate.0.passes().live().wait(connection, self.gate.now().tick + AUTH_WITHIN)),
             false => self.gate.enter(&self.pass, connection),
@@ -90,7 +88,6 @@ impl Visitor {
             return Err(Refusal::new(Code::WrongUser, message).of("token"));
         }
         let info = pass.info.clone().filter(|info| self.pass.info.as_ref() != Some(info));
-        self.live = None; // As in `begin`.
         self.live = self.gate.enter(&pass, connection);
         self.pass = pass;
         let expires_in = self.pass.expires.map(|end| end.saturating_sub(unix_now()));
@@ -140,7 +137,7 @@ impl Visitor {
     /// `token_missing` or `not_allowed` without `join`; `wrong_user` for another than the visitor.
     pub fn may_join<'a>(&'a self, room: &'a Name, user: Name) -> Result<Join<'a>, Refusal> {
         self.pass.demand(Verb::Join, room)?;
-        if !self.pass.is_anyone() && self.pass.sub.as_ref() != Some(&user) {
+        if !self.pass.is(&user) {
             let sub = self.pass.sub.as_ref().map(ToString::to_string).unwrap_or_default();
             let message = format!("this connection is present only as {sub}, and not as {user}");
             return Err(Refusal::new(Code::WrongUser, message).of("user"));
@@ -195,8 +192,7 @@ struct Watched {
 impl PassWatch {
     /// Watches `pass` from [`PassWatch::begin`] on.
     pub fn new(gate: Gate, pass: Arc<Pass>) -> Self {
-        let ends = pass.expires.is_some() || pass.key.is_some();
-        PassWatch(ends.then(|| Box::new(Watched { gate, pass, entry: None })))
+        PassWatch(pass.may_end().then(|| Box::new(Watched { gate, pass, entry: None })))
     }
 
     /// Begins with the stream's `connection`.

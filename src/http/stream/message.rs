@@ -229,27 +229,14 @@ struct Done<'a> {
     expires_in: Option<u64>,
 }
 
-/// The end of something that a new token does not allow any more.
-#[derive(Serialize)]
-struct Withdrawn<'a> {
-    action: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    room: Option<&'a Name>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    user: Option<&'a Name>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    counts: Option<&'a str>,
-    code: &'a str,
-    message: &'a str,
-    retry: bool,
-}
-
 /// A refusal as a message. The stream goes on.
 #[derive(Serialize)]
 struct Refused<'a> {
     action: &'a str,
     #[serde(skip_serializing_if = "Reference::is_none")]
     r#ref: &'a Reference,
+    #[serde(flatten)]
+    lost: Lost<'a>,
     code: &'a str,
     message: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -293,34 +280,31 @@ impl Reference {
 
     /// The answer to a refused message, as JSON.
     pub fn refused(&self, refusal: &Refusal) -> String {
-        let row = refusal.code.row();
-        let (message, field) = (refusal.message.as_str(), refusal.field.as_deref());
-        to_json(&Refused {
-            action: "refused",
-            r#ref: self,
-            code: row.name,
-            message,
-            field,
-            check: refusal.check,
-            retry: row.retry,
-        })
+        Lost::default().told(self, refusal)
     }
 }
 
 /// What a connection read or held, and a new token does not allow any more.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Lost<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub room: Option<&'a Name>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<&'a Name>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub counts: Option<&'a str>,
 }
 
 impl Lost<'_> {
     /// The message about the end, as JSON.
     pub fn refused(self, refusal: &Refusal) -> String {
-        let (row, Lost { room, user, counts }) = (refusal.code.row(), self);
-        let message = refusal.message.as_str();
-        to_json(&Withdrawn { action: "refused", room, user, counts, code: row.name, message, retry: row.retry })
+        self.told(&Reference::default(), refusal)
+    }
+
+    fn told(self, reference: &Reference, refusal: &Refusal) -> String {
+        let (row, field, check) = (refusal.code.row(), refusal.field.as_deref(), refusal.check);
+        let (code, message, retry) = (row.name, refusal.message.as_str(), row.retry);
+        to_json(&Refused { action: "refused", r#ref: reference, lost: self, code, message, field, check, retry })
     }
 }
 

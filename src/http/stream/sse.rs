@@ -45,9 +45,6 @@ pub async fn room(room: Segment, call: Call) -> Answer {
         Some("count") => true,
         Some(_) => return Err(Refusal::new(Code::BadParameter, "parameter \"only\" is count or left out").of("only")),
     };
-    if options.holds.is_some() {
-        call.visitor()?;
-    }
     let verb = if counts { Verb::Count } else { Verb::Watch };
     let reads = |following, cursor, at_least| match counts {
         true => Follower::counting(following),
@@ -73,9 +70,9 @@ pub async fn answer(
 ) -> Answer {
     call.only("GET, HEAD")?;
     no_body(call)?;
+    demand(call, (&room, verb), &options)?;
     let head = head(call.version);
     if call.method == Method::HEAD {
-        demand(call, (&room, verb), &options)?;
         return Ok(head);
     }
     let id = ConnectionId(Uuid::new_v4());
@@ -146,8 +143,6 @@ fn grant(
 ) -> Result<Granted, Refusal> {
     let charge = call.gate.charge(&call.forwarded())?;
     let user = options.holds.as_ref().map(|(user, _)| user);
-    call.caller()?.pass().demand(verb, room)?;
-    // Before the room is followed, so that a refused hold leaves nothing behind.
     let visitor = options.holds.as_ref().map(|_| call.visitor()).transpose()?;
     let join = visitor.as_ref().zip(user).map(|(visitor, user)| visitor.may_join(room, user.clone())).transpose()?;
     let none = Holds::default();
