@@ -27,12 +27,17 @@
 /** What the application says of a member: a JSON object of at most 1 KiB. */
 export type Meta = Record<string, unknown>;
 
-/** A user as present in a room. Members are replaced by events and never changed: compare them by identity. */
-export interface Member {
+/**
+ * A user as present in a room. Members are replaced by events and never changed: compare them by identity.
+ *
+ * `M` is the type of `meta` and `I` that of `info`, an interface or a type: `new Room<Status, Profile>('lobby')`. Nobody checks
+ * them: what other clients say may be anything.
+ */
+export interface Member<M extends object = Meta, I extends object = Meta> {
   readonly user: string;
-  readonly meta: Readonly<Meta>;
+  readonly meta: Readonly<M>;
   /** What a backend says of the member, `{}` if nothing. No client can set it. */
-  readonly info: Readonly<Meta>;
+  readonly info: Readonly<I>;
   /** When they came: RFC 3339, UTC. */
   readonly joined: string;
 }
@@ -44,7 +49,10 @@ export type Reason = 'signed_out' | 'closed' | 'timeout' | 'expired' | 'kicked' 
 export interface Gone {
   readonly user: string;
   readonly reason: Reason;
-  /** When they went, by the gateway's clock: RFC 3339, UTC, milliseconds. */
+  /**
+   * When they went, by the gateway's clock: RFC 3339, UTC, milliseconds. In `ended` it is '' as long as the gateway has not
+   * said when, of an end while the connection was lost.
+   */
   readonly at: string;
 }
 
@@ -70,24 +78,44 @@ export interface Refusal {
   readonly message: string;
 }
 
-export interface RoomEventMap {
-  /** Somebody came. */
-  add: CustomEvent<Member>;
-  /** A member's `meta` or `info` changed. */
-  update: CustomEvent<Member>;
-  /** Somebody went. */
-  del: CustomEvent<Gone>;
-  /** The set was replaced as a whole: whoever keeps something beside it starts over from `members`. */
-  snapshot: CustomEvent<{ readonly count: number }>;
-  /** Something changed in `members`: at most once a frame, for drawing. */
-  change: CustomEvent<null>;
-  /** Something changed in `state`, `fresh`, `retryAt`, `refusal`, `transport` or `holding`. */
-  state: CustomEvent<{ readonly state: State }>;
-  /** `close()` was called. */
-  close: CustomEvent<null>;
+/** The error of a promise: what was asked for was refused, or the room was closed before (`code` is then `closed`). */
+export interface RefusedError extends Error {
+  readonly name: 'RefusedError';
+  readonly code: string;
 }
 
-export interface RoomOptions {
+/** A `CustomEvent` where the types of the DOM are known, and as much as is used here where they are not. */
+type AnyEvent = typeof globalThis extends { CustomEvent: { prototype: infer E } } ? Omit<E, 'detail'> : { readonly type: string };
+export type RoomEvent<T> = AnyEvent & { readonly detail: T };
+
+export interface RoomEventMap<M extends object = Meta, I extends object = Meta> {
+  /** Somebody came. */
+  add: RoomEvent<Member<M, I>>;
+  /** A member's `meta` or `info` changed. */
+  update: RoomEvent<Member<M, I>>;
+  /** Somebody went. */
+  del: RoomEvent<Gone>;
+  /** The set was replaced as a whole: whoever keeps something beside it starts over from `members`. */
+  snapshot: RoomEvent<{ readonly count: number }>;
+  /** Something changed in `members`: at most once a frame, for drawing. */
+  change: RoomEvent<null>;
+  /** Something changed in `state`, `fresh`, `retryAt`, `refusal`, `transport`, `holding` or `ended`. It follows what happened in the set. */
+  state: RoomEvent<{ readonly state: State }>;
+  /** Something was refused: the connection, the room, the hold or an update. `refusal` says the same, and the console what to do. */
+  error: RoomEvent<Refusal>;
+  /** `close()` was called. */
+  close: RoomEvent<null>;
+}
+
+/** An `AbortSignal`, as far as it is used. */
+export interface Signal {
+  readonly aborted: boolean;
+  addEventListener(type: 'abort', listener: () => void): void;
+  removeEventListener(type: 'abort', listener: () => void): void;
+}
+
+/** Wrong names, a wrong `meta` or `rank` are a `TypeError` at once, here and in calls, as far as they can be judged here. */
+export interface RoomOptions<M extends object = Meta, I extends object = Meta> {
   /** Holds this user in the room while this page is there. Without it the room is only watched. */
   as?: string;
   /**
@@ -108,7 +136,7 @@ export interface RoomOptions {
    */
   user?: string;
   /** What is said of `as`. Left out, nothing is said, and readers see what others say. */
-  meta?: Meta;
+  meta?: M;
   /** How much `meta` counts beside what the user's other tabs and devices say: -9 to 9, 0 by default. */
   rank?: number;
   /**
@@ -117,91 +145,112 @@ export interface RoomOptions {
    * under another name takes the root of its origin. Where the base is not of the page's own origin, the gateway has to
    * allow the page's (`--allow-origin`).
    */
-  url?: string | URL;
-  /** Names who holds, a UUID: who comes back with the same takes the older hold's place. By default one per page load. */
+  url?: string | { readonly href: string };
+  /** Names who holds, a UUID: who comes back with the same takes the older hold's place. By default each hold has one of its own. */
   client?: string;
   /** A cursor to go on from, with the `members` at it: what a page was served with need not be sent again. */
   since?: string;
-  members?: Iterable<Member>;
+  members?: Iterable<Member<M, I>>;
   /** `auto` is a WebSocket, and `sse`, a session, where WebSockets fail while HTTP works. */
   transport?: 'auto' | 'websocket' | 'sse';
   /** Whether tabs share a connection. Rooms of one page then share one, too. */
   share?: boolean;
+  /** The least time between two updates in milliseconds, 50 by default; 0 sends each. What is said meanwhile waits, and the last word counts. */
+  every?: number;
+  /** Closes the room when it aborts. */
+  signal?: Signal;
 }
 
 /** The events that iterating gives: those that lead from one set to the next. */
-export type Change = {
-  [K in 'add' | 'update' | 'del' | 'snapshot']: RoomEventMap[K] & { readonly type: K };
+export type Change<M extends object = Meta, I extends object = Meta> = {
+  [K in 'add' | 'update' | 'del' | 'snapshot']: RoomEventMap<M, I>[K] & { readonly type: K };
 }['add' | 'update' | 'del' | 'snapshot'];
 
+type Listener = ((event: any) => unknown) | { handleEvent(event: any): unknown };
+type ListenerOptions = boolean | { capture?: boolean; once?: boolean; passive?: boolean; signal?: any };
+
 /**
- * A room, followed from when it is made until `close()`.
+ * A room, followed from when it is made until `close()`. It is an `EventTarget`.
  *
  * Iterating starts with a `snapshot` if the set is known already, and ends with `close()`. Who falls 10,000 events behind
  * gets one `snapshot` in their place.
  */
-export class Room extends EventTarget implements AsyncIterable<Change> {
-  constructor(name: string, options?: RoomOptions);
+export class Room<M extends object = Meta, I extends object = Meta> implements AsyncIterable<Change<M, I>> {
+  constructor(name: string, options?: RoomOptions<M, I>);
 
   readonly name: string;
-  /** Whom this room holds, or wants to; '' when it only watches. */
+  /** Whom this room holds, or wants to; '' when it only watches, and from when others ended the hold. */
   readonly as: string;
   /** The set, always whole: large snapshots and changes are applied at once. It is for reading, and stays the same Map. */
-  readonly members: ReadonlyMap<string, Member>;
+  readonly members: ReadonlyMap<string, Member<M, I>>;
+  /** All members: a frozen array, the same one until something changes in the set. */
+  readonly list: readonly Member<M, I>[];
+  /** The member `as`, or null while it is not in the set. */
+  readonly self: Member<M, I> | null;
+  /** All members but `as`: a frozen array, the same one until something changes in the set. */
+  readonly others: readonly Member<M, I>[];
   readonly count: number;
   /** Where the set stands in the room's order of events; '' while nothing is known. */
   readonly cursor: string;
   readonly state: State;
+  /** Resolves when the room is first `live`. Rejects when it is refused, or closed, before. */
+  readonly ready: Promise<void>;
   /** Whether the gateway has just started without memory: members of before may not be back yet, and stay in the set for now. */
   readonly fresh: boolean;
   /** When `waiting`: the time of the next try, as `Date.now()` tells it. Otherwise 0. */
   readonly retryAt: number;
-  /** Why the room, or the hold of `as`, was refused. A room whose hold was refused may well be `live`. */
+  /**
+   * Why the room, the hold of `as` or its last update was refused. A room whose hold was refused may well be `live`. A hold
+   * that is refused for now is asked for again, and until then the reason is here.
+   */
   readonly refusal: Refusal | null;
   /** What the connection speaks, whichever tab has it; '' when there is none. */
   readonly transport: 'websocket' | 'sse' | '';
   /** Whether the gateway holds `as` for this page. False from when others sign `as` out or kick them. */
   readonly holding: boolean;
+  /** Why others ended the hold (`signed_out`, `kicked`), of whom, and when; null from the next `join` on. */
+  readonly ended: Gone | null;
 
   /**
    * Says something of `as`. Readers see what was said last among all tabs and devices, at the highest `rank`: say `away` of
    * an idle tab at -1, and it is seen only while no other says anything at 0. It counts until this room is closed or says
-   * something else, and for a vanished tab until the grace is over. What was wrong with it, if anything, is in `refusal`. Where the gateway refuses it for now
-   * (`too_fast`), what was said last is said again later.
+   * something else, and for a vanished tab until the grace is over. What was said last is said again after a cut, to the letter.
+   *
+   * The promise resolves when the gateway has taken it, or a later one in its place within `every`, and rejects with a
+   * `RefusedError` when it is refused: what was said before then counts again. Where the gateway refuses it for now
+   * (`too_fast`), it is said again later. Promises of this class may be ignored: none is an unhandled rejection.
    */
-  update(meta: Meta, options?: { rank?: number }): void;
-  /** Holds a user, also after being signed out. Whoever was held before leaves; the same user stays. */
-  join(user: string, meta?: Meta, options?: { rank?: number }): void;
-  /** Ends the hold at once and goes on watching. */
-  leave(): void;
+  update(meta: M, options?: { rank?: number }): Promise<void>;
+  /**
+   * Holds a user, also after being signed out. Whoever was held before leaves; the same user stays. Resolves when the gateway
+   * holds the user, and rejects with a `RefusedError`.
+   */
+  join(user: string, meta?: M, options?: { rank?: number }): Promise<void>;
+  /** Ends the hold at once and goes on watching. Resolves when the gateway has ended it; at once where there was none. */
+  leave(): Promise<void>;
   /** Tries again now, also after a refusal, and asks `token()` anew. */
   retry(): void;
   /**
-   * Leaves at once, and stops watching. A page that goes away needs no call, and shouldn't make one: it is held for a few
-   * seconds longer, so that a reload is seen by nobody.
+   * Stops watching, and leaves 100 ms later, unless another room of this browser holds the same user there by then: a
+   * component that is unmounted and mounted again is seen by nobody. Promises that wait reject with the code `closed`. A page
+   * that goes away needs no call, and shouldn't make one: it is held for a few seconds longer, so that a reload is seen by
+   * nobody.
    */
   close(): void;
 
-  [Symbol.asyncIterator](): AsyncIterator<Change>;
+  [Symbol.asyncIterator](): AsyncIterator<Change<M, I>>;
 
   addEventListener<K extends keyof RoomEventMap>(
     type: K,
-    listener: (this: Room, event: RoomEventMap[K]) => unknown,
-    options?: boolean | AddEventListenerOptions,
+    listener: (this: Room<M, I>, event: RoomEventMap<M, I>[K]) => unknown,
+    options?: ListenerOptions,
   ): void;
-  addEventListener(
-    type: string,
-    listener: EventListenerOrEventListenerObject | null,
-    options?: boolean | AddEventListenerOptions,
-  ): void;
+  addEventListener(type: string, listener: Listener | null, options?: ListenerOptions): void;
   removeEventListener<K extends keyof RoomEventMap>(
     type: K,
-    listener: (this: Room, event: RoomEventMap[K]) => unknown,
-    options?: boolean | EventListenerOptions,
+    listener: (this: Room<M, I>, event: RoomEventMap<M, I>[K]) => unknown,
+    options?: ListenerOptions,
   ): void;
-  removeEventListener(
-    type: string,
-    listener: EventListenerOrEventListenerObject | null,
-    options?: boolean | EventListenerOptions,
-  ): void;
+  removeEventListener(type: string, listener: Listener | null, options?: ListenerOptions): void;
+  dispatchEvent(event: any): boolean;
 }

@@ -45,8 +45,13 @@ export class Socket {
     if (!this.#ended) this.#answer(message);
   }
 
+  /** What was sent before arrives before. */
   close(code = 1005) {
-    this.#end(code === 1000 || code === 1005 || (code >= 3000 && code !== 4001) ? 'closed' : 'timeout');
+    queueMicrotask(() => this.#closed(code));
+  }
+
+  #closed(code) {
+    if (!this.#ended) this.#end(code === 1000 || code === 1005 || (code >= 3000 && code !== 4001) ? 'closed' : 'timeout');
   }
 
   /** The other side closes, or the network does. */
@@ -79,7 +84,7 @@ export class Socket {
     const room = this.#world.room(name);
     const at = `${name}\n${user}`;
     const hold = this.held.get(at);
-    const refusal = this.#world.refuse?.({ action, room: name, user, client });
+    const refusal = this.#world.refuse?.({ action, room: name, user, client, meta });
     if (refusal) return this.tell({ action: 'refused', ref, ...refusal });
     if (action === 'join') {
       const by = client ?? this;

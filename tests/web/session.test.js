@@ -79,7 +79,7 @@ test('all rooms and users of a page are one stream, and the first messages come 
 
 test('what is said at once is one request, and requests come one after the other with their numbers', async (t) => {
   const { world, sessions } = behindProxy(t);
-  const room = await (await world.tab()).room('lobby', { transport: 'sse', as: 'ann', meta: { n: 0 } });
+  const room = await (await world.tab()).room('lobby', { transport: 'sse', as: 'ann', meta: { n: 0 }, every: 0 });
   const answers = [];
   sessions.after = ({ number }) => number && new Promise((answer) => answers.push(answer));
   for (let n = 1; n <= 3; n += 1) room.update({ n });
@@ -98,7 +98,7 @@ test('what is said at once is one request, and requests come one after the other
 test('a request has at most a hundred messages and 64 KiB', async (t) => {
   const { world, sessions } = behindProxy(t);
   const tab = await world.tab();
-  const room = await tab.room('lobby', { transport: 'sse', as: 'ann' });
+  const room = await tab.room('lobby', { transport: 'sse', as: 'ann', every: 0 });
   for (let n = 0; n < 250; n += 1) room.update({ n });
   for (let n = 0; n < 150; n += 1) room.update({ n, filling: 'ä'.repeat(500) });
   await world.settle();
@@ -116,7 +116,7 @@ test('a request without an answer is sent once more with its number', async (t) 
     if (number && cuts-- > 0) throw new TypeError('the connection closed');
   };
   room.update({ a: 1 });
-  await world.settle();
+  await world.pass(100);
   assert.deepEqual(sessions.asked.slice(1), [posted(1, 'update ann'), posted(1, 'update ann')]);
   assert.deepEqual(room.seen, ['snapshot 1', 'update ann'], 'and done once');
   room.update({ a: 2 });
@@ -188,6 +188,7 @@ test('close() says good-bye behind all that was said, and the stream ends', asyn
   room.update({ a: 1 });
   room.close();
   await world.settle();
+  await world.pass(100);
   assert.deepEqual(sessions.asked.slice(1), [posted(1, 'update ann'), posted(2, 'leave ann', 'unsubscribe', 'close')]);
   assert.deepEqual([world.users(), world.sockets.size, sessions.open[0].ended], [[], 0, true]);
 });
@@ -200,7 +201,7 @@ test('a room that is closed before the stream has begun leaves all the same', as
   const room = await tab.room('lobby', { transport: 'sse', as: 'ann' });
   assert.deepEqual(world.users(), ['ann']);
   room.close();
-  await world.settle();
+  await world.pass(100);
   begins.shift()();
   sessions.after = null;
   await world.settle();
@@ -220,7 +221,7 @@ for (const transport of ['websocket', 'sse']) {
     await world.pass(10_000);
     assert.deepEqual([watcher.seen, next.seen, world.sockets.size], [['snapshot 0', 'add ann'], ['snapshot 1'], 2]);
     next.close();
-    await world.settle();
+    await world.pass(100);
     assert.deepEqual(watcher.seen.at(-1), 'del ann closed');
   });
 }

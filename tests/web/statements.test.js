@@ -69,7 +69,7 @@ test('a rank goes with what is said, and another tab says it too', async (t) => 
   await world.settle();
   assert.deepEqual(said(world, 'update').length, 2, 'what is seen is said anew');
   second.close();
-  await world.settle();
+  await world.pass(100);
   const { meta, rank } = said(world, 'update').at(-1);
   assert.deepEqual([meta, rank], [{ status: 'away' }, -1]);
 });
@@ -92,7 +92,7 @@ test('what was said when the connection was lost is said again, and what others 
 test('an update that is refused for now is said again, once, with what was said last', async (t) => {
   const world = new World(t);
   const tab = await world.tab();
-  const room = await tab.room('lobby', { as: 'ann', meta: { n: 0 } });
+  const room = await tab.room('lobby', { as: 'ann', meta: { n: 0 }, every: 0 });
   world.refuse = tooFast;
   for (const n of [1, 2]) room.update({ n });
   await world.settle();

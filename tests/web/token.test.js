@@ -110,7 +110,7 @@ test('users share no connection, and who is not named shares with nobody else', 
   assert.deepEqual(rooms.map(how), Array(7).fill('live'));
   assert.equal(world.sockets.size, 5, 'ann, bob, ann unnamed in two tabs, and ann at another gateway');
   rooms.forEach((room) => room.close());
-  await world.settle();
+  await world.pass(100);
   assert.equal(world.sockets.size, 0);
 });
 

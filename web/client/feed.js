@@ -4,6 +4,8 @@ import { Members } from './members.js';
 export class Feed {
   members = new Members();
   seats = new Set();
+  /** How many were closed just now, and may have a successor. */
+  going = 0;
   /** Whether the members are the gateway's. */
   live = false;
   /** What the seats know of `members.fresh`. */

@@ -10,6 +10,12 @@ export class Members {
   /** Whether the gateway has just started, so that members of before may not be back yet. */
   fresh = false;
   #parts = null;
+  #list = null;
+
+  /** All members; the same array until something changes. */
+  get list() {
+    return (this.#list ??= Object.freeze([...this.map.values()]));
+  }
 
   start(cursor, members) {
     this.cursor = cursor;
@@ -85,6 +91,7 @@ export class Members {
 
   #replace(members) {
     this.complete = true;
+    this.#list = null;
     this.map.clear();
     for (const member of members) this.#put(member);
     return [{ type: 'snapshot', detail: { count: this.map.size } }];
@@ -94,10 +101,12 @@ export class Members {
     const type = this.map.has(user) ? 'update' : 'add';
     const detail = { user, meta, info, joined };
     this.map.set(user, detail);
+    this.#list = null;
     return { type, detail };
   }
 
   #del({ user, reason, at }) {
+    this.#list = null;
     return this.map.delete(user) ? [{ type: 'del', detail: { user, reason, at } }] : [];
   }
 }

@@ -1,13 +1,30 @@
 import { baseOf } from './base.js';
 import { explain } from './explain.js';
+import { named, said } from './judge.js';
 import { Tab } from './tab.js';
 import { uuid } from './uuid.js';
 
 /** Events that a `for await` may fall behind before it starts over. */
 const BEHIND = 10_000;
 
-/** A copy that can go to another tab, whatever a framework made of it, and that nobody changes any more. */
-const plain = (json) => json && JSON.parse(JSON.stringify(json));
+/** What has become of a room or a hold before the gateway could answer. */
+const CLOSED = { code: 'closed', message: 'The room was closed, or left.' };
+
+/** A copy that can go to another tab, whatever a framework made of it. */
+const plain = (json) => JSON.parse(JSON.stringify(json));
+
+/** What a promise of a refused thing is rejected with. */
+const refusedError = ({ code, message }) => Object.assign(new Error(message), { name: 'RefusedError', code });
+
+/** A promise that may be ignored, with its `settle(refusal)`. */
+function awaited() {
+  let settle;
+  const promise = new Promise((resolve, reject) => {
+    settle = (refusal) => (refusal ? reject(refusedError(refusal)) : resolve());
+  });
+  promise.catch(() => {});
+  return { promise, settle };
+}
 
 /** Runs `work` once for many calls, with the next frame; a hidden tab has none, so a timer stands in. */
 function batched(work) {
@@ -27,31 +44,44 @@ function batched(work) {
   };
 }
 
-/** What is said of a user, with the time: the last of several tabs counts. */
-const said = (meta, rank = 0) => ({ meta: plain(meta), rank, at: Date.now() });
-
-const client = uuid();
-
 /** A room, live: see presently.d.ts. */
 export class Room extends EventTarget {
   #tab;
   #feed;
   #seat;
-  #holding = false;
+  #every;
+  #signal;
+  #ended = null;
   #refusal = null;
   #closed = false;
   #shown = '';
-  #change = batched(() => this.dispatchEvent(new CustomEvent('change')));
+  /** The refusal that listeners know. */
+  #known = '';
+  /** The number of what was asked for last, and who waits for answers. */
+  #n = 0;
+  #waiting = [];
+  /** What is said once the pause after the last update is over. */
+  #next = null;
+  #pause = null;
+  #others = [];
+  #ready = awaited();
+  #change = batched(() => this.#event('change'));
 
   constructor(name, options = {}) {
     super();
-    const { as, meta, rank, url, since, members = [], transport = 'auto', share = true, token } = options;
-    const user = options.user ?? (token === undefined ? '' : (as ?? ''));
+    const { as, meta, rank, url, since, members = [], transport = 'auto', share = true, token, every = 50 } = options;
+    const user = (options.user && named(options.user, 'user')) ?? (token === undefined ? '' : (as ?? ''));
     const base = baseOf(url, globalThis.location?.href, import.meta.url);
-    const hold = as ? { user: as, client: options.client ?? client, ...said(meta, rank) } : null;
-    this.#seat = { name, id: uuid(), hold, tell: (type, detail) => this.#told(type, detail) };
+    const hold = as ? this.#hold(as, said(meta, rank), options.client) : null;
+    this.#seat = { name: named(name, 'room'), id: uuid(), hold, tell: (type, detail) => this.#told(type, detail) };
+    this.#every = every;
     this.#tab = Tab.of(base, transport, share, { token, user });
     this.#feed = this.#tab.add(this.#seat, since, plain([...members]));
+    this.#shown = this.#shows();
+    queueMicrotask(() => this.#told('state'));
+    this.#signal = options.signal;
+    this.#signal?.addEventListener('abort', this.#abort);
+    if (this.#signal?.aborted) this.close();
   }
 
   get name() {
@@ -66,8 +96,23 @@ export class Room extends EventTarget {
     return this.#feed.members.map;
   }
 
+  get list() {
+    return this.#feed.members.list;
+  }
+
+  get self() {
+    return this.members.get(this.as) ?? null;
+  }
+
+  get others() {
+    const { list, as } = this;
+    const [before, but] = this.#others;
+    if (before !== list || but !== as) this.#others = [list, as, Object.freeze(list.filter(({ user }) => user !== as))];
+    return this.#others[2];
+  }
+
   get count() {
-    return this.#feed.members.map.size;
+    return this.members.size;
   }
 
   get cursor() {
@@ -85,6 +130,10 @@ export class Room extends EventTarget {
     return state === 'live' ? 'connecting' : state;
   }
 
+  get ready() {
+    return this.#ready.promise;
+  }
+
   get retryAt() {
     return this.#tab.status.retryAt;
   }
@@ -98,33 +147,40 @@ export class Room extends EventTarget {
   }
 
   get holding() {
-    return this.#holding;
+    return Boolean(this.#seat.hold?.held);
+  }
+
+  get ended() {
+    return this.#ended;
   }
 
   update(meta, { rank } = {}) {
-    if (!this.#seat.hold) return;
-    Object.assign(this.#seat.hold, said(meta, rank));
-    this.#tab.join(this.#seat, true);
+    return this.#update(said(meta ?? null, rank));
   }
 
   /** With a client id of its own, as one that was signed out only watches. */
   join(user, meta, { rank } = {}) {
-    if (this.#closed) return;
-    if (this.as === user) {
-      if (meta) this.update(meta, { rank });
-      return;
+    const word = said(meta, rank);
+    if (this.as !== named(user, 'user')) {
+      if (this.#closed) return this.#wait(CLOSED);
+      this.leave();
+      this.#refusal = this.#ended = null;
+      this.#seat.hold = this.#hold(user, word);
+      const promise = this.#wait(this.#tab.status.refusal);
+      this.#tab.join(this.#seat);
+      return promise;
     }
-    this.leave();
-    this.#refusal = null;
-    this.#seat.hold = { user, client: uuid(), ...said(meta, rank) };
-    this.#tab.join(this.#seat);
+    return word ? this.#update(word) : this.#wait(this.#tab.status.refusal, this.holding);
   }
 
   leave() {
-    this.#tab.leave(this.#seat);
+    this.#drop(CLOSED);
+    this.#n += 1;
+    const promise = this.#wait(null, !this.#seat.hold || this.#tab.status.state !== 'live', true);
+    this.#tab.leave(this.#seat, this.#n);
     this.#seat.hold = null;
-    this.#holding = false;
     this.#told('state');
+    return promise;
   }
 
   retry() {
@@ -134,9 +190,11 @@ export class Room extends EventTarget {
   close() {
     if (this.#closed) return;
     this.#closed = true;
+    this.#signal?.removeEventListener('abort', this.#abort);
+    this.#drop(CLOSED);
+    this.#ready.settle(CLOSED);
     this.#tab.remove(this.#seat);
     this.#seat.hold = null;
-    this.#holding = false;
     this.dispatchEvent(new CustomEvent('close'));
   }
 
@@ -161,33 +219,126 @@ export class Room extends EventTarget {
     }
   }
 
+  #abort = () => this.close();
+
+  /** Each hold has an id of its own, so that one that ends late ends no other. */
+  #hold(user, word, client = uuid()) {
+    return { user: named(user, 'as'), client, held: false, word, good: null, n: (this.#n += 1) };
+  }
+
+  /** A promise for the answer to what was asked for last. */
+  #wait(refusal, isOver, leaves, wait = awaited()) {
+    if (refusal || isOver) wait.settle(refusal);
+    else this.#waiting.push({ ...wait, n: this.#n, word: this.#seat.hold?.word, leaves });
+    return wait.promise;
+  }
+
+  /** The last word counts, and waits for a while after the one before. */
+  #update(word) {
+    if (!this.#seat.hold) return this.#wait(CLOSED);
+    this.#next = { ...(this.#next ?? awaited()), word };
+    const { promise } = this.#next;
+    if (!this.#pause) this.#say();
+    return promise;
+  }
+
+  #say() {
+    this.#pause = null;
+    const { word, ...wait } = this.#next ?? {};
+    if (!word) return;
+    this.#next = null;
+    Object.assign(this.#seat.hold, { word, n: (this.#n += 1) });
+    this.#wait(null, false, false, wait);
+    this.#tab.join(this.#seat, true);
+    if (this.#every) this.#pause = setTimeout(() => this.#say(), this.#every);
+  }
+
+  /** Nobody waits any more. */
+  #drop(refusal) {
+    clearTimeout(this.#pause);
+    const next = this.#next ?? [];
+    this.#pause = this.#next = null;
+    for (const { settle, leaves } of this.#waiting.splice(0).concat(next)) settle(leaves ? null : refusal);
+  }
+
   #told(type, detail) {
     if (this.#closed) return;
     if (type === 'hold') this.#held(detail);
+    else if (type === 'answer') this.#answered(detail);
     else if (type === 'state') this.#state();
-    else this.#event(type, detail);
+    else {
+      this.#event(type, detail);
+      this.#change();
+      if (type === 'del' && this.#ended?.at === '' && detail.user === this.#ended.user) this.#ended = detail;
+    }
   }
 
   #event(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
-    this.#change();
   }
 
-  #held({ user, held, refusal }) {
-    if (this.as !== user) return;
-    this.#holding = held;
-    this.#refusal = refusal ?? null;
-    if (refusal) explain(refusal, `${user} in ${this.name}`);
-    if (!held) this.#seat.hold = null;
+  /** Whether the gateway holds the user, and if it is over, why. */
+  #held({ user, client, held, over, refusal, gone }) {
+    const { hold } = this.#seat;
+    if (hold?.user !== user) return;
+    const turned = hold.held !== held;
+    Object.assign(hold, { client, held });
+    if (over) {
+      this.#seat.hold = null;
+      this.#ended = gone ?? null;
+      this.#drop(refusal ?? { code: gone.reason, message: `${user} was ended: ${gone.reason}` });
+    }
+    if (refusal || turned) this.#refuse(user, refusal);
     this.#state();
+  }
+
+  /** What was refused is not said again: the word before it counts, unless there is a newer one. */
+  #answered({ id, n, refusal }) {
+    if (id !== this.#seat.id) return;
+    const { hold } = this.#seat;
+    const over = this.#waiting.filter((one) => one.n <= n);
+    this.#waiting = this.#waiting.filter((one) => one.n > n);
+    if (hold) {
+      const { word, good } = hold;
+      const isLast = n === hold.n;
+      if (!refusal) hold.good = isLast ? word : (over.at(-1)?.word ?? good);
+      else if (isLast) hold.word = hold.good = word === good ? null : good;
+      this.#refuse(hold.user, refusal);
+    }
+    for (const { settle } of over) settle(refusal);
+    this.#state();
+  }
+
+  #refuse(user, refusal = null) {
+    this.#refusal = refusal;
+    this.#known = '';
+    if (refusal) explain(refusal, `${user} in ${this.name}`);
+  }
+
+  /** Whoever is cut off has left. */
+  #left() {
+    for (const { settle, leaves } of this.#waiting) if (leaves) settle();
+  }
+
+  #shows() {
+    const { state, retryAt, refusal, transport, holding, ended } = this;
+    return JSON.stringify([state, retryAt, refusal, transport, holding, ended, this.#feed?.members.fresh]);
   }
 
   /** Said once is enough. */
   #state() {
-    const { state, retryAt, refusal, transport } = this;
-    const shown = JSON.stringify([state, retryAt, refusal, transport, this.#holding, this.#feed?.members.fresh]);
-    if (shown === this.#shown) return;
+    const { state, refusal } = this;
+    const line = this.#tab.status;
+    if (state === 'live') this.#ready.settle();
+    if (state === 'refused') this.#ready.settle(refusal);
+    if (line.state === 'refused') this.#drop(line.refusal);
+    else if (line.state !== 'live') this.#left();
+    const shown = this.#shows();
+    const known = refusal ? JSON.stringify(refusal) : '';
+    const [isOther, isNew] = [shown !== this.#shown, known && known !== this.#known];
     this.#shown = shown;
-    this.dispatchEvent(new CustomEvent('state', { detail: { state } }));
+    this.#known = known;
+    if (isOther) this.#event('state', { state });
+    if (isNew) this.#event('error', refusal);
   }
 }

@@ -1,5 +1,5 @@
 import { complain } from './explain.js';
-import { CLEAN } from './wire.js';
+import { CLEAN, encode } from './wire.js';
 
 /** The gateway's bound on the messages of one request, and less than that on its bytes (64 KiB). */
 const MOST = 100;
@@ -110,7 +110,7 @@ export class Session {
     const messages = [];
     let bytes = 0;
     while (this.#waiting.length && messages.length < MOST) {
-      bytes += new TextEncoder().encode(JSON.stringify(this.#waiting[0])).length + 1;
+      bytes += new TextEncoder().encode(encode(this.#waiting[0])).length + 1;
       if (messages.length && bytes > MOST_BYTES) break;
       messages.push(this.#waiting.shift());
     }
@@ -158,7 +158,7 @@ export class Session {
   }
 
   #request(path, messages, headers, signal) {
-    const body = JSON.stringify(messages);
+    const body = `[${messages.map(encode)}]`;
     const all = { 'Content-Type': 'application/json', ...headers };
     // Also while the page goes away; the stream itself ends with the page.
     const keepalive = Boolean(headers['Presently-Seq']) && body.length < OUTLIVES;

@@ -7,7 +7,10 @@ import { uuid } from './uuid.js';
 import { AWAY, CLEAN, WHOLE, reached } from './wire.js';
 
 /** Version of the messages between tabs. Tabs with the client of another version have a leader of their own. */
-const VERSION = 2;
+const VERSION = 3;
+
+/** The time in which another room may take the place of a closed one. */
+const LINGER_MS = 100;
 
 /** The tabs with rooms, by what they share: one page may follow several gateways. */
 const tabs = new Map();
@@ -22,12 +25,17 @@ export class Tab {
   #feeds = new Feeds();
   #election;
   #leader = null;
+  /** What is still to be done about closed rooms. */
+  #going = new Set();
 
   /** `whose` has the `token`, if any, and its `user`. The rights of two users are never mixed, so they share nothing. */
   static of(base, mode, share, whose) {
     const shared = Boolean(share && canShare());
     // Where tabs cannot share, the rooms of this page still do.
-    const name = `presently ${VERSION} ${share ? mode : uuid()} ${base}${owner(whose)}`;
+    const place = `${mode} ${base}${owner(whose)}`;
+    const left = ([name, tab]) => name.endsWith(` alone ${place}`) && !tab.#isSeated;
+    const alone = () => [...tabs].find(left)?.[0] ?? `${uuid()} alone ${place}`;
+    const name = share ? `presently ${VERSION} ${place}` : alone();
     const tab = tabs.get(name) ?? new Tab(base, mode, whose, name, shared);
     tabs.set(name, tab);
     tab.#whose.token = whose.token; // the newest one is likeliest to be good
@@ -48,6 +56,10 @@ export class Tab {
     });
   }
 
+  get #isSeated() {
+    return [...this.#feeds.values()].some(({ seats }) => seats.size);
+  }
+
   /** Takes a seat for a room: `{ id, name, hold, tell(type, detail) }`. */
   add(seat, since, members) {
     const feed = this.#feeds.of(seat.name);
@@ -59,19 +71,29 @@ export class Tab {
     return feed;
   }
 
-  /** A room that takes this one's place at once asks first, so that the hold changes hands and nobody sees an event. */
-  remove(seat) {
+  /** A room that takes this one's place in time asks first, so that the hold changes hands and nobody sees an event. */
+  remove(closed) {
+    const seat = { ...closed };
     const feed = this.#feeds.get(seat.name);
-    feed.seats.delete(seat);
-    const { id, name, hold } = seat;
-    queueMicrotask(() => this.#removed(feed, { id, name, hold }));
+    feed.seats.delete(closed);
+    feed.going += 1;
+    const go = () => {
+      clearTimeout(timer);
+      feed.going -= 1;
+      this.#going.delete(go);
+      this.#removed(feed, seat);
+    };
+    const timer = setTimeout(go, LINGER_MS);
+    this.#going.add(go);
   }
 
   #removed(feed, seat) {
     this.leave(seat);
-    if (!feed.seats.size) this.#election.ask({ ask: 'unwatch', room: seat.name });
-    if (!feed.seats.size && !this.#leader?.watches(seat.name)) this.#feeds.delete(seat.name);
-    if ([...this.#feeds.values()].some(({ seats }) => seats.size)) return;
+    if (!feed.seats.size && !feed.going) {
+      this.#election.ask({ ask: 'unwatch', room: seat.name });
+      if (!this.#leader?.watches(seat.name)) this.#feeds.delete(seat.name);
+    }
+    if (this.#isSeated || this.#going.size) return;
     tabs.delete(this.#name);
     nameless.delete(this.#whose.token);
     this.stop(CLEAN);
@@ -82,8 +104,8 @@ export class Tab {
     if (hold) this.#election.ask({ ask: 'join', room: name, id, anew, ...hold });
   }
 
-  leave({ id, name, hold }) {
-    if (hold) this.#election.ask({ ask: 'leave', room: name, id, user: hold.user });
+  leave({ id, name, hold }, n) {
+    if (hold) this.#election.ask({ ask: 'leave', room: name, id, user: hold.user, n });
   }
 
   retry() {
@@ -96,6 +118,12 @@ export class Tab {
 
   start() {
     this.#election.start();
+  }
+
+  /** The page goes away, and does not wait. */
+  hide() {
+    this.#going.forEach((go) => go());
+    this.stop(AWAY);
   }
 
   /** The tabs that stay go on without this one, which keeps its cursors for its return. */
@@ -143,11 +171,12 @@ export class Tab {
 
   /* What the leader tells this tab. */
 
-  #told({ leader, line, frame, hold, refused, room, from }) {
+  #told({ leader, line, frame, hold, answer, refused, room, from }) {
     if (leader) this.#askAll();
     if (line) this.#turn(line);
     if (frame) this.#take(room, frame, from);
     if (hold) this.#feeds.get(hold.room)?.tell('hold', hold);
+    if (answer) this.#feeds.forEach((feed) => feed.tell('answer', answer));
     if (refused) this.#refused(refused);
   }
 
@@ -201,7 +230,7 @@ function watchPage() {
   const on = (target, type, work) => {
     target?.addEventListener?.(type, () => [...tabs.values()].forEach(work));
   };
-  on(globalThis, 'pagehide', (tab) => tab.stop(AWAY));
+  on(globalThis, 'pagehide', (tab) => tab.hide());
   on(globalThis, 'pageshow', (tab) => tab.start());
   on(document, 'freeze', (tab) => tab.stop(AWAY));
   on(document, 'resume', (tab) => tab.start());

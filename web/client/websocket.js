@@ -1,3 +1,5 @@
+import { encode } from './wire.js';
+
 /** A WebSocket as a link: what it hears goes `to` somebody, until it is closed. */
 export function websocket(base, to) {
   const url = new URL('ws?alive=1', base);
@@ -13,7 +15,7 @@ export function websocket(base, to) {
   };
   socket.onclose = ({ code, reason }) => to.lost(code, reason);
   return {
-    send: (message) => socket.send(JSON.stringify(message)),
+    send: (message) => socket.send(encode(message)),
     close: (code) => socket.close(code),
   };
 }

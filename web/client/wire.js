@@ -19,3 +19,9 @@ export function reached(here, cursor) {
 export function sameEpoch(cursor, other) {
   return cursor.split('.')[0] === other.split('.')[0];
 }
+
+/** A message as text. Its `meta` is JSON text already. */
+export function encode({ meta, ...message }) {
+  const text = JSON.stringify(message);
+  return meta ? `${text.slice(0, -1)},"meta":${meta}}` : text;
+}
