@@ -157,6 +157,15 @@ export interface RoomOptions<M extends object = Meta, I extends object = Meta> {
   share?: boolean;
   /** The least time between two updates in milliseconds, 50 by default; 0 sends each. What is said meanwhile waits, and the last word counts. */
   every?: number;
+  /**
+   * What is said while nobody touches any tab of this browser for `after` milliseconds: `meta`, at rank -1, so that it is seen
+   * only while no other device says anything at 0. At the first touch this room says its own word again. With this option each
+   * tab says its word from the start, `{}` without `meta`; `update` while idle is said at the next touch.
+   *
+   * A touch is a move, press or turn of a pointer, finger, key or wheel, and a tab that comes to the front, in a tab with a
+   * room of the same gateway and user. Without a document there is none.
+   */
+  idle?: { after: number; meta: M };
   /** Closes the room when it aborts. */
   signal?: Signal;
 }

@@ -7,7 +7,8 @@ const HALF = /[^\\](\\\\)*\\ud/;
 
 const isLong = (text, most) => new TextEncoder().encode(text).length > most;
 
-function fits(fit, rule) {
+/** Throws where a rule is broken. */
+export function fits(fit, rule) {
   if (!fit) throw new TypeError(`Presently: ${rule}`);
 }
 

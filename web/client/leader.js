@@ -57,6 +57,7 @@ export class Leader {
     if (ask.ask === 'unwatch' && this.#wants.unwatch(ask.tab, ask.room)) this.#unwatched(ask.room);
     if (ask.ask === 'join') this.#serveJoin(ask);
     if (ask.ask === 'leave') this.#serveLeave(ask);
+    if (ask.ask === 'touched') this.#election.tell({ touched: ask.at });
     if (ask.ask === 'retry') this.#line.retry();
     if (ask.ask === 'hurry') this.#line.hurry();
     if (ask.ask === 'hurry' || ask.ask === 'hail') this.#tellLine(ask.tab);

@@ -1,6 +1,7 @@
 import { baseOf } from './base.js';
 import { explain } from './explain.js';
-import { named, said } from './judge.js';
+import { Idle } from './idle.js';
+import { fits, named, said } from './judge.js';
 import { Tab } from './tab.js';
 import { uuid } from './uuid.js';
 
@@ -64,14 +65,18 @@ export class Room extends EventTarget {
   #next = null;
   #pause = null;
   #others = [];
+  /** Whether nobody touches this browser, and what is said then. */
+  #idle = null;
+  #idleWord = null;
   #ready = awaited();
   #change = batched(() => this.#event('change'));
 
   constructor(name, options = {}) {
     super();
-    const { as, meta, rank, url, since, members = [], transport = 'auto', share = true, token, every = 50 } = options;
+    const { as, meta, rank, url, since, members = [], transport = 'auto', share = true, token, every = 50, idle } = options;
     const user = (options.user && named(options.user, 'user')) ?? (token === undefined ? '' : (as ?? ''));
     const base = baseOf(url, globalThis.location?.href, import.meta.url);
+    if (idle) this.#rest(idle);
     const hold = as ? this.#hold(as, said(meta, rank), options.client) : null;
     this.#seat = { name: named(name, 'room'), id: uuid(), hold, tell: (type, detail) => this.#told(type, detail) };
     this.#every = every;
@@ -191,6 +196,7 @@ export class Room extends EventTarget {
     if (this.#closed) return;
     this.#closed = true;
     this.#signal?.removeEventListener('abort', this.#abort);
+    this.#idle?.end();
     this.#drop(CLOSED);
     this.#ready.settle(CLOSED);
     this.#tab.remove(this.#seat);
@@ -223,14 +229,16 @@ export class Room extends EventTarget {
 
   /** Each hold has an id of its own, so that one that ends late ends no other. */
   #hold(user, word, client = uuid()) {
-    return { user: named(user, 'as'), client, held: false, word, good: null, n: (this.#n += 1) };
+    const own = word ?? (this.#idle && said({}));
+    return { user: named(user, 'as'), client, held: false, own, word: this.#spoken(own), good: null, n: (this.#n += 1) };
   }
 
   /** A promise for the answer to what was asked for last. */
-  #wait(refusal, isOver, leaves, wait = awaited()) {
-    if (refusal || isOver) wait.settle(refusal);
-    else this.#waiting.push({ ...wait, n: this.#n, word: this.#seat.hold?.word, leaves });
-    return wait.promise;
+  #wait(refusal, isOver, leaves) {
+    const { promise, settle } = awaited();
+    if (refusal || isOver) settle(refusal);
+    else this.#waiting.push({ settle, n: this.#n, word: this.#seat.hold?.word, leaves });
+    return promise;
   }
 
   /** The last word counts, and waits for a while after the one before. */
@@ -242,14 +250,32 @@ export class Room extends EventTarget {
     return promise;
   }
 
+  /** Says something else while nobody touches this browser. */
+  #rest({ after, meta }) {
+    fits(after > 0, 'idle.after is a time in milliseconds');
+    this.#idleWord = said(meta ?? null, -1);
+    this.#idle = new Idle(after, {
+      touched: (at) => this.#tab?.touched(at),
+      turned: () => this.#seat?.hold && this.#speak(this.#seat.hold.own),
+    });
+  }
+
+  #spoken(own) {
+    return this.#idle?.is ? { ...this.#idleWord, at: Date.now() } : own;
+  }
+
+  #speak(own, anew) {
+    Object.assign(this.#seat.hold, { own, word: this.#spoken(own), n: (this.#n += 1) });
+    this.#tab.join(this.#seat, anew);
+  }
+
   #say() {
     this.#pause = null;
     const { word, ...wait } = this.#next ?? {};
     if (!word) return;
     this.#next = null;
-    Object.assign(this.#seat.hold, { word, n: (this.#n += 1) });
-    this.#wait(null, false, false, wait);
-    this.#tab.join(this.#seat, true);
+    this.#waiting.push({ ...wait, n: this.#n + 1, word });
+    this.#speak(word, !this.#idle?.is);
     if (this.#every) this.#pause = setTimeout(() => this.#say(), this.#every);
   }
 
@@ -265,6 +291,7 @@ export class Room extends EventTarget {
     if (this.#closed) return;
     if (type === 'hold') this.#held(detail);
     else if (type === 'answer') this.#answered(detail);
+    else if (type === 'touched') this.#idle?.hear(detail);
     else if (type === 'state') this.#state();
     else {
       this.#event(type, detail);
@@ -302,7 +329,10 @@ export class Room extends EventTarget {
       const { word, good } = hold;
       const isLast = n === hold.n;
       if (!refusal) hold.good = isLast ? word : (over.at(-1)?.word ?? good);
-      else if (isLast) hold.word = hold.good = word === good ? null : good;
+      else if (isLast) {
+        hold.word = hold.good = word === good ? null : good;
+        if (!this.#idle?.is) hold.own = hold.word;
+      }
       this.#refuse(hold.user, refusal);
     }
     for (const { settle } of over) settle(refusal);

@@ -108,6 +108,11 @@ export class Tab {
     if (hold) this.#election.ask({ ask: 'leave', room: name, id, user: hold.user, n });
   }
 
+  /** Tells all tabs when this one was touched. */
+  touched(at) {
+    this.#election.ask({ ask: 'touched', at });
+  }
+
   retry() {
     this.#election.ask({ ask: 'retry' });
   }
@@ -171,12 +176,13 @@ export class Tab {
 
   /* What the leader tells this tab. */
 
-  #told({ leader, line, frame, hold, answer, refused, room, from }) {
+  #told({ leader, line, frame, hold, answer, touched, refused, room, from }) {
     if (leader) this.#askAll();
     if (line) this.#turn(line);
     if (frame) this.#take(room, frame, from);
     if (hold) this.#feeds.get(hold.room)?.tell('hold', hold);
     if (answer) this.#feeds.forEach((feed) => feed.tell('answer', answer));
+    if (touched) this.#feeds.forEach((feed) => feed.tell('touched', touched));
     if (refused) this.#refused(refused);
   }
 
