@@ -37,6 +37,7 @@ export class Socket {
 
   send(text) {
     const message = JSON.parse(text);
+    if (this.#world.dead) return;
     this.#world.heard.push(message);
     queueMicrotask(() => this.hear(message));
   }
@@ -62,8 +63,10 @@ export class Socket {
   }
 
   tell(frame) {
+    if (this.#world.dead) return;
     const data = JSON.stringify(frame);
-    this.#tab.running.then(() => this.#ended || this.onmessage?.({ data }));
+    // What came before the end is read, however late.
+    if (!this.#ended) this.#tab.running.then(() => this.onmessage?.({ data }));
   }
 
   #end(reason) {

@@ -143,7 +143,7 @@ test('a page of a cookie stays the page of its user', async (t) => {
     await world.settle();
     assert.equal(how(room), hello.auth ? 'refused token_missing' : 'live', 'what is wanted is not refused');
     room.close();
-    await world.settle();
+    await world.pass(100);
   }
 });
 

@@ -75,7 +75,7 @@ export class Room extends EventTarget {
     super();
     const { as, meta, rank, url, since, members = [], transport = 'auto', share = true, token, every = 50, idle } = options;
     const user = (options.user && named(options.user, 'user')) ?? (token === undefined ? '' : (as ?? ''));
-    const base = baseOf(url, globalThis.location?.href, import.meta.url);
+    const base = baseOf(url, globalThis.location?.href);
     if (idle) this.#rest(idle);
     const hold = as ? this.#hold(as, said(meta, rank), options.client) : null;
     this.#seat = { name: named(name, 'room'), id: uuid(), hold, tell: (type, detail) => this.#told(type, detail) };

@@ -117,12 +117,15 @@ export class Tab {
     this.#election.ask({ ask: 'retry' });
   }
 
-  online() {
+  /** A network that goes is as good a reason as one that comes. */
+  renew() {
     this.#leader?.renew();
   }
 
+  /** Also where it runs already: a page that comes back, or was only thought to be gone, sees to its connection. */
   start() {
-    this.#election.start();
+    if (this.#election.running) this.hurry();
+    else this.#election.start();
   }
 
   /** The page goes away, and does not wait. */
@@ -142,7 +145,8 @@ export class Tab {
 
   /** Ensures that a tab leads, and that its connection is there. */
   hurry() {
-    this.#election.look('hurry');
+    this.#election.ask({ ask: 'hurry' });
+    this.#election.look();
   }
 
   #restart(steal) {
@@ -241,7 +245,8 @@ function watchPage() {
   on(document, 'freeze', (tab) => tab.stop(AWAY));
   on(document, 'resume', (tab) => tab.start());
   on(document, 'visibilitychange', (tab) => document.hidden || tab.hurry());
-  on(globalThis, 'online', (tab) => tab.online());
+  on(globalThis, 'online', (tab) => tab.renew());
+  on(globalThis, 'offline', (tab) => tab.renew());
 }
 
 watchPage();

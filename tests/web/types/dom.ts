@@ -1,5 +1,5 @@
 // Compiled by `tsc --strict` with the types of the DOM: a room is an EventTarget, and its events are those of the DOM.
-import type { Member } from '../../../web/presently.js';
+import type { Member } from '../../../web/client/presently.js';
 import { plain, room } from './room.js';
 
 export const target: EventTarget = room;

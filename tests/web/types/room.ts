@@ -1,6 +1,6 @@
 // Compiled by `tsc --strict`, with and without the types of the DOM. Each `@ts-expect-error` is an error that must be one.
-import { Room } from '../../../web/presently.js';
-import type { Change, Gone, Member, Refusal, RoomOptions } from '../../../web/presently.js';
+import { Room } from '../../../web/client/presently.js';
+import type { Change, Gone, Member, Refusal, RoomOptions } from '../../../web/client/presently.js';
 
 interface Status {
   status: 'here' | 'away';
