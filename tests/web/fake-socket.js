@@ -37,6 +37,7 @@ export class Socket {
 
   send(text) {
     const message = JSON.parse(text);
+    if (this.#world.dead) return;
     this.#world.heard.push(message);
     queueMicrotask(() => this.hear(message));
   }
@@ -57,6 +58,7 @@ export class Socket {
   }
 
   tell(frame) {
+    if (this.#world.dead) return;
     const data = JSON.stringify(frame);
     this.#tab.running.then(() => this.#ended || this.onmessage?.({ data }));
   }

@@ -43,6 +43,25 @@ export class Locks {
   }
 }
 
+/** How Web Locks fail: they reject where the site may not store anything, and never settle in some browsers at some times. */
+export const BROKEN_LOCKS = {
+  denied: () => Promise.reject(new DOMException('The request was denied.', 'SecurityError')),
+  silent: () => new Promise(() => {}),
+};
+
+/** How channels fail: their constructor throws where the site may not store anything, and some bring nothing. */
+export const BROKEN_CHANNELS = {
+  denied: class {
+    constructor() {
+      throw new DOMException('The operation is insecure.', 'SecurityError');
+    }
+  },
+  mute: class {
+    postMessage() {}
+    close() {}
+  },
+};
+
 /** A BroadcastChannel between tabs of one browser. */
 export class Channel {
   onmessage = null;

@@ -264,6 +264,7 @@ test('a session whose hold another one took is over', async (t) => {
   const [one, other] = [await world.tab(), await world.tab()];
   const first = await one.room('lobby', { transport: 'sse', share: false, as: 'ann', client });
   const second = await other.room('lobby', { transport: 'sse', share: false, as: 'ann', client });
+  await world.pass(1_000);
   assert.deepEqual([first.state, first.refusal.code, second.state, second.holding], ['refused', 'replaced', 'live', true]);
 });
 
@@ -279,16 +280,18 @@ test('an error of a proxy is a loss, and any byte is a sign of life', async (t) 
     sessions.open[0].raw(':\n\n');
   }
   assert.equal(sessions.open.length, 1);
-  await world.pass(35_000);
-  assert.equal(sessions.open.length, 2, 'silence is not');
+  world.dead = true;
+  await world.pass(30_000);
+  assert.ok(sessions.open.length > 1, 'silence is not');
 });
 
 test('the gateway says which silence is too long', async (t) => {
   const { world, sessions } = behindProxy(t);
   await (await world.tab()).room('lobby', { transport: 'sse' });
   for (const socket of world.sockets) socket.tell({ action: 'hello', grace: 1_000, keep_alive: 60_000, silence: 90_000 });
-  await world.pass(85_000);
+  world.dead = true;
+  await world.pass(92_500);
   assert.equal(sessions.open.length, 1);
-  await world.pass(15_000);
-  assert.equal(sessions.open.length, 2);
+  await world.pass(3_000);
+  assert.ok(sessions.open.length > 1);
 });

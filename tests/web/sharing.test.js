@@ -349,7 +349,7 @@ test('a leader that is suspended loses the lead to a tab that is looked at, and 
   await world.signIn('lobby', 'bob');
   assert.deepEqual(seen(), ['add ann', 'add ann', 'snapshot 1']);
   await tab.show();
-  await world.pass(2_500);
+  await world.pass(3_500);
   assert.deepEqual(seen(), ['add ann', 'add bob', 'add bob']);
   assert.ok(!world.sockets.has(first), 'the new connection took the hold over');
   leader.resume();

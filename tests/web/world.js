@@ -1,10 +1,11 @@
 import { setImmediate as turn } from 'node:timers/promises';
 
+import { PREAMBLE, load } from './fake-globals.js';
 import { JOINED, Socket } from './fake-socket.js';
-import { Channel, Locks } from './fake-tabs.js';
+import { BROKEN_CHANNELS, BROKEN_LOCKS, Channel, Locks } from './fake-tabs.js';
 import { address } from './joined.mjs';
 
-const client = address();
+const client = address(PREAMBLE);
 /** A module is loaded once for each URL, and a tab needs its own. */
 let tabs = 0;
 
@@ -18,6 +19,8 @@ export class World {
   upgrades = true;
   tries = 0;
   up = true;
+  /** A dead network takes all that is said on a connection, and says nothing of it. */
+  dead = false;
   /** The keys of the gateway, if it has some; and what it says first, if it says anything. */
   keys = null;
   hello = null;
@@ -30,7 +33,7 @@ export class World {
 
   constructor(t) {
     this.test = t;
-    t.mock.timers.enable({ apis: ['setTimeout', 'setInterval', 'Date'] });
+    t.mock.timers.enable({ apis: ['setTimeout', 'setInterval', 'Date'], now: Date.UTC(2026, 10, 22) });
     t.mock.method(Math, 'random', () => 1);
     const world = this;
     const globals = {
@@ -53,16 +56,19 @@ export class World {
     for (const [name, value] of Object.entries(globals)) replace(t, name, value);
   }
 
-  /** The module as a browser's tab has it, and what its user can do to the tab. */
-  async tab({ locks = true } = {}) {
+  /** The module as a browser's tab has it, and what its user can do to the tab. `locks` and `channel` may be broken in some way. */
+  async tab({ locks = true, channel, prerendering = false } = {}) {
     const page = new EventTarget();
-    const document = Object.assign(new EventTarget(), { hidden: false });
+    const document = Object.assign(new EventTarget(), { hidden: false, prerendering });
     const held = new Set();
     const tab = { held, running: Promise.resolve(), suspended: false };
-    replace(this.test, 'navigator', locks ? { locks: { request: (...rest) => this.#locks.request(tab, ...rest) } } : {});
-    replace(this.test, 'addEventListener', page.addEventListener.bind(page));
-    replace(this.test, 'document', document);
-    const { Room } = await import(`${client}?tab=${(tabs += 1)}`);
+    const act = () => (this.#active = tab);
+    const { Room } = await load(tab, `${client}?tab=${(tabs += 1)}`, act, {
+      navigator: locks ? { locks: { request: BROKEN_LOCKS[locks] ?? ((...rest) => this.#locks.request(tab, ...rest)) } } : {},
+      ...(channel && { BroadcastChannel: BROKEN_CHANNELS[channel] }),
+      addEventListener: page.addEventListener.bind(page),
+      document,
+    });
     const fire = async (type) => {
       this.#active = tab;
       for (const target of [page, document]) target.dispatchEvent(new Event(type));
@@ -172,6 +178,7 @@ export class World {
 
   /** Another socket may have taken the hold's place. */
   release(room, user, by, socket, reason) {
+    if (this.rooms.get(room.name) !== room) return; // the gateway of before knows it no more
     const member = room.members.get(user);
     if (member?.holds.get(by)?.socket !== socket) return;
     member.holds.delete(by);

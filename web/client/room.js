@@ -30,7 +30,8 @@ function batched(work) {
 /** What is said of a user, with the time: the last of several tabs counts. */
 const said = (meta, rank = 0) => ({ meta: plain(meta), rank, at: Date.now() });
 
-const client = uuid();
+/** Of this page load; made when it is needed, as some servers have no randomness while they load a module. */
+let client = '';
 
 /** A room, live: see presently.d.ts. */
 export class Room extends EventTarget {
@@ -47,8 +48,8 @@ export class Room extends EventTarget {
     super();
     const { as, meta, rank, url, since, members = [], transport = 'auto', share = true, token } = options;
     const user = options.user ?? (token === undefined ? '' : (as ?? ''));
-    const base = baseOf(url, globalThis.location?.href, import.meta.url);
-    const hold = as ? { user: as, client: options.client ?? client, ...said(meta, rank) } : null;
+    const base = baseOf(url, globalThis.location?.href);
+    const hold = as ? { user: as, client: options.client ?? (client ||= uuid()), ...said(meta, rank) } : null;
     this.#seat = { name, id: uuid(), hold, tell: (type, detail) => this.#told(type, detail) };
     this.#tab = Tab.of(base, transport, share, { token, user });
     this.#feed = this.#tab.add(this.#seat, since, plain([...members]));

@@ -7,7 +7,7 @@ import { uuid } from './uuid.js';
 import { AWAY, CLEAN, WHOLE, reached } from './wire.js';
 
 /** Version of the messages between tabs. Tabs with the client of another version have a leader of their own. */
-const VERSION = 2;
+const VERSION = 3;
 
 /** The tabs with rooms, by what they share: one page may follow several gateways. */
 const tabs = new Map();
@@ -90,12 +90,15 @@ export class Tab {
     this.#election.ask({ ask: 'retry' });
   }
 
-  online() {
+  /** A network that goes is as good a reason as one that comes. */
+  renew() {
     this.#leader?.renew();
   }
 
+  /** Also where it runs already: a page that comes back, or was only thought to be gone, sees to its connection. */
   start() {
-    this.#election.start();
+    if (this.#election.running) this.hurry();
+    else this.#election.start();
   }
 
   /** The tabs that stay go on without this one, which keeps its cursors for its return. */
@@ -109,7 +112,8 @@ export class Tab {
 
   /** Ensures that a tab leads, and that its connection is there. */
   hurry() {
-    this.#election.look('hurry');
+    this.#election.ask({ ask: 'hurry' });
+    this.#election.look();
   }
 
   #restart(steal) {
@@ -206,7 +210,8 @@ function watchPage() {
   on(document, 'freeze', (tab) => tab.stop(AWAY));
   on(document, 'resume', (tab) => tab.start());
   on(document, 'visibilitychange', (tab) => document.hidden || tab.hurry());
-  on(globalThis, 'online', (tab) => tab.online());
+  on(globalThis, 'online', (tab) => tab.renew());
+  on(globalThis, 'offline', (tab) => tab.renew());
 }
 
 watchPage();

@@ -13,7 +13,7 @@ use warp::path::Tail;
 
 use crate::http::answer::{self, Answer, Body};
 use crate::http::call::Call;
-use crate::http::page::client;
+use crate::http::page::client::{self, CLIENT, JOINED};
 use crate::model::refusal::{Code, Refusal};
 
 /// The sources of the page and of the client.
@@ -21,10 +21,16 @@ use crate::model::refusal::{Code, Refusal};
 #[folder = "web/"]
 #[exclude = "page/index.html"]
 #[exclude = "*.toml"]
+#[exclude = "client/package.json"]
+#[exclude = "client/README.md"]
+#[exclude = "client/LICENSE"]
+#[exclude = "client/react.*"]
+#[exclude = "client/element.*"]
+#[exclude = "client/presently.js"]
 struct Embedded;
 
-/// The client as one file, made of the sources in `web/client/`.
-const CLIENT: &str = "presently.js";
+/// The one file of `web/client/` that is served as it is.
+const TYPES: &str = "presently.d.ts";
 
 /// For addresses that name their content: a browser never asks again.
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
@@ -56,10 +62,13 @@ static ASSETS: LazyLock<Assets> = LazyLock::new(|| {
     files.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
     let mut modules: Vec<_> = files.iter().map(|(path, _)| path.clone()).filter(|path| is_module(path)).collect();
     modules.push(CLIENT.to_owned());
-    let client = client::joined(|file| Some(Embedded::get(&format!("client/{file}"))?.data));
     let mut hasher = DefaultHasher::new();
-    (CLIENT, &client).hash(&mut hasher);
-    let mut by_path = HashMap::from([(CLIENT.to_owned(), Asset::of_client(client))]);
+    let mut by_path = HashMap::new();
+    for (file, list) in JOINED {
+        let script = client::joined(list, |source| Some(Embedded::get(&format!("client/{source}"))?.data));
+        (file, &script).hash(&mut hasher);
+        by_path.insert(file.to_owned(), Asset::of_client(script));
+    }
     for (path, file) in files {
         (&path, file.metadata.sha256_hash()).hash(&mut hasher);
         by_path.insert(path, Asset::of(file));
@@ -69,15 +78,17 @@ static ASSETS: LazyLock<Assets> = LazyLock::new(|| {
 });
 
 /// The address of a file of `web/` below the assets' folder: the page's own files stand there without their folder, and the
-/// sources of the client only as one file.
+/// sources of the client only joined.
 fn address(path: &str) -> Option<String> {
-    let parts = path.strip_prefix("client/");
-    parts.is_none().then(|| path.strip_prefix("page/").unwrap_or(path).to_owned())
+    match path.strip_prefix("client/") {
+        Some(file) => (file == TYPES).then(|| file.to_owned()),
+        None => Some(path.strip_prefix("page/").unwrap_or(path).to_owned()),
+    }
 }
 
 /// Whether the page imports this file at its start.
 fn is_module(path: &str) -> bool {
-    path.ends_with(".js") && !path.contains('/') && path != "presently-room.js"
+    path.ends_with(".js") && !path.contains('/')
 }
 
 impl Asset {
@@ -152,15 +163,12 @@ pub struct Module {
     by_hash: bool,
 }
 
-/// Files that pages of any origin may import.
-const MODULES: [&str; 3] = [CLIENT, "presently.d.ts", "presently-room.js"];
-
 impl FromStr for Module {
     type Err = ();
 
     fn from_str(path: &str) -> Result<Self, ()> {
         let named = |file: &&str| *file == path || path.starts_with("presently") && hashed(file) == path;
-        let file = MODULES.into_iter().find(named).ok_or(())?;
+        let file = JOINED.into_iter().map(|(file, _)| file).chain([TYPES]).find(named).ok_or(())?;
         Ok(Module { file, by_hash: file != path })
     }
 }

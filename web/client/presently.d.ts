@@ -15,8 +15,10 @@
  *
  * The set follows the gateway's over a WebSocket, or over a session (one event stream, and requests) where a proxy breaks
  * WebSockets. It comes back by itself
- * after whatever cut it off, from where it stood. All tabs of an origin share one connection for each gateway and user,
- * where the browser has Web Locks and BroadcastChannel (on HTTPS and localhost); elsewhere all rooms of a page share one.
+ * after whatever cut it off, from where it stood, within the gateway's grace period where the way is free again by then. All
+ * tabs of an origin share one connection for each gateway and user, where the browser has Web Locks and BroadcastChannel (on
+ * HTTPS and localhost) and both of them work (not where a site may store nothing); elsewhere all rooms of a page share one.
+ * A tab that hangs with the connection of all holds up the others for about 5 s, while somebody looks at them.
  *
  * A tab that is closed or that the browser freezes is gone a few seconds later. One in the back-forward cache is gone,
  * too, and live again when somebody comes back to it.
@@ -114,7 +116,7 @@ export interface RoomOptions {
   /**
    * The gateway's base, absolute or relative to the page. By default the folder from which the gateway served this module,
    * `presently.js`, also below a path prefix of a proxy. A copy of `presently.js` at another address needs `url`; a bundle
-   * under another name takes the root of its origin. Where the base is not of the page's own origin, the gateway has to
+   * takes the root of the page's origin, and without a page `url` is needed. Where the base is not of the page's own origin, the gateway has to
    * allow the page's (`--allow-origin`).
    */
   url?: string | URL;
