@@ -11,6 +11,11 @@ export class Members {
   fresh = false;
   #parts = null;
 
+  /** The cursor to ask with. Whoever was kept from before a restart is in no cursor's set: then the whole set must come. */
+  get since() {
+    return this.fresh ? '' : this.cursor;
+  }
+
   start(cursor, members) {
     this.cursor = cursor;
     this.#replace(members);
