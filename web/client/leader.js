@@ -111,7 +111,7 @@ export class Leader {
   }
 
   #subscribe({ room, members }) {
-    this.#say({ action: 'subscribe', room, since: members.cursor || undefined }, { room });
+    this.#say({ action: 'subscribe', room, since: members.since || undefined }, { room });
   }
 
   #unwatched(room) {
