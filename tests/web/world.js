@@ -19,6 +19,8 @@ export class World {
   upgrades = true;
   tries = 0;
   up = true;
+  /** How many holds and rooms a connection has place for. */
+  places = 100;
   /** A dead network takes all that is said on a connection, and says nothing of it. */
   dead = false;
   /** The keys of the gateway, if it has some; and what it says first, if it says anything. */

@@ -15,8 +15,10 @@ export class Feed {
   refusal = null;
   failures = 0;
 
-  constructor(room) {
+  /** `tab` has the line of it, as far as this page follows the room. */
+  constructor(room, tab) {
     this.room = room;
+    this.tab = tab;
   }
 
   /** Takes the next frame as `Members` does. A frame that does not follow is told to `distrust`. */
@@ -47,8 +49,10 @@ export class Feed {
 
 /** The feeds of a tab, by the names of their rooms. */
 export class Feeds extends Map {
+  tab;
+
   of(room) {
-    const feed = this.get(room) ?? new Feed(room);
+    const feed = this.get(room) ?? new Feed(room, this.tab);
     this.set(room, feed);
     return feed;
   }

@@ -47,8 +47,6 @@ function batched(work) {
 
 /** A room, live: see presently.d.ts. */
 export class Room extends EventTarget {
-  #tab;
-  #feed;
   #seat;
   #every;
   #signal;
@@ -80,13 +78,21 @@ export class Room extends EventTarget {
     const hold = as ? this.#hold(as, said(meta, rank), options.client) : null;
     this.#seat = { name: named(name, 'room'), id: uuid(), hold, tell: (type, detail) => this.#told(type, detail) };
     this.#every = every;
-    this.#tab = Tab.of(base, transport, share, { token, user });
-    this.#feed = this.#tab.add(this.#seat, since, plain([...members]));
+    Tab.of(base, transport, share, { token, user }).add(this.#seat, since, plain([...members]));
     this.#shown = this.#shows();
     queueMicrotask(() => this.#told('state'));
     this.#signal = options.signal;
     this.#signal?.addEventListener('abort', this.#abort);
     if (this.#signal?.aborted) this.close();
+  }
+
+  /** What this page has of the room, which may go to another line, and with it to another `Tab`. */
+  get #feed() {
+    return this.#seat?.feed;
+  }
+
+  get #tab() {
+    return this.#feed?.tab;
   }
 
   get name() {

@@ -80,7 +80,8 @@ export class Session {
     const { origin } = globalThis.location ?? {};
     const { origin: other } = new URL(this.#base);
     if (origin && origin !== other && !this.#stream.signal.aborted) {
-      complain(`${other} does not answer this page: is it up, and started with --allow-origin ${origin}?`);
+      const said = `${other} does not answer this page: is it up, and started with --allow-origin ${origin}?`;
+      complain(`${said} Browsers let a page reach this machine or a local network only if their user allows it.`);
     }
     throw error;
   }
@@ -181,9 +182,10 @@ export class Session {
 
 const sleep = (ms) => new Promise((over) => setTimeout(over, ms));
 
-/** A request's refusal; without `code` it is not the gateway's. */
+/** A request's refusal; without `code` it is not the gateway's, as proxies and service workers answer in other forms. */
 async function problem(answer) {
-  const { code, detail: message, retry, status } = await answer.json().catch(() => ({}));
+  const isOurs = answer.headers.get('content-type')?.startsWith('application/problem+json');
+  const { code, detail: message, retry, status } = isOurs ? await answer.json().catch(() => ({})) : {};
   const after = Number(answer.headers.get('retry-after')) * 1_000;
   return { code, message, retry, status, after };
 }
