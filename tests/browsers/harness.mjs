@@ -18,6 +18,7 @@ import { Proxy } from './proxy.mjs';
 export { Browser, Tab, program } from './browser.mjs';
 export { Gateway } from './gateway.mjs';
 export { Proxy } from './proxy.mjs';
+export { Site } from './site.mjs';
 export { renderer } from './renderer.mjs';
 export { pause, until } from './until.mjs';
 

@@ -44,6 +44,11 @@ export class Proxy {
     this.#tunnels.forEach((tunnel) => tunnel.strand(side));
   }
 
+  /** Ends what `halfCut` left. */
+  cutStranded() {
+    this.#tunnels.forEach((tunnel) => tunnel.stranded && tunnel.end());
+  }
+
   /** Ends all connections and refuses who comes, until `open`. */
   shut() {
     this.#mode = 'shut';
@@ -92,7 +97,7 @@ class Tunnel {
   gateway = null;
   #target;
   #open = false;
-  #stranded = false;
+  stranded = false;
   #over;
 
   constructor(client, target, over) {
@@ -107,7 +112,7 @@ class Tunnel {
   }
 
   open() {
-    if (this.#open || this.#stranded) return;
+    if (this.#open || this.stranded) return;
     this.#open = true;
     if (!this.gateway) {
       this.gateway = connect({ port: this.#target, host: '127.0.0.1', allowHalfOpen: true });
@@ -128,7 +133,7 @@ class Tunnel {
 
   strand(side) {
     this.mute();
-    this.#stranded = true;
+    this.stranded = true;
     if (this[side]) reset(this[side]);
   }
 

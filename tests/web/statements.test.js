@@ -55,6 +55,19 @@ test('the tabs that follow the leader keep whom they knew, too, until the gatewa
   assert.deepEqual(await tell({}), [[false, 0], [false, 0]]);
 });
 
+test('who is cut off before the gateway knows all takes the whole set afterwards', async (t) => {
+  const world = new World(t);
+  await world.signIn('lobby', 'zoe');
+  const rooms = [];
+  for (const tab of [await world.tab(), await world.tab()]) rooms.push(await tab.room('lobby'));
+  await emptied(world, { fresh_for: 4_000 });
+  Object.assign(world.room('lobby'), { epoch: 'zzz', log: [{}], members: new Map() });
+  await world.cut();
+  await world.pass(2_000);
+  assert.equal(said(world, 'subscribe').at(-1).since, undefined, 'the cursor tells nothing of whom was kept');
+  assert.deepEqual(rooms.map(({ state, fresh, count }) => [state, fresh, count]), Array(2).fill(['live', false, 0]));
+});
+
 test('a rank goes with what is said, and another tab says it too', async (t) => {
   const world = new World(t);
   const [one, two] = [await world.tab(), await world.tab()];

@@ -112,7 +112,7 @@ export class Leader {
   }
 
   #subscribe({ room, place, members }) {
-    this.#say({ action: 'subscribe', ...place, since: members.cursor || undefined }, { room });
+    this.#say({ action: 'subscribe', ...place, since: members.since || undefined }, { room });
   }
 
   #unwatched(room) {

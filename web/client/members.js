@@ -17,6 +17,11 @@ export class Members {
     return (this.#list ??= Object.freeze([...this.map.values()]));
   }
 
+  /** The cursor to ask with. Whoever was kept from before a restart is in no cursor's set: then the whole set must come. */
+  get since() {
+    return this.fresh ? '' : this.cursor;
+  }
+
   start(cursor, members) {
     this.cursor = cursor;
     this.#replace(members);

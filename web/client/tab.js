@@ -175,7 +175,7 @@ export class Tab {
 
   #watch(feed) {
     feed.asked = true;
-    this.#election.ask({ ask: 'watch', room: feed.room, cursor: feed.members.cursor });
+    this.#election.ask({ ask: 'watch', room: feed.room, cursor: feed.members.since });
   }
 
   /* What the leader tells this tab. */
