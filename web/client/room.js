@@ -3,7 +3,7 @@ import { baseOf } from './base.js';
 import { explain } from './explain.js';
 import { countsOf } from './feed.js';
 import { Idle } from './idle.js';
-import { fits, named, said } from './judge.js';
+import { named, said } from './judge.js';
 import { Members } from './members.js';
 import { CLOSED, awaited, batched, refusedError } from './promise.js';
 import { Tab } from './tab.js';
@@ -38,9 +38,7 @@ export class Room extends EventTarget {
   #next = null;
   #pause = null;
   #others = [];
-  /** Whether nobody touches this browser, and what is said then. */
   #idle = null;
-  #idleWord = null;
   #ready = awaited();
   #change = batched(() => this.#event('change'));
 
@@ -50,7 +48,8 @@ export class Room extends EventTarget {
     const user = (options.user && named(options.user, 'user')) ?? (token === undefined ? '' : (as ?? ''));
     this.#options = options;
     this.#base = baseOf(url, globalThis.location?.href);
-    if (idle) this.#rest(idle);
+    const turned = () => this.#seat?.hold && this.#speak(this.#seat.hold.own);
+    if (idle) this.#idle = new Idle(idle, { touched: (at) => this.#tab?.touched(at), turned });
     const hold = as ? this.#hold(as, said(meta, rank), options.client) : null;
     if (only !== 'counts') named(name, 'room');
     const feed = only ? countsOf(name) : name;
@@ -146,11 +145,11 @@ export class Room extends EventTarget {
       this.leave();
       this.#refusal = this.#ended = null;
       this.#seat.hold = this.#hold(user, word);
-      const promise = this.#wait(this.#tab.status.refusal);
+      const promise = this.#wait(this.#denial);
       this.#tab.join(this.#seat);
       return promise;
     }
-    return word ? this.#update(word) : this.#wait(this.#tab.status.refusal, this.holding);
+    return word ? this.#update(word) : this.#wait(this.#denial, this.holding);
   }
 
   leave() {
@@ -215,7 +214,14 @@ export class Room extends EventTarget {
   /** Each hold has an id of its own, so that one that ends late ends no other. */
   #hold(user, word, client = uuid()) {
     const own = word ?? (this.#idle && said({}));
-    return { user: named(user, 'as'), client, held: false, own, word: this.#spoken(own), good: null, n: (this.#n += 1) };
+    word = this.#idle?.word(own) ?? own;
+    return { user: named(user, 'as'), client, held: false, own, word, good: null, n: (this.#n += 1) };
+  }
+
+  /** Why there is no connection, and will be none. */
+  get #denial() {
+    const { state, refusal } = this.#tab.status;
+    return state === 'refused' ? refusal : null;
   }
 
   /** A promise for the answer to what was asked for last. */
@@ -235,20 +241,8 @@ export class Room extends EventTarget {
     return promise;
   }
 
-  /** Says something else while nobody touches this browser. */
-  #rest({ after, meta }) {
-    fits(after > 0, 'idle.after is a time in milliseconds');
-    this.#idleWord = said(meta ?? null, -1);
-    const turned = () => this.#seat?.hold && this.#speak(this.#seat.hold.own);
-    this.#idle = new Idle(after, { touched: (at) => this.#tab?.touched(at), turned });
-  }
-
-  #spoken(own) {
-    return this.#idle?.is ? { ...this.#idleWord, at: Date.now() } : own;
-  }
-
   #speak(own, anew) {
-    Object.assign(this.#seat.hold, { own, word: this.#spoken(own), n: (this.#n += 1) });
+    Object.assign(this.#seat.hold, { own, word: this.#idle?.word(own) ?? own, n: (this.#n += 1) });
     this.#tab.join(this.#seat, anew);
   }
 
@@ -344,18 +338,18 @@ export class Room extends EventTarget {
   /** Said once is enough. */
   #state() {
     const { state, refusal } = this;
-    const line = this.#tab.status;
     if (state === 'live') this.#ready.settle();
     if (state === 'refused') this.#ready.settle(refusal);
-    if (line.state === 'refused') this.#drop(line.refusal);
-    else if (line.state !== 'live') this.#left();
+    if (this.#denial) this.#drop(this.#denial);
+    else if (this.#tab.status.state !== 'live') this.#left();
     const shown = this.#shows();
-    const known = refusal ? JSON.stringify(refusal) : '';
-    const [isOther, isNew] = [shown !== this.#shown, known && known !== this.#known];
+    // A reason that comes back with each try is told once.
+    const known = refusal ? JSON.stringify(refusal) : state === 'live' ? '' : this.#known;
+    const [isOther, isNew] = [shown !== this.#shown, known !== this.#known];
     this.#shown = shown;
     this.#known = known;
     if (isOther) this.#event('state', { state });
-    if (isNew) this.#event('error', refusal);
+    if (isNew && refusal) this.#event('error', refusal);
   }
 }
 

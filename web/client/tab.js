@@ -189,7 +189,7 @@ export class Tab {
   }
 
   #turn(now) {
-    if (now.state === 'refused' && this.status.state !== 'refused') explain(now.refusal);
+    if (now.refusal) explain(now.refusal);
     this.status = now;
     for (const feed of this.#feeds.values()) {
       if (now.state !== 'live') Object.assign(feed, { live: false, refusal: null });
