@@ -55,6 +55,8 @@ test('half-typed JSON in meta keeps what was said, and is complained of once', a
   assert.deepEqual(tab.complaints, []);
   const { meta } = (await gateway.members('lobby')).get('ann');
   assert.equal(meta.status, 'away');
+  const text = await (await gateway.api('/api/rooms/lobby/users/ann')).text();
+  assert.match(text, /9007199254740993/, 'numbers stay as they were written');
   const changes = (from, to) => Number(to.split('.')[1]) - Number(from.split('.')[1]);
   assert.equal(changes(cursor, await tab.run(() => the.element.presence.cursor)), 1, 'one update, and no other event');
 });
