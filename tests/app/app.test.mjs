@@ -2,20 +2,15 @@
 
 import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
-import { once } from 'node:events';
-import { readFileSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:http';
-import { extname, join } from 'node:path';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { before } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { build as bundle } from 'esbuild';
 import { build, createLogger } from 'vite';
 import { Gateway, start, test, until } from '../browsers/harness.mjs';
 import { installed, run, tool } from './packed.mjs';
-
-/** Below a path prefix, as many applications are. */
-const PREFIX = '/apps/here/';
-const TYPES = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css' };
+import { runs, serve } from './site.mjs';
 
 /** The key of tokens. */
 const SECRET = 'a-secret-of-the-tests-which-is-long-enough';
@@ -36,27 +31,11 @@ function token(sub) {
   return `${said}.${createHmac('sha256', SECRET).update(said).digest('base64url')}`;
 }
 
-/** Serves a folder below the prefix, and starts a gateway that allows its pages. */
-async function serve(t, folder, more = []) {
-  const server = createServer(({ url }, answer) => {
-    const name = new URL(url, 'http://localhost').pathname.slice(PREFIX.length) || 'index.html';
-    try {
-      answer.setHeader('Content-Type', TYPES[extname(name)] ?? 'text/plain');
-      answer.end(readFileSync(join(folder, name)));
-    } catch {
-      answer.writeHead(404).end('none'); // a browser would put a page of its own in an empty one's place
-    }
-  });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  t.after(() => server.close());
-  const origin = `http://127.0.0.1:${server.address().port}`;
-  const { gateway, browser } = await start(t, { args: ['--allow-origin', origin, '--grace', '2s', ...more] });
-  const page = (as, pass = '', file = '') => {
-    const query = new URLSearchParams({ gateway: gateway.url, as, token: pass });
-    return `${origin}${PREFIX}${file}?${query}`;
-  };
-  return { gateway, browser, page };
+/** Serves a folder, beside a gateway that allows its pages, and starts a browser. */
+async function beside(t, folder, more = []) {
+  const site = await serve(t, folder);
+  const { gateway, browser } = await start(t, { args: ['--allow-origin', site.origin, '--grace', '2s', ...more] });
+  return { gateway, browser, page: (...named) => site.page(gateway, ...named) };
 }
 
 /** Everything that others see of a room, in order. */
@@ -108,7 +87,7 @@ test('built by Vite, it is quiet under StrictMode and at remounts, and draws wha
   const options = { configFile: false, root: app.folder, base: './', mode: 'development', customLogger, define };
   await build({ ...options, build: { outDir: 'strict' } });
   assert.deepEqual(warnings, []);
-  const { gateway, browser, page } = await serve(t, join(app.folder, 'strict'));
+  const { gateway, browser, page } = await beside(t, join(app.folder, 'strict'));
   const events = await seen(t, gateway);
   const ann = await browser.open(page('ann'), { plain: false });
   await ann.until('ann is there', says, { state: 'live true', names: 'ann', self: 'here', others: '', count: '1' });
@@ -139,7 +118,7 @@ test('built for production, it has the elements, and no more than the package is
   const customLogger = { ...createLogger('silent'), warn: say, warnOnce: say, error: say };
   await build({ configFile: false, root: app.folder, base: './', customLogger, build: { outDir: 'dist' } });
   assert.deepEqual(warnings, []);
-  const { gateway, browser, page } = await serve(t, join(app.folder, 'dist'), ['--key', app.key]);
+  const { gateway, browser, page } = await beside(t, join(app.folder, 'dist'), ['--key', app.key]);
   const tab = await browser.open(page('ann', token('ann')), { plain: false });
   await tab.until('ann is there', says, { state: 'live true', names: 'ann', words: 'here' });
   const faces = (count) => document.querySelector('presently-avatars').shadowRoot.querySelectorAll('[part~=avatar]').length === count;
@@ -165,13 +144,9 @@ for (const format of ['esm', 'iife']) {
     const entryPoints = [join(app.folder, 'plain.js')];
     const { warnings } = await bundle({ entryPoints, outfile, format, bundle: true, minify: true, logLevel: 'silent' });
     assert.deepEqual(warnings, []);
-    const { gateway, browser, page } = await serve(t, join(app.folder, format));
+    const { gateway, browser, page } = await beside(t, join(app.folder, format));
     const tab = await browser.open(page('', '', 'nothing'), { plain: false });
-    await tab.run(async (type) => {
-      const script = Object.assign(document.createElement('script'), { src: 'plain.js', type });
-      document.body.append(script);
-    }, format === 'esm' ? 'module' : '');
-    await tab.until('held', () => globalThis.room?.holding && document.querySelector('presently-room[state=live]'));
+    await runs(tab, format === 'esm' ? 'module' : '');
     assert.deepEqual(await gateway.users('lobby'), ['plain']);
     assert.deepEqual(tab.errors, []);
   });
