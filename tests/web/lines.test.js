@@ -46,6 +46,7 @@ for (const share of [true, false]) {
 }
 
 test('tabs share the further connections as well', async (t) => {
+  const errors = t.mock.method(console, 'error', () => {});
   const world = narrow(t);
   const [one, two] = [await world.tab(), await world.tab()];
   const rooms = [...(await open(one, 2)), ...(await open(two, PLACES, {}, 2))];
@@ -56,6 +57,7 @@ test('tabs share the further connections as well', async (t) => {
   await world.pass(1_000);
   await world.signIn('room 4', 'bob');
   assert.deepEqual([...rooms[5].members.keys()], ['ann', 'bob']);
+  assert.equal(errors.mock.callCount(), 0, 'nobody lacks anything');
 });
 
 test('a room that others of the line watch goes on there, when this page takes its own to another line', async (t) => {

@@ -287,7 +287,8 @@ export class Tab {
     const feed = this.#feeds.get(room);
     if (!feed || (feed.seats.size && this.#move(feed, refusal))) return;
     Object.assign(feed, { live: false, refusal });
-    explain(refusal, `the room ${room}`);
+    // Rooms that only other tabs follow are explained there.
+    if (feed.seats.size) explain(refusal, `the room ${room}`);
     feed.tell('state');
   }
 }
