@@ -285,9 +285,9 @@ export class Room extends EventTarget {
   }
 
   /** Whether the gateway holds the user, and if it is over, why. */
-  #held({ user, client, held, over, refusal, gone }) {
-    const { hold } = this.#seat;
-    if (hold?.user !== user) return;
+  #held({ room, user, client, held, over, refusal, gone }) {
+    const { name, hold } = this.#seat;
+    if (name !== room || hold?.user !== user) return;
     const turned = hold.held !== held;
     Object.assign(hold, { client, held });
     if (over) {
