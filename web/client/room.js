@@ -289,7 +289,7 @@ export class Room extends EventTarget {
     const { name, hold } = this.#seat;
     if (name !== room || hold?.user !== user) return;
     const turned = hold.held !== held;
-    Object.assign(hold, { client, held });
+    Object.assign(hold, { shared: client, held });
     if (over) {
       this.#seat.hold = null;
       this.#ended = gone ?? null;
