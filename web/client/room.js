@@ -166,8 +166,8 @@ export class Room extends EventTarget {
     const { token } = this.#options;
     const headers = token === undefined ? {} : { Authorization: `Bearer ${await tokenFrom(token)}` };
     const path = `api/rooms/${encodeURIComponent(this.name)}/users/${encodeURIComponent(named(user, 'user'))}`;
-    const answer = await (await fetch(new URL(path, this.#base), { headers })).json();
-    const { holds, code = 'not_allowed', detail: message = 'The token shows no holds.' } = answer;
+    const answer = await fetch(new URL(path, this.#base), { headers });
+    const { holds, code = 'not_allowed', detail: message = 'The token shows no holds.' } = await answer.json();
     if (!holds && code !== 'not_present') throw refusedError({ code, message });
     return holds ?? [];
   }
@@ -185,7 +185,7 @@ export class Room extends EventTarget {
     this.#ready.settle(CLOSED);
     this.#tab.remove(this.#seat);
     this.#seat.hold = null;
-    this.dispatchEvent(new CustomEvent('close'));
+    this.#event('close');
   }
 
   async *[Symbol.asyncIterator]() {
@@ -293,7 +293,7 @@ export class Room extends EventTarget {
     if (over) {
       this.#seat.hold = null;
       this.#ended = gone ?? null;
-      this.#drop(refusal ?? { code: gone.reason, message: `${user} was ended: ${gone.reason}` });
+      this.#drop(refusal ?? { code: gone.reason, message: 'Others ended it.' });
     }
     if (refusal || turned) this.#refuse(user, refusal);
     this.#state();
