@@ -90,7 +90,7 @@ export class Line {
   close(code) {
     this.#watch.end();
     this.#watch = null;
-    this.#drop(code);
+    this.#drop(code, true);
   }
 
   /** False while there is no connection; the next one begins with all that is wanted. */
@@ -282,13 +282,13 @@ export class Line {
     return Date.now() - this.#since < this.#grace;
   }
 
-  #drop(code) {
+  #drop(code, isLast) {
     clearTimeout(this.#timer);
     this.#auth?.end();
     const link = this.#link;
     this.#link = null;
     this.#open = false;
-    link?.close(code);
+    link?.close(code, isLast);
   }
 
   #tell(now) {
