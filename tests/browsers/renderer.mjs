@@ -1,38 +1,33 @@
 // The process behind a tab of Chromium, to be stopped as a system does it that suspends the tab.
 
-/** A tab's work that shows which process is the tab's. */
-const SPIN_MS = 60;
-const MOST_LOOKS = 100;
+import { readdirSync, readFileSync } from 'node:fs';
+import { until } from './until.mjs';
 
-/** CPU seconds of each renderer, by its process. */
-async function cpu(session) {
+/** How many workers run in a process, by the names of its threads. */
+function workers(pid) {
+  try {
+    const names = readdirSync(`/proc/${pid}/task`).map((id) => readFileSync(`/proc/${pid}/task/${id}/comm`, 'utf8'));
+    return names.filter((name) => name.startsWith('DedicatedWorker')).length;
+  } catch {
+    return 0; // a thread or the process has just ended
+  }
+}
+
+async function renderers(session) {
   const { processInfo } = await session.send('SystemInfo.getProcessInfo');
-  return new Map(processInfo.filter(({ type }) => type === 'renderer').map(({ id, cpuTime }) => [id, cpuTime]));
+  return processInfo.filter(({ type }) => type === 'renderer').map(({ id }) => id);
 }
 
-/** The renderer that worked while the tab did for `ms`, and no other nearly as much; else undefined. */
-async function busiest(session, tab, ms) {
-  const before = await cpu(session);
-  await tab.run((time) => {
-    for (const end = performance.now() + time; performance.now() < end; );
-  }, ms);
-  const after = await cpu(session);
-  const worked = [...after].map(([id, time]) => ({ id, time: time - (before.get(id) ?? 0) }));
-  const [first, second] = worked.sort((one, other) => other.time - one.time);
-  return first.time > ms / 3_000 && !(second?.time > first.time / 3) ? first.id : undefined;
-}
-
-/** The process of a tab: three looks in a row agree, since another renderer may be starting just now. */
+/** The process of a tab: the one in which a worker of the tab's appears. The tab's origin serves `/presently.js`. */
 export async function renderer(tab) {
   const session = await tab.browser.puppet.target().createCDPSession();
   try {
-    for (let looks = [], all = 0; all < MOST_LOOKS; all += 1) {
-      const id = await busiest(session, tab, SPIN_MS);
-      looks = id && (!looks.length || looks[0] === id) ? [...looks, id] : [];
-      if (looks.length === 3) return id;
-    }
-    throw new Error('no renderer stands out');
+    const before = new Map((await renderers(session)).map((pid) => [pid, workers(pid)]));
+    await tab.run(() => (globalThis.probe = new Worker('/presently.js', { type: 'module' })) && null);
+    const found = async () => (await renderers(session)).find((pid) => workers(pid) > (before.get(pid) ?? 0));
+    return await until('a worker runs in a renderer', found);
   } finally {
+    await tab.run(() => globalThis.probe?.terminate()).catch(() => {});
     await session.detach();
   }
 }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { Wants } from '../../web/client/wants.js';
-import { GRACE_MS } from './fake-socket.js';
+import { GRACE_MS, JOINED } from './fake-socket.js';
 import { World } from './world.js';
 
 const said = (world, action) => world.heard.filter((message) => message.action === action);
@@ -146,6 +146,21 @@ test('a tab that comes after the take-over gets the set of a room that the leade
     assert.deepEqual([room.state, ...room.members.keys()], ['live', 'ann', 'bob', 'cyd']);
   }
   assert.equal(world.sockets.size, 1);
+});
+
+test('a leader that passes on a room without its set has the set once its own tab is there, too', async (t) => {
+  const world = new World(t);
+  await world.signIn('lobby', 'zoe');
+  const [leader, follower] = [await world.tab(), await world.tab()];
+  await leader.room('hall');
+  // The follower's cursor is all that the leader knows of the lobby.
+  await follower.room('lobby', { since: 'k3f.1', members: [{ user: 'zoe', meta: {}, joined: JOINED }] });
+  world.up = false;
+  await world.cut();
+  const late = await leader.room('lobby');
+  world.up = true;
+  await world.pass(10_000);
+  assert.deepEqual([late.state, [...late.members.keys()]], ['live', ['zoe']]);
 });
 
 test('one user in two tabs is one hold, which ends with the last of them', async (t) => {

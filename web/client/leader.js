@@ -98,8 +98,14 @@ export class Leader {
     const { members } = feed;
     this.#tellLine(tab);
     if (feed.refusal) this.#election.tell({ to: tab, refused: { room, refusal: feed.refusal } });
-    if (this.#wants.watch(tab, room) || feed.prefix !== undefined) {
-      members.cursor ||= cursor; // the place is enough to pass events on
+    // A place in the order of events is enough to pass them on, but not for a tab without the set.
+    const lacks = !cursor && members.cursor && !members.complete;
+    if (lacks) {
+      feed.live = false;
+      members.forget();
+    }
+    if (this.#wants.watch(tab, room) || lacks || feed.prefix !== undefined) {
+      members.cursor ||= cursor;
       this.#subscribe(feed);
     } else if (feed.live && !members.complete) {
       feed.live = false;

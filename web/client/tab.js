@@ -175,7 +175,8 @@ export class Tab {
 
   #watch(feed) {
     feed.asked = true;
-    this.#election.ask({ ask: 'watch', room: feed.room, cursor: feed.members.since });
+    const { complete, since } = feed.members;
+    this.#election.ask({ ask: 'watch', room: feed.room, cursor: complete ? since : '' });
   }
 
   /* What the leader tells this tab. */

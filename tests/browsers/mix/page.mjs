@@ -3,10 +3,15 @@
 /** Puts into a page what the mix does and sees there. */
 export function install() {
   const rooms = new Map();
+  const MOST_TOLD = 12;
 
   /** A set made of the room's events alone. An event that does not fit it is a fault. */
   const follow = (room, seat) => {
-    const { shadow, faults } = seat;
+    const { shadow, faults, told } = seat;
+    const note = (what) => told.push(`${what} ${room.cursor}${room.fresh ? ' fresh' : ''}`) > MOST_TOLD && told.shift();
+    for (const type of ['add', 'update', 'del', 'snapshot', 'state']) {
+      room.addEventListener(type, ({ detail }) => note(`${type} ${detail.user ?? detail.count ?? detail.state}`));
+    }
     const wrong = (what, user) => faults.push(`${what} of ${user} in ${room.name} at ${room.cursor}`);
     room.addEventListener('add', ({ detail: { user } }) => {
       if (shadow.has(user)) wrong('a second add', user);
@@ -22,7 +27,7 @@ export function install() {
 
   const open = (id, name, options) => {
     const room = new Room(name, options);
-    const seat = { room, shadow: new Set(room.members.keys()), faults: [] };
+    const seat = { room, shadow: new Set(room.members.keys()), faults: [], told: [] };
     follow(room, seat);
     rooms.set(id, seat);
   };
@@ -40,8 +45,9 @@ export function install() {
     rooms.delete(id);
   };
 
+  /** As text: Firefox sends an object that is there twice only once. */
   const look = () =>
-    [...rooms].map(([id, { room, shadow, faults }]) => ({
+    JSON.stringify([...rooms].map(([id, { room, shadow, faults, told }]) => ({
       id,
       name: room.name,
       as: room.as,
@@ -53,7 +59,9 @@ export function install() {
       members: Object.fromEntries([...room.members].map(([user, { meta }]) => [user, meta])),
       shadow: [...shadow],
       faults,
-    }));
+      fresh: room.fresh,
+      told,
+    })));
 
   /** The names of the locks by which tabs lead, and whether this tab has each. */
   const leads = async () => {

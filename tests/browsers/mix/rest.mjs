@@ -46,7 +46,9 @@ function report({ views, rooms }) {
 
 async function look(world) {
   const views = new Map();
-  for (const tab of world.tabs) for (const view of await tab.run(() => the.look())) views.set(view.id, view);
+  for (const tab of world.tabs) {
+    for (const view of JSON.parse(await tab.run(() => the.look()))) views.set(view.id, view);
+  }
   const rooms = new Map();
   for (const room of ROOMS) {
     const members = await world.gateway.members(room);
