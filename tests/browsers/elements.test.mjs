@@ -1,6 +1,7 @@
 // The elements in pages of their own.
 
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { inEach, start, test } from './harness.mjs';
 
 /** A page of the gateway's origin with `html` in it and the elements defined after it. */
@@ -55,8 +56,19 @@ test('half-typed JSON in meta keeps what was said, and is complained of once', a
   assert.deepEqual(tab.complaints, []);
   const { meta } = (await gateway.members('lobby')).get('ann');
   assert.equal(meta.status, 'away');
+  const text = await (await gateway.api('/api/rooms/lobby/users/ann')).text();
+  assert.match(text, /9007199254740993/, 'numbers stay as they were written');
   const changes = (from, to) => Number(to.split('.')[1]) - Number(from.split('.')[1]);
   assert.equal(changes(cursor, await tab.run(() => the.element.presence.cursor)), 1, 'one update, and no other event');
+});
+
+test('who was kicked is told in the list, until they join again', async (t) => {
+  const { gateway, tab } = await page(t, '<presently-room room="lobby" as="ann"></presently-room>');
+  await tab.until('held', () => the.element.presence.holding && the.texts('me') !== '');
+  await gateway.api('/api/rooms/lobby/users/ann?reason=kicked', { method: 'DELETE' });
+  await tab.until('told', () => the.texts('state') === 'ann was removed by others.' && the.texts('name') === '');
+  await tab.run(() => the.element.presence.join('ann'));
+  await tab.until('back', () => the.texts('state') === '' && the.texts('name') === 'ann');
 });
 
 test('what cannot be a room is said in the element, and throws nowhere', async (t) => {
@@ -161,4 +173,37 @@ test("pictures are https, and those of the page's origin only what the backend s
   await signIn(gateway, 'said', { meta: { avatar: 'https://pictures.invalid/a.png' } });
   await tab.until('the initials stay where no picture is', () => the.parts('avatar').length === 9 && the.parts('picture').length === 1);
   assert.equal(await tab.run(() => the.parts('initials').at(-1).textContent), 'S');
+});
+
+/** On the gateway's own page, whose policy allows neither style nor script in elements. */
+test('the elements are without findings of axe, in light, dark and forced colours, and keep a strict policy', async (t) => {
+  const { gateway, browser } = await start(t);
+  for (const user of ['ann', 'bob', 'cyd', 'dan']) await signIn(gateway, user, { meta: { status: `in ${user}'s room` } });
+  const tab = await browser.open(`${gateway.url}/users`, { plain: false });
+  await tab.run(async () => {
+    globalThis.broken = [];
+    addEventListener('securitypolicyviolation', ({ violatedDirective }) => broken.push(violatedDirective));
+    await import('/presently-room.js');
+    const elements = ['presently-room', 'presently-avatars'].map((name) => document.createElement(name));
+    for (const element of elements) Object.assign(element, { room: 'lobby', limit: 3, max: 3, as: 'eve' });
+    const main = document.createElement('main');
+    main.append(...elements);
+    document.body.replaceChildren(main);
+  });
+  await tab.until('live', () => document.querySelectorAll('[state=live]').length === 2);
+  await tab.run(readFileSync(new URL('../node_modules/axe-core/axe.min.js', import.meta.url), 'utf8'));
+  const cdp = await tab.cdp();
+  for (const [name, value] of [['prefers-color-scheme', 'light'], ['prefers-color-scheme', 'dark'], ['forced-colors', 'active']]) {
+    await cdp.send('Emulation.setEmulatedMedia', { features: [{ name, value }, { name: 'prefers-reduced-motion', value: 'reduce' }] });
+    const { violations, passes } = await tab.run(() => axe.run(document.querySelector('main')));
+    assert.deepEqual(violations.map(({ id, nodes }) => `${id} ${nodes.map(({ html }) => html)}`), [], `${name}: ${value}`);
+    assert.ok(passes.some(({ id }) => id === 'color-contrast'));
+  }
+  assert.deepEqual(await tab.run(() => broken), []);
+  await cdp.send('Emulation.setEmulatedMedia', { features: [] });
+  const hues = await tab.run(() => {
+    const faces = document.querySelector('presently-avatars').shadowRoot.querySelectorAll('[part~=avatar]');
+    return Array.from(faces, (face) => getComputedStyle(face).backgroundColor);
+  });
+  assert.equal(new Set(hues).size, 3, 'colours are not held back by the policy');
 });

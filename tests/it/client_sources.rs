@@ -61,7 +61,7 @@ fn exported(script: &str) -> Vec<&str> {
 }
 
 /// The entries of the package, which are not joined.
-const ENTRIES: [&str; 2] = ["presently.js", "element.js"];
+const ENTRIES: [&str; 3] = ["presently.js", "element.js", "react.js"];
 
 #[test]
 fn the_lists_of_the_clients_sources_are_its_folder() {

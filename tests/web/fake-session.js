@@ -58,7 +58,7 @@ export class Sessions {
     socket.tell({ action: 'session', session: session.secret });
     socket.tell({ action: 'hello', grace: 5_000, keep_alive: 10_000, silence: 25_000, ...socket.hello });
     for (const message of messages) this.#hear(session, message);
-    return new Response(stream);
+    return new Response(stream, { headers: { 'Content-Type': 'text/event-stream' } });
   }
 
   #post(headers, number, messages) {

@@ -10,6 +10,8 @@ export class Socket {
   onclose = null;
   watched = new Set();
   held = new Map();
+  /** Prefixes with counts. */
+  counted = new Set();
   #world;
   #tab;
   #ended = false;
@@ -81,9 +83,10 @@ export class Socket {
   }
 
   #answer(message) {
-    const { action, room: name, user, meta, client, since, ref } = message;
+    const { action, room: name, user, meta, client, since, ref, counts } = message;
     const judged = this.#world.keys?.refuse(this, message) ?? (action === 'auth' && { action: 'ok', ref });
     if (judged) return this.tell(judged);
+    if (counts !== undefined) return this.#count(message);
     const room = this.#world.room(name);
     const at = `${name}\n${user}`;
     const hold = this.held.get(at);
@@ -111,6 +114,19 @@ export class Socket {
     this.tell({ action: 'ok', ref, cursor: `${room.epoch}.${room.log.length}` });
     if (action === 'subscribe') this.#subscribe(room, since);
     return null;
+  }
+
+  #count({ action, counts: prefix, ref }) {
+    const refusal = this.#world.refuse?.({ action, counts: prefix });
+    if (refusal) return this.tell({ action: 'refused', ref, ...refusal });
+    this.tell({ action: 'ok', ref });
+    if (action === 'unsubscribe') return this.counted.delete(prefix);
+    this.counted.add(prefix);
+    const counts = [...this.#world.rooms.values()].filter(({ name }) => name.startsWith(prefix));
+    const all = counts.map(({ name, members }) => ({ room: name, count: members.size }));
+    // In two parts, as a large set comes.
+    this.tell({ action: 'counts', prefix, part: 0, last: false, counts: all.slice(0, 1) });
+    return this.tell({ action: 'counts', prefix, part: 1, last: true, counts: all.slice(1) });
   }
 
   #refuse(ref, code) {

@@ -63,7 +63,7 @@ export class World {
     const held = new Set();
     const tab = { held, running: Promise.resolve(), suspended: false };
     const act = () => (this.#active = tab);
-    const { Room } = await load(tab, `${client}?tab=${(tabs += 1)}`, act, {
+    const { Room, Counts } = await load(tab, `${client}?tab=${(tabs += 1)}`, act, {
       navigator: locks ? { locks: { request: BROKEN_LOCKS[locks] ?? ((...rest) => this.#locks.request(tab, ...rest)) } } : {},
       ...(channel && { BroadcastChannel: BROKEN_CHANNELS[channel] }),
       addEventListener: page.addEventListener.bind(page),
@@ -88,6 +88,12 @@ export class World {
         }
         await this.settle();
         return Object.assign(room, { seen });
+      },
+      counts: async (prefix, options) => {
+        this.#active = tab;
+        const counts = new Counts(prefix, { url: 'http://gateway.test/', ...options });
+        await this.settle();
+        return counts;
       },
       /** The system lets it run no more: it keeps what it holds, and says and hears nothing. */
       suspend() {
@@ -189,10 +195,18 @@ export class World {
     if (room.members.delete(user)) this.event(room, { action: 'del', user, reason });
   }
 
+  /** Tells whoever counts; null is the end of a room. */
+  count(room, count) {
+    for (const socket of this.sockets) {
+      for (const prefix of socket.counted) if (room.startsWith(prefix)) socket.tell({ action: 'count', room, count });
+    }
+  }
+
   event(room, { action, ...rest }) {
     const event = { action, room: room.name, cursor: `${room.epoch}.${room.log.length + 1}`, ...rest };
     room.log.push(event);
     for (const socket of this.sockets) if (socket.watched.has(room.name)) socket.tell(event);
+    if (action !== 'update') this.count(room.name, room.members.size);
   }
 }
 

@@ -1,5 +1,8 @@
 import { Members } from './members.js';
 
+/** The name of the feed of the counts of rooms: no room's name has a line feed. */
+export const countsOf = (prefix) => `\n${prefix}`;
+
 /** A room as this tab knows it: its members, and the seats of those who follow it here. */
 export class Feed {
   members = new Members();
@@ -17,6 +20,17 @@ export class Feed {
 
   constructor(room) {
     this.room = room;
+  }
+
+  /** Of the rooms with which prefix these are the counts; undefined where it is one room. */
+  get prefix() {
+    return this.room[0] === '\n' ? this.room.slice(1) : undefined;
+  }
+
+  /** What messages name it by. */
+  get place() {
+    const { room, prefix } = this;
+    return prefix === undefined ? { room } : { counts: prefix };
   }
 
   /** Takes the next frame as `Members` does. A frame that does not follow is told to `distrust`. */
@@ -51,5 +65,12 @@ export class Feeds extends Map {
     const feed = this.get(room) ?? new Feed(room);
     this.set(room, feed);
     return feed;
+  }
+
+  /** Those that a frame is for. */
+  for({ action, room, prefix }) {
+    if (action === 'count') return [...this.values()].filter((feed) => feed.prefix !== undefined && room.startsWith(feed.prefix));
+    const feed = this.get(action === 'counts' ? countsOf(prefix) : room);
+    return feed ? [feed] : [];
   }
 }

@@ -1,11 +1,12 @@
 import { delay } from './delay.js';
+import { countsOf } from './feed.js';
 import { Line } from './line.js';
 import { Wants } from './wants.js';
 import { AWAY, ENDED, reached, sameEpoch } from './wire.js';
 
 /**
- * The tab that has the line. It does what tabs ask, and tells them: how the `line` is, frames, and what became of a `hold`
- * or was `refused`. A frame says the cursor it is `from`, so that a tab that missed one notices.
+ * The tab that has the line. It does what tabs ask, and tells them: how the `line` is, frames, what `seats` hear of
+ * holds, and what was `refused`. A frame says the cursor it is `from`, so that a tab that missed one notices.
  */
 export class Leader {
   #election;
@@ -57,7 +58,7 @@ export class Leader {
     if (ask.ask === 'unwatch' && this.#wants.unwatch(ask.tab, ask.room)) this.#unwatched(ask.room);
     if (ask.ask === 'join') this.#serveJoin(ask);
     if (ask.ask === 'leave') this.#serveLeave(ask);
-    if (ask.ask === 'touched') this.#election.tell({ touched: ask.at });
+    if (ask.ask === 'touched') this.#election.tell({ seats: ['touched', ask.at] });
     if (ask.ask === 'retry') this.#line.retry();
     if (ask.ask === 'hurry') this.#line.hurry();
     if (ask.ask === 'hurry' || ask.ask === 'hail') this.#tellLine(ask.tab);
@@ -103,7 +104,7 @@ export class Leader {
       feed.live = false;
       members.forget();
     }
-    if (this.#wants.watch(tab, room) || lacks) {
+    if (this.#wants.watch(tab, room) || lacks || feed.prefix !== undefined) {
       members.cursor ||= cursor;
       this.#subscribe(feed);
     } else if (feed.live && !members.complete) {
@@ -116,13 +117,14 @@ export class Leader {
     }
   }
 
-  #subscribe({ room, members }) {
-    this.#say({ action: 'subscribe', room, since: members.since || undefined }, { room });
+  #subscribe({ room, place, members }) {
+    this.#say({ action: 'subscribe', ...place, since: members.since || undefined }, { room });
   }
 
   #unwatched(room) {
+    const { place } = this.#feeds.of(room);
     this.#feeds.delete(room);
-    this.#say({ action: 'unsubscribe', room });
+    this.#say({ action: 'unsubscribe', ...place });
   }
 
   #serveJoin(ask) {
@@ -183,25 +185,29 @@ export class Leader {
     this.#due();
     if (frame.action === 'hello') this.#wants.grace = frame.grace ?? this.#wants.grace;
     if (frame.action === 'ok' || frame.action === 'refused') return this.#answer(frame);
-    const feed = this.#feeds.get(frame.room);
-    if (!feed) return this.#follow(frame.room, { type: frame.action, detail: frame }, frame.cursor);
-    const from = feed.members.cursor;
-    const done = feed.apply(frame, (error) => this.#line.distrust(error));
-    if (!done) return null;
-    // Copying a large set costs, so that it is only done for somebody.
-    if (this.#wants.watchedByOthers(this.#election.id, feed.room)) {
-      this.#election.post({ room: feed.room, frame: done.whole, from });
-    }
-    feed.applied(done.events);
-    for (const event of done.events) this.#follow(feed.room, event, done.whole.cursor);
-    if (done.whole.action === 'snapshot') this.#missed(feed, done.whole);
+    const feeds = this.#feeds.for(frame);
+    for (const feed of feeds) this.#feed(feed, frame);
+    if (!feeds.length) this.#follow(frame.room, { type: frame.action, detail: frame }, frame.cursor);
     return null;
+  }
+
+  #feed(feed, frame) {
+    const { room, members } = feed;
+    const from = members.cursor;
+    const done = feed.apply(frame, (error) => this.#line.distrust(error));
+    if (!done) return;
+    const { whole, events } = done;
+    // Copying a large set costs, so that it is only done for somebody.
+    if (this.#wants.watchedByOthers(this.#election.id, room)) this.#election.post({ room, frame: whole, from });
+    feed.applied(events);
+    for (const event of events) this.#follow(room, event, whole.cursor);
+    if (whole.action === 'snapshot') this.#missed(feed, whole);
   }
 
   /** A hold that others ended is not taken up again; one that the gateway lost is. */
   #follow(room, { type, detail }, cursor) {
-    const hold = this.#wants.get(room, detail.user);
-    if (type !== 'del' || !hold?.held || reached(hold.since, cursor)) return;
+    const hold = type === 'del' && this.#wants.get(room, detail.user);
+    if (!hold?.held || reached(hold.since, cursor)) return;
     const { user, reason, at } = detail;
     if (ENDED.includes(reason)) this.#end(hold, null, { user, reason, at });
     else if (!hold.asking) this.#join(hold);
@@ -216,7 +222,8 @@ export class Leader {
     }
   }
 
-  #answer({ action, ref, cursor = '', code, message, retry, room, user }) {
+  #answer({ action, ref, cursor = '', code, message, retry, room, user, counts }) {
+    if (counts !== undefined) return this.#withdrawn(countsOf(counts), '', { code, message });
     if (ref === undefined && room) return this.#withdrawn(room, user, { code, message });
     const asked = this.#asked.get(ref) ?? {};
     const { hold, one, n } = asked;
@@ -320,12 +327,12 @@ export class Leader {
   }
 
   #tellHold({ room, user, client, held }, more) {
-    this.#election.tell({ hold: { room, user, client, held, ...more } });
+    this.#election.tell({ seats: ['hold', { room, user, client, held, ...more }] });
   }
 
   #reply(one, n, refusal) {
     if (one.n === n) one.open = false;
-    this.#election.tell({ to: one.tab, answer: { id: one.id, n, refusal } });
+    this.#election.tell({ to: one.tab, seats: ['answer', { id: one.id, n, refusal }] });
   }
 
   #tellLine(tab) {

@@ -21,6 +21,8 @@ const SHUN_MS = 600_000;
 const SILENCE_MS = 25_000;
 /** How long the replaced connection of a page waits for the news that another tab leads, before it takes it for a refusal. */
 const REPLACED_MS = 1_000;
+/** Ends whose reason is a refusal for now. */
+const LATER = [1006, 1013];
 /** The name of the question whether the gateway is there. */
 const THERE = 'there';
 
@@ -215,7 +217,7 @@ export class Line {
     if (code === RESTART) this.#grace = 0; // the holds of before are gone, and there is nothing to be in time for
     this.#drop(AWAY);
     if (silent && kind === 'websocket' && this.#mode === 'auto' && this.#blocked()) this.#connect('sse');
-    else this.#again();
+    else this.#again(reason && LATER.includes(code) ? { code: reason, message } : null);
   }
 
   #judge(code) {
@@ -254,7 +256,7 @@ export class Line {
     return !this.#proven || Date.now() - this.#since > Math.max(TRUST_MS, this.#grace);
   }
 
-  #again() {
+  #again(refusal = null) {
     this.#drop(AWAY);
     const now = Date.now();
     if (this.status.state === 'live' && now - this.#begun > GOOD_MS) this.#fresh();
@@ -263,7 +265,7 @@ export class Line {
     const wait = pause(this.#waited, this.#inTime() ? this.#grace / 8 : undefined);
     this.#waited += wait;
     this.#timer = setTimeout(() => this.#connect(), wait);
-    this.#tell(status('waiting', { retryAt: now + wait }));
+    this.#tell(status('waiting', { retryAt: now + wait, refusal }));
   }
 
   /** The next loss is the first one. */

@@ -8,6 +8,9 @@ const OPTIONS = ['room', 'as', 'user', 'url'];
 
 const REFLECTED = [...OPTIONS, 'limit', 'max'];
 
+/** Why others ended a hold, in words. */
+const ENDED = { kicked: 'removed' };
+
 /** Numbers stay as they were written, where the browser can: 9007199254740993 is no number of JavaScript's. */
 function exact(_key, value, context) {
   const lost = typeof value === 'number' && context?.source && String(value) !== context.source;
@@ -150,8 +153,8 @@ export class PresenceElement extends Base {
   }
 
   #show() {
-    const { state = '', refusal, count = 0 } = this.presence ?? {};
-    const why = refusal?.message ?? '';
+    const { state = '', refusal, ended, count = 0 } = this.presence ?? {};
+    const why = refusal?.message ?? (ended && `${ended.user} was ${ENDED[ended.reason] ?? 'signed out'} by others.`) ?? '';
     const texts = { connecting: 'Connecting …', live: why, waiting: 'Offline, trying again …', refused: why || 'Refused' };
     this.told(state, texts[state] ?? '', count);
   }

@@ -80,6 +80,20 @@ export interface Refusal {
   readonly message: string;
 }
 
+/** One of the reasons why a user is a member: a sign-in, a lease that `expires`, or a connection, perhaps `lost` for now. */
+export interface Hold {
+  readonly kind: 'sign_in' | 'lease' | 'connection' | (string & {});
+  /** The name of a named sign-in or lease. */
+  readonly hold?: string;
+  /** What is said through it, if anything, and how much it counts. */
+  readonly meta?: Readonly<Meta>;
+  readonly rank?: number;
+  readonly expires?: string | null;
+  readonly connection?: string;
+  readonly transport?: 'websocket' | 'sse';
+  readonly lost?: boolean;
+}
+
 /** The error of a promise: what was asked for was refused, or the room was closed before (`code` is then `closed`). */
 export interface RefusedError extends Error {
   readonly name: 'RefusedError';
@@ -155,6 +169,12 @@ export interface RoomOptions<M extends object = Meta, I extends object = Meta> {
   members?: Iterable<Member<M, I>>;
   /** `auto` is a WebSocket, and `sse`, a session, where WebSockets fail while HTTP works. */
   transport?: 'auto' | 'websocket' | 'sse';
+  /**
+   * `count` follows only the number of members, at most two changes a second: `count` and the event `change` say it, and
+   * `members`, `list` and `others` stay empty. It needs no right to watch; with keys, `count` in all rooms whose names begin with
+   * this one's. A connection counts 16 such rooms and prefixes of `Counts`.
+   */
+  only?: 'count';
   /** Whether tabs share a connection. Rooms of one page then share one, too. */
   share?: boolean;
   /** The least time between two updates in milliseconds, 50 by default; 0 sends each. What is said meanwhile waits, and the last word counts. */
@@ -239,6 +259,11 @@ export class Room<M extends object = Meta, I extends object = Meta> implements A
   join(user: string, meta?: M, options?: { rank?: number }): Promise<void>;
   /** Ends the hold at once and goes on watching. Resolves when the gateway has ended it; at once where there was none. */
   leave(): Promise<void>;
+  /**
+   * What holds a user in this room, by default `as`: their number is how often the user is here. Asks the gateway, with the
+   * `token` where there is one. Rejects with a `RefusedError` where it shows no holds: with keys, that needs `manage`.
+   */
+  holds(user?: string): Promise<Hold[]>;
   /** Tries again now, also after a refusal, and asks `token()` anew. */
   retry(): void;
   /**
@@ -260,6 +285,42 @@ export class Room<M extends object = Meta, I extends object = Meta> implements A
   removeEventListener<K extends keyof RoomEventMap>(
     type: K,
     listener: (this: Room<M, I>, event: RoomEventMap<M, I>[K]) => unknown,
+    options?: ListenerOptions,
+  ): void;
+  removeEventListener(type: string, listener: Listener | null, options?: ListenerOptions): void;
+  dispatchEvent(event: any): boolean;
+}
+
+/** The events of `Counts`. */
+export type CountsEventMap = Pick<RoomEventMap, 'change' | 'state' | 'error' | 'close'>;
+
+/**
+ * The numbers of members of all rooms whose names begin with `prefix`, live: for a lobby, or a list of games. All tabs share
+ * them, and the connection with the rooms. With keys it needs `count` in all of these rooms, a pattern with `*`.
+ */
+export class Counts {
+  constructor(prefix?: string, options?: Pick<RoomOptions, 'url' | 'token' | 'user' | 'transport' | 'share' | 'signal'>);
+
+  /** By name of the room. A room without members is there with 0 for some minutes. The same Map all the time, for reading. */
+  readonly rooms: ReadonlyMap<string, number>;
+  /** The sum of all. */
+  readonly total: number;
+  readonly state: State;
+  readonly refusal: Refusal | null;
+  readonly ready: Promise<void>;
+
+  retry(): void;
+  close(): void;
+
+  addEventListener<K extends keyof CountsEventMap>(
+    type: K,
+    listener: (this: Counts, event: CountsEventMap[K]) => unknown,
+    options?: ListenerOptions,
+  ): void;
+  addEventListener(type: string, listener: Listener | null, options?: ListenerOptions): void;
+  removeEventListener<K extends keyof CountsEventMap>(
+    type: K,
+    listener: (this: Counts, event: CountsEventMap[K]) => unknown,
     options?: ListenerOptions,
   ): void;
   removeEventListener(type: string, listener: Listener | null, options?: ListenerOptions): void;

@@ -1,57 +1,30 @@
+import { tokenFrom } from './auth.js';
 import { baseOf } from './base.js';
 import { explain } from './explain.js';
+import { countsOf } from './feed.js';
 import { Idle } from './idle.js';
-import { fits, named, said } from './judge.js';
+import { named, said } from './judge.js';
+import { Members } from './members.js';
+import { CLOSED, awaited, batched, refusedError } from './promise.js';
 import { Tab } from './tab.js';
 import { uuid } from './uuid.js';
 
 /** Events that a `for await` may fall behind before it starts over. */
 const BEHIND = 10_000;
 
-/** What has become of a room or a hold before the gateway could answer. */
-const CLOSED = { code: 'closed', message: 'The room was closed, or left.' };
-
 /** A copy that can go to another tab, whatever a framework made of it. */
 const plain = (json) => JSON.parse(JSON.stringify(json));
 
-/** What a promise of a refused thing is rejected with. */
-const refusedError = ({ code, message }) => Object.assign(new Error(message), { name: 'RefusedError', code });
-
-/** A promise that may be ignored, with its `settle(refusal)`. */
-function awaited() {
-  let settle;
-  const promise = new Promise((resolve, reject) => {
-    settle = (refusal) => (refusal ? reject(refusedError(refusal)) : resolve());
-  });
-  promise.catch(() => {});
-  return { promise, settle };
-}
-
-/** Runs `work` once for many calls, with the next frame; a hidden tab has none, so a timer stands in. */
-function batched(work) {
-  const { requestAnimationFrame: ask, cancelAnimationFrame: cancel } = globalThis;
-  let frame = null;
-  let timer = null;
-  const run = () => {
-    cancel?.(frame);
-    clearTimeout(timer);
-    timer = null;
-    work();
-  };
-  return () => {
-    if (timer !== null) return;
-    frame = ask?.(run);
-    timer = setTimeout(run, ask ? 250 : 16);
-  };
-}
+/** Whom a room has that only counts. */
+const NOBODY = new Members();
 
 /** A room, live: see presently.d.ts. */
 export class Room extends EventTarget {
+  #base;
+  #options;
   #tab;
   #feed;
   #seat;
-  #every;
-  #signal;
   #ended = null;
   #refusal = null;
   #closed = false;
@@ -65,28 +38,28 @@ export class Room extends EventTarget {
   #next = null;
   #pause = null;
   #others = [];
-  /** Whether nobody touches this browser, and what is said then. */
   #idle = null;
-  #idleWord = null;
   #ready = awaited();
   #change = batched(() => this.#event('change'));
 
   constructor(name, options = {}) {
     super();
-    const { as, meta, rank, url, since, members = [], transport = 'auto', share = true, token, every = 50, idle } = options;
+    const { as, meta, rank, url, since, members = [], transport = 'auto', share = true, token, idle, only, signal } = options;
     const user = (options.user && named(options.user, 'user')) ?? (token === undefined ? '' : (as ?? ''));
-    const base = baseOf(url, globalThis.location?.href);
-    if (idle) this.#rest(idle);
+    this.#options = options;
+    this.#base = baseOf(url, globalThis.location?.href);
+    const turned = () => this.#seat?.hold && this.#speak(this.#seat.hold.own);
+    if (idle) this.#idle = new Idle(idle, { touched: (at) => this.#tab?.touched(at), turned });
     const hold = as ? this.#hold(as, said(meta, rank), options.client) : null;
-    this.#seat = { name: named(name, 'room'), id: uuid(), hold, tell: (type, detail) => this.#told(type, detail) };
-    this.#every = every;
-    this.#tab = Tab.of(base, transport, share, { token, user });
+    if (only !== 'counts') named(name, 'room');
+    const feed = only ? countsOf(name) : name;
+    this.#seat = { name, feed, id: uuid(), hold, tell: (type, detail) => this.#told(type, detail) };
+    this.#tab = Tab.of(this.#base, transport, share, { token, user });
     this.#feed = this.#tab.add(this.#seat, since, plain([...members]));
     this.#shown = this.#shows();
     queueMicrotask(() => this.#told('state'));
-    this.#signal = options.signal;
-    this.#signal?.addEventListener('abort', this.#abort);
-    if (this.#signal?.aborted) this.close();
+    signal?.addEventListener('abort', this.#abort);
+    if (signal?.aborted) this.close();
   }
 
   get name() {
@@ -98,11 +71,11 @@ export class Room extends EventTarget {
   }
 
   get members() {
-    return this.#feed.members.map;
+    return this.#options.only === 'count' ? NOBODY.map : this.#feed.members.map;
   }
 
   get list() {
-    return this.#feed.members.list;
+    return (this.#options.only ? NOBODY : this.#feed.members).list;
   }
 
   get self() {
@@ -117,7 +90,8 @@ export class Room extends EventTarget {
   }
 
   get count() {
-    return this.members.size;
+    const { map } = this.#feed.members;
+    return this.#options.only ? (map.get(this.name) ?? 0) : map.size;
   }
 
   get cursor() {
@@ -171,11 +145,11 @@ export class Room extends EventTarget {
       this.leave();
       this.#refusal = this.#ended = null;
       this.#seat.hold = this.#hold(user, word);
-      const promise = this.#wait(this.#tab.status.refusal);
+      const promise = this.#wait(this.#denial);
       this.#tab.join(this.#seat);
       return promise;
     }
-    return word ? this.#update(word) : this.#wait(this.#tab.status.refusal, this.holding);
+    return word ? this.#update(word) : this.#wait(this.#denial, this.holding);
   }
 
   leave() {
@@ -188,6 +162,16 @@ export class Room extends EventTarget {
     return promise;
   }
 
+  async holds(user = this.as) {
+    const { token } = this.#options;
+    const headers = token === undefined ? {} : { Authorization: `Bearer ${await tokenFrom(token)}` };
+    const path = `api/rooms/${encodeURIComponent(this.name)}/users/${encodeURIComponent(named(user, 'user'))}`;
+    const answer = await (await fetch(new URL(path, this.#base), { headers })).json();
+    const { holds, code = 'not_allowed', detail: message = 'The token shows no holds.' } = answer;
+    if (!holds && code !== 'not_present') throw refusedError({ code, message });
+    return holds ?? [];
+  }
+
   retry() {
     this.#tab.retry();
   }
@@ -195,7 +179,7 @@ export class Room extends EventTarget {
   close() {
     if (this.#closed) return;
     this.#closed = true;
-    this.#signal?.removeEventListener('abort', this.#abort);
+    this.#options.signal?.removeEventListener('abort', this.#abort);
     this.#idle?.end();
     this.#drop(CLOSED);
     this.#ready.settle(CLOSED);
@@ -230,7 +214,14 @@ export class Room extends EventTarget {
   /** Each hold has an id of its own, so that one that ends late ends no other. */
   #hold(user, word, client = uuid()) {
     const own = word ?? (this.#idle && said({}));
-    return { user: named(user, 'as'), client, held: false, own, word: this.#spoken(own), good: null, n: (this.#n += 1) };
+    word = this.#idle?.word(own) ?? own;
+    return { user: named(user, 'as'), client, held: false, own, word, good: null, n: (this.#n += 1) };
+  }
+
+  /** Why there is no connection, and will be none. */
+  get #denial() {
+    const { state, refusal } = this.#tab.status;
+    return state === 'refused' ? refusal : null;
   }
 
   /** A promise for the answer to what was asked for last. */
@@ -250,22 +241,8 @@ export class Room extends EventTarget {
     return promise;
   }
 
-  /** Says something else while nobody touches this browser. */
-  #rest({ after, meta }) {
-    fits(after > 0, 'idle.after is a time in milliseconds');
-    this.#idleWord = said(meta ?? null, -1);
-    this.#idle = new Idle(after, {
-      touched: (at) => this.#tab?.touched(at),
-      turned: () => this.#seat?.hold && this.#speak(this.#seat.hold.own),
-    });
-  }
-
-  #spoken(own) {
-    return this.#idle?.is ? { ...this.#idleWord, at: Date.now() } : own;
-  }
-
   #speak(own, anew) {
-    Object.assign(this.#seat.hold, { own, word: this.#spoken(own), n: (this.#n += 1) });
+    Object.assign(this.#seat.hold, { own, word: this.#idle?.word(own) ?? own, n: (this.#n += 1) });
     this.#tab.join(this.#seat, anew);
   }
 
@@ -276,7 +253,8 @@ export class Room extends EventTarget {
     this.#next = null;
     this.#waiting.push({ ...wait, n: this.#n + 1, word });
     this.#speak(word, !this.#idle?.is);
-    if (this.#every) this.#pause = setTimeout(() => this.#say(), this.#every);
+    const { every = 50 } = this.#options;
+    if (every) this.#pause = setTimeout(() => this.#say(), every);
   }
 
   /** Nobody waits any more. */
@@ -293,7 +271,9 @@ export class Room extends EventTarget {
     else if (type === 'answer') this.#answered(detail);
     else if (type === 'touched') this.#idle?.hear(detail);
     else if (type === 'state') this.#state();
-    else {
+    else if (type === 'count') {
+      if (this.#options.only !== 'count' || (detail ?? this.name) === this.name) this.#change();
+    } else {
       this.#event(type, detail);
       this.#change();
       if (type === 'del' && this.#ended?.at === '' && detail.user === this.#ended.user) this.#ended = detail;
@@ -358,17 +338,57 @@ export class Room extends EventTarget {
   /** Said once is enough. */
   #state() {
     const { state, refusal } = this;
-    const line = this.#tab.status;
     if (state === 'live') this.#ready.settle();
     if (state === 'refused') this.#ready.settle(refusal);
-    if (line.state === 'refused') this.#drop(line.refusal);
-    else if (line.state !== 'live') this.#left();
+    if (this.#denial) this.#drop(this.#denial);
+    else if (this.#tab.status.state !== 'live') this.#left();
     const shown = this.#shows();
-    const known = refusal ? JSON.stringify(refusal) : '';
-    const [isOther, isNew] = [shown !== this.#shown, known && known !== this.#known];
+    // A reason that comes back with each try is told once.
+    const known = refusal ? JSON.stringify(refusal) : state === 'live' ? '' : this.#known;
+    const [isOther, isNew] = [shown !== this.#shown, known !== this.#known];
     this.#shown = shown;
     this.#known = known;
     if (isOther) this.#event('state', { state });
-    if (isNew) this.#event('error', refusal);
+    if (isNew && refusal) this.#event('error', refusal);
+  }
+}
+
+/** The numbers of members of all rooms with a prefix. */
+export class Counts extends EventTarget {
+  #room;
+
+  constructor(prefix = '', options = {}) {
+    super();
+    this.#room = new Room(prefix, { ...options, as: '', only: 'counts' });
+    const tell = ({ type, detail }) => this.dispatchEvent(new CustomEvent(type, { detail }));
+    for (const type of ['change', 'state', 'error', 'close']) this.#room.addEventListener(type, tell);
+  }
+
+  get rooms() {
+    return this.#room.members;
+  }
+
+  get total() {
+    return [...this.rooms.values()].reduce((sum, count) => sum + count, 0);
+  }
+
+  get ready() {
+    return this.#room.ready;
+  }
+
+  get state() {
+    return this.#room.state;
+  }
+
+  get refusal() {
+    return this.#room.refusal;
+  }
+
+  retry() {
+    this.#room.retry();
+  }
+
+  close() {
+    this.#room.close();
   }
 }

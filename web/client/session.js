@@ -1,4 +1,4 @@
-import { complain } from './explain.js';
+import { diagnose } from './explain.js';
 import { CLEAN, encode } from './wire.js';
 
 /** The gateway's bound on the messages of one request, and less than that on its bytes (64 KiB). */
@@ -65,24 +65,19 @@ export class Session {
       if (!signal.aborted) this.#take(frame, event);
     };
     try {
-      const answer = await this.#request('api/stream', this.#next(), {}, signal).catch((error) => this.#blocked(error));
-      if (answer.ok) await follow(answer.body, take, this.#to.alive);
+      const answer = await this.#request('api/stream', this.#next(), {}, signal).catch(async (error) => {
+        this.#reason = await diagnose(this.#base);
+        throw error;
+      });
+      const isStream = answer.headers.get('content-type')?.startsWith('text/event-stream');
+      if (answer.ok && isStream) await follow(answer.body, take, this.#to.alive);
       else this.#reason = await problem(answer);
+      if (!this.#reason?.code && !isStream) this.#reason = await diagnose(this.#base, answer.status);
     } catch {
       // It broke off, or what it said can't be read: both are the end of it.
     }
     clearTimeout(late);
     if (!signal.aborted) this.#lost();
-  }
-
-  /** Scripts do not see why a request to another origin failed. */
-  #blocked(error) {
-    const { origin } = globalThis.location ?? {};
-    const { origin: other } = new URL(this.#base);
-    if (origin && origin !== other && !this.#stream.signal.aborted) {
-      complain(`${other} does not answer this page: is it up, and started with --allow-origin ${origin}?`);
-    }
-    throw error;
   }
 
   #take(frame, event) {
@@ -175,7 +170,7 @@ export class Session {
     const { code, message, retry, status = 400 } = this.#reason ?? {};
     // After `token_expired` it is for the line to know whether there is another token.
     if (code && (!retry || code === 'token_expired')) this.#to.lost(4000 + status, code, message);
-    else this.#to.lost(1006, '');
+    else this.#to.lost(1006, code, message);
   }
 }
 

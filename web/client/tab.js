@@ -60,21 +60,21 @@ export class Tab {
     return [...this.#feeds.values()].some(({ seats }) => seats.size);
   }
 
-  /** Takes a seat for a room: `{ id, name, hold, tell(type, detail) }`. */
+  /** Takes a seat for a room: `{ id, name, feed, hold, tell(type, detail) }`, with the name of its feed. */
   add(seat, since, members) {
-    const feed = this.#feeds.of(seat.name);
+    const feed = this.#feeds.of(seat.feed);
     if (since && !feed.members.cursor) feed.members.start(since, members);
     feed.seats.add(seat);
     if (!this.#election.running) this.start();
     else this.#sit(feed, [seat]);
-    if (feed.live) queueMicrotask(() => seat.tell('snapshot', { count: feed.members.map.size }));
+    if (feed.live && feed.prefix === undefined) queueMicrotask(() => seat.tell('snapshot', { count: feed.members.map.size }));
     return feed;
   }
 
   /** A room that takes this one's place in time asks first, so that the hold changes hands and nobody sees an event. */
   remove(closed) {
     const seat = { ...closed };
-    const feed = this.#feeds.get(seat.name);
+    const feed = this.#feeds.get(seat.feed);
     feed.seats.delete(closed);
     feed.going += 1;
     const go = () => {
@@ -90,8 +90,8 @@ export class Tab {
   #removed(feed, seat) {
     this.leave(seat);
     if (!feed.seats.size && !feed.going) {
-      this.#election.ask({ ask: 'unwatch', room: seat.name });
-      if (!this.#leader?.watches(seat.name)) this.#feeds.delete(seat.name);
+      this.#election.ask({ ask: 'unwatch', room: seat.feed });
+      if (!this.#leader?.watches(seat.feed)) this.#feeds.delete(seat.feed);
     }
     if (this.#isSeated || this.#going.size) return;
     tabs.delete(this.#name);
@@ -181,18 +181,16 @@ export class Tab {
 
   /* What the leader tells this tab. */
 
-  #told({ leader, line, frame, hold, answer, touched, refused, room, from }) {
+  #told({ leader, line, frame, seats, refused, room, from }) {
     if (leader) this.#askAll();
     if (line) this.#turn(line);
     if (frame) this.#take(room, frame, from);
-    if (hold) this.#feeds.get(hold.room)?.tell('hold', hold);
-    if (answer) this.#feeds.forEach((feed) => feed.tell('answer', answer));
-    if (touched) this.#feeds.forEach((feed) => feed.tell('touched', touched));
+    if (seats) this.#feeds.forEach((feed) => feed.tell(...seats));
     if (refused) this.#refused(refused);
   }
 
   #turn(now) {
-    if (now.state === 'refused' && this.status.state !== 'refused') explain(now.refusal);
+    if (now.refusal) explain(now.refusal);
     this.status = now;
     for (const feed of this.#feeds.values()) {
       if (now.state !== 'live') Object.assign(feed, { live: false, refusal: null });
@@ -208,7 +206,7 @@ export class Tab {
     if (WHOLE.includes(frame.action)) feed.asked = false;
     const settles = members.fresh && frame.action === 'snapshot';
     if (members.cursor && reached(members.cursor, frame.cursor) && !settles) feed.applied([]);
-    else if (frame.action === 'snapshot' || (members.cursor && from === members.cursor)) {
+    else if (frame.action === 'snapshot' || feed.prefix !== undefined || (members.cursor && from === members.cursor)) {
       const done = feed.apply(frame, () => this.#watch(feed));
       if (done) feed.applied(done.events);
     } else if (!feed.asked) this.#watch(feed);

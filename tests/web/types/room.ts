@@ -1,5 +1,5 @@
 // Compiled by `tsc --strict`, with and without the types of the DOM. Each `@ts-expect-error` is an error that must be one.
-import { Room } from '../../../web/client/presently.js';
+import { Counts, Room } from '../../../web/client/presently.js';
 import type { Change, Gone, Member, Refusal, RoomOptions } from '../../../web/client/presently.js';
 
 interface Status {
@@ -44,3 +44,10 @@ export async function follow(): Promise<void> {
   }
   await room.leave();
 }
+
+export const counts = new Counts('game-', { user: 'ann', token: async () => 'token' });
+counts.addEventListener('change', () => counts.rooms.get('game-1')?.toFixed());
+export const number: Room = new Room('lobby', { only: 'count', idle: { after: 60_000, meta: { status: 'away' } } });
+// @ts-expect-error nothing else can be only followed
+new Room('lobby', { only: 'members' });
+export const kinds: Promise<string[]> = room.holds().then((holds) => holds.map(({ kind }) => kind));
