@@ -21,8 +21,8 @@ const FLAGS = [
   '--disable-features=LocalNetworkAccessChecks',
 ];
 
-/** Firefox reports failed connections like uncaught errors. */
-const NETWORK = /^(The connection to ws|Firefox can.t establish a connection)/;
+/** Firefox reports failed connections and requests like uncaught errors. */
+const NETWORK = /^(The connection to ws|Firefox can.t establish a connection|Cross-Origin Request Blocked)/;
 
 /** Time for a call of the browser's driver, on a busy machine. */
 const PROTOCOL_MS = 60_000;

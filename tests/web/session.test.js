@@ -194,6 +194,16 @@ test('close() says good-bye behind all that was said, and the stream ends', asyn
   assert.deepEqual([world.users(), world.sockets.size, sessions.open[0].ended], [[], 0, true]);
 });
 
+test('a tab that leads says what it has to say before it goes, and the others go on', async (t) => {
+  const { world } = behindProxy(t);
+  const [leader, tab] = [await world.tab(), await world.tab()];
+  const room = await leader.room('lobby', { transport: 'sse', as: 'ann' });
+  const other = await tab.room('lobby', { transport: 'sse', as: 'bob' });
+  room.close();
+  await world.pass(1_000);
+  assert.deepEqual([other.state, other.holding, other.seen.at(-1)], ['live', true, 'del ann closed']);
+});
+
 test('a room that is closed before the stream has begun leaves all the same', async (t) => {
   const { world, sessions } = behindProxy(t);
   const tab = await world.tab();
@@ -266,7 +276,7 @@ test('a session whose hold another one took is over', async (t) => {
   const [one, other] = [await world.tab(), await world.tab()];
   const first = await one.room('lobby', { transport: 'sse', share: false, as: 'ann', client });
   const second = await other.room('lobby', { transport: 'sse', share: false, as: 'ann', client });
-  await world.pass(1_000);
+  await world.pass(20_000);
   assert.deepEqual([first.state, first.refusal.code, second.state, second.holding], ['refused', 'replaced', 'live', true]);
 });
 

@@ -107,6 +107,10 @@ export class World {
         tab.suspended = true;
         tab.running = new Promise((run) => (tab.run = run));
       },
+      /** Its channels bring and take nothing from now on. */
+      mute() {
+        tab.muted = true;
+      },
       resume() {
         tab.suspended = false;
         tab.run();

@@ -264,7 +264,8 @@ export class Leader {
     const retry = mayRetry || FULL.includes(refusal.code); // there may be place by then
     if (hold) {
       if (this.#wants.get(hold.room, hold.user) !== hold) return;
-      if (retry) this.#tellHold(hold, { refusal });
+      if (retry && !join) this.#reply(asked.one ?? {}, 0, refusal);
+      else if (retry) this.#tellHold(hold, { refusal });
       // Whatever was said since is the last word, and under way.
       if (retry && (join || ref === hold.said)) this.#again(hold, join);
       else if (!retry) this.#takeBack(asked, refusal);

@@ -23,6 +23,8 @@ const SHUN_MS = 600_000;
 const SILENCE_MS = 25_000;
 /** How long the replaced connection of a page waits for the news that another tab leads, before it takes it for a refusal. */
 const REPLACED_MS = 1_000;
+/** Replaced a second time in so long: somebody else has the same id. */
+const TWICE_MS = 60_000;
 /** Ends whose reason is a refusal for now. */
 const LATER = [1006, 1013];
 /** The name of the question whether the gateway is there. */
@@ -61,6 +63,8 @@ export class Line {
   #brief = 0;
   #timer;
   #watch = null;
+  /** When it was replaced last. */
+  #replaced = 0;
 
   /** `whose` has a `token` and the `user` of it, if any. `to` hears `open()`, `frame(frame)` and `status(status)`. */
   constructor(base, mode, whose, to) {
@@ -90,7 +94,7 @@ export class Line {
   close(code) {
     this.#watch.end();
     this.#watch = null;
-    this.#drop(code);
+    this.#drop(code, true);
   }
 
   /** False while there is no connection; the next one begins with all that is wanted. */
@@ -244,8 +248,11 @@ export class Line {
     } else if (this.#auth && (retry || code === 'token_missing')) {
       this.#again();
     } else if (code === 'replaced') {
+      // An own opening that was given up may have arrived late, but not twice.
+      const [last, now] = [this.#replaced, Date.now()];
+      this.#replaced = now;
       this.#drop(AWAY);
-      this.#timer = setTimeout(() => this.#refuse(refusal), REPLACED_MS);
+      this.#timer = setTimeout(() => (now - last < TWICE_MS ? this.#refuse(refusal) : this.#again()), REPLACED_MS);
     } else {
       this.#refuse(refusal);
     }
@@ -282,13 +289,13 @@ export class Line {
     return Date.now() - this.#since < this.#grace;
   }
 
-  #drop(code) {
+  #drop(code, isLast) {
     clearTimeout(this.#timer);
     this.#auth?.end();
     const link = this.#link;
     this.#link = null;
     this.#open = false;
-    link?.close(code);
+    link?.close(code, isLast);
   }
 
   #tell(now) {

@@ -29,6 +29,8 @@ export class Session {
   #posting = false;
   #stream = new AbortController();
   #closing;
+  /** Whether the stream ends once all is said. */
+  #isOver = false;
   /** Why the gateway ended the stream, if it said so. */
   #reason = null;
 
@@ -46,13 +48,13 @@ export class Session {
     this.#postSoon();
   }
 
-  /** A good-bye follows all that was said before. Who only goes away is lost, and may come back. */
-  close(code) {
-    if (code !== CLEAN) this.#end();
-    else if (!this.#stream.signal.aborted) {
-      this.#closing = setTimeout(() => this.#end(), CLOSE_MS);
-      this.send({ action: 'close' });
-    }
+  /** A good-bye, and the end of the tab (`isLast`), follow all that was said before. Who only goes away is lost, and may come back. */
+  close(code, isLast) {
+    if (this.#stream.signal.aborted) return;
+    if (code === CLEAN) this.send({ action: 'close' });
+    this.#isOver = isLast && code !== CLEAN;
+    if (code !== CLEAN && !(isLast && this.#posting)) this.#end();
+    else this.#closing = setTimeout(() => this.#end(), CLOSE_MS);
   }
 
   async #open() {
@@ -99,6 +101,7 @@ export class Session {
     await null;
     while (this.#waiting.length && !this.#stream.signal.aborted) await this.#post(this.#next());
     this.#posting = false;
+    if (this.#isOver) this.#end();
   }
 
   #next() {

@@ -159,7 +159,9 @@ export class Tab {
 
   /** `anew` where it is said once more, and not only made known to another leader. */
   join({ id, name, hold }, anew = false) {
-    if (hold) this.#election.ask({ ask: 'join', room: name, id, anew, ...hold });
+    if (!hold) return;
+    const client = (canShare() && hold.shared) || hold.client;
+    this.#election.ask({ ask: 'join', room: name, id, anew, ...hold, client });
   }
 
   leave(seat, n) {
