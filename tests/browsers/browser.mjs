@@ -77,6 +77,13 @@ export class Browser {
     return tab;
   }
 
+  /** A new tab of a profile of its own, made by `puppet.createBrowserContext()`. */
+  async openIn(context, url, options) {
+    const tab = new Tab(this, await context.newPage());
+    await tab.load(url, options);
+    return tab;
+  }
+
   async close() {
     const late = setTimeout(() => this.end(), PROTOCOL_MS / 2);
     await this.puppet.close().catch(() => {});

@@ -309,7 +309,7 @@ async fn over_a_session_many_rooms_are_one_connection_and_requests_are_answered(
 async fn over_a_session_the_last_word_is_the_last_that_was_said() {
     let gateway = gateway().await;
     let page = Page::idle(&gateway).await;
-    page.room("lobby", json!({ "as": "ann", "transport": "sse" })).await;
+    page.room("lobby", json!({ "as": "ann", "transport": "sse", "every": 0 })).await;
     for n in 0..20 {
         page.run(&format!("room.update({{ n: {n}, typing: true }}); room.update({{ n: {n}, typing: false }})")).await;
     }
@@ -347,8 +347,9 @@ async fn over_a_session_a_room_that_is_closed_and_made_again_holds_on() {
 async fn a_hold_that_is_refused_leaves_the_room_live() {
     let gateway = TestServer::start().await;
     let page = Page::idle(&gateway).await;
-    page.make("lobby", json!({ "as": ".." })).await;
-    page.until("refused", "room.refusal?.code === 'bad_name'").await;
+    let deep = (0..40).fold(json!(1), |inner, _| json!({ "a": inner }));
+    page.make("lobby", json!({ "as": "ann", "meta": deep })).await;
+    page.until("refused", "room.refusal?.code === 'bad_meta'").await;
     page.until("live", "room.state === 'live' && !room.holding").await;
     gateway.stop().await;
 }

@@ -108,3 +108,15 @@ test('a page that is opened in the background beside a leader that hangs does no
   await world.pass(4_000);
   assert.deepEqual([room.state, room.holding], ['live', true]);
 });
+
+test('a tab that goes alone later takes nobody the hold that they shared', async (t) => {
+  const world = new World(t);
+  const [leader, tab] = [await world.tab(), await world.tab()];
+  const rooms = [await leader.room('lobby', { as: 'ann' }), await tab.room('lobby', { as: 'ann' })];
+  const states = [];
+  rooms[0].addEventListener('state', () => states.push(rooms[0].state));
+  tab.mute();
+  await world.pass(120_000);
+  assert.deepEqual(rooms.map(({ state, holding }) => `${state} ${holding}`), ['live true', 'live true']);
+  assert.deepEqual([world.sockets.size, states.includes('refused')], [2, false]);
+});

@@ -16,11 +16,12 @@ for (const leads of [true, false]) {
       for (const type of ['del', 'state', 'error']) {
         room.addEventListener(type, () => told.push(`${type} ${room.holding} ${room.ended?.reason ?? ''}`.trim()));
       }
+      const hall = await tabs[leads ? 0 : 1].room('hall', { as: 'ann' });
       const [socket] = world.sockets;
       await world.signOut('lobby', 'ann', reason);
       assert.deepEqual(told, ['del true', `state false ${reason}`]);
       assert.deepEqual([room.ended, room.refusal, room.as], [{ user: 'ann', reason, at: undefined }, null, '']);
-      assert.deepEqual([...world.sockets], [socket], 'the connection goes on');
+      assert.deepEqual([...world.sockets, hall.holding, hall.ended], [socket, true, null], 'the connection goes on');
       await room.join('ann');
       assert.deepEqual([room.ended, room.holding], [null, true]);
     });

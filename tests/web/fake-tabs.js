@@ -77,8 +77,8 @@ export class Channel {
   }
 
   postMessage(message) {
-    if (this.#tab.suspended) return;
-    const others = [...this.#all].filter((other) => other !== this && other.#name === this.#name && !other.#tab.suspended);
+    if (this.#tab.suspended || this.#tab.muted) return;
+    const others = [...this.#all].filter((other) => other !== this && other.#name === this.#name && !other.#tab.suspended && !other.#tab.muted);
     const data = structuredClone(message);
     for (const other of others) queueMicrotask(() => this.#all.has(other) && other.onmessage?.({ data }));
   }

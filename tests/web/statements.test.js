@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
+import { stay } from './guarded.js';
 import { World } from './world.js';
 
 const said = (world, action) => world.heard.filter((message) => message.action === action);
@@ -181,4 +182,31 @@ test('what is said while a hold waits to be asked for again goes with it', async
   world.refuse = null;
   await world.pass(5_000);
   assert.deepEqual([room.holding, room.refusal, room.members.get('ann').meta], [true, null, { n: 1 }]);
+});
+
+test('a refusal for now of one tab is not one of the others', async (t) => {
+  t.mock.method(console, 'error', () => {});
+  const world = new World(t);
+  const [one, two] = [await world.tab(), await world.tab()];
+  const rooms = [await one.room('lobby', { as: 'ann' }), await two.room('lobby', { as: 'ann' })];
+  world.refuse = tooFast;
+  rooms[1].update({ n: 1 });
+  await world.settle();
+  assert.deepEqual(rooms.map(({ refusal }) => refusal?.code), [undefined, 'too_fast']);
+  world.refuse = null;
+  await world.pass(1_000);
+  assert.deepEqual(rooms.map(({ refusal, holding }) => [refusal, holding]), [[null, true], [null, true]]);
+});
+
+test('two devices that come back restore no word, so that they do not flip it', async (t) => {
+  const world = new World(t);
+  world.hello = { grace: 5_000, silence: 25_000 };
+  const devices = [];
+  for (const n of [1, 2]) devices.push(await (await world.tab()).room('lobby', { as: 'ann', meta: { n }, share: false }));
+  for (let i = 0; i < 5; i += 1) {
+    await world.cut();
+    await stay(world, 12_000);
+  }
+  assert.deepEqual(devices.map(({ holding, seen }) => [holding, seen.length]), [[true, 2], [true, 1]], 'what was said at first');
+  assert.deepEqual([said(world, 'update'), world.room('lobby').members.get('ann').meta], [[], { n: 2 }]);
 });

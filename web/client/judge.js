@@ -15,7 +15,7 @@ export function fits(fit, rule) {
 /** A name by PROTOCOL's rules. */
 export function named(name, what) {
   const fit = typeof name === 'string' && !isLong(name, 128) && !UNFIT.test(name) && !UNSEEN.test(name);
-  fits(fit, `${what} is a name: 1 to 128 bytes of visible text`);
+  fits(fit, `${what} is a name of 1 to 128 bytes`);
   return name;
 }
 
@@ -27,7 +27,7 @@ export function said(meta, rank = 0) {
   fits(Number.isInteger(rank) && Math.abs(rank) < 10, 'rank is a whole number from -9 to 9');
   if (meta === undefined) return null;
   const text = JSON.stringify(meta) ?? '';
-  fits(text[0] === '{' && !isLong(text, 1024), 'meta is an object of at most 1,024 bytes as JSON');
+  fits(text[0] === '{' && !isLong(text, 1024), 'meta is a JSON object of at most 1,024 bytes');
   fits(!HALF.test(JSON.stringify(JSON.parse(text))), 'meta has half of a surrogate pair');
   return { meta: text, rank, at: Date.now() };
 }

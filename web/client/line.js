@@ -11,6 +11,8 @@ const GOOD_MS = 10_000;
 const OPEN_MS = { websocket: 5_000, sse: 15_000 };
 /** Within the grace an opening may take so much longer than the last one: a packet is sent again after 1 s. */
 const OUTAGE_MS = 1_500;
+/** One of so many tries within the grace opens a WebSocket at once. */
+const DIRECT = 3;
 /** WebSockets worked here before: failures for so long, and no shorter than the grace, speak of the gateway and not of a proxy. */
 const TRUST_MS = 3_000;
 /** Some proxies let WebSockets open and cut them at once. After three in a row that were as brief, sessions are used for a while. */
@@ -55,6 +57,7 @@ export class Line {
   /** When the gateway was lost and how long tries were put off since, until a connection lasts; the grace of its `hello`. */
   #since = 0;
   #waited = 0;
+  #tries = 0;
   #grace = 0;
   /** How many WebSockets in a row ended as soon as they were open. */
   #brief = 0;
@@ -91,7 +94,7 @@ export class Line {
   close(code) {
     this.#watch.end();
     this.#watch = null;
-    this.#drop(code);
+    this.#drop(code, true);
   }
 
   /** False while there is no connection; the next one begins with all that is wanted. */
@@ -133,6 +136,8 @@ export class Line {
     this.#watch.heard();
     this.#begun = Date.now();
     this.#met = false;
+    // Every third try asks nobody first, as a page's policy may allow WebSockets only.
+    const asks = this.#inTime() && this.#tries++ % DIRECT > 0;
     // Within the grace there is time for several tries, also where what was sent into the outage is never answered.
     const patience = this.#inTime() ? OUTAGE_MS + 4 * this.#took : OPEN_MS[kind];
     this.#timer = setTimeout(() => this.#lost(1006, '', kind), Math.min(patience, OPEN_MS[kind]));
@@ -146,7 +151,7 @@ export class Line {
       distrust: mine((error) => this.distrust(error)),
     };
     try {
-      link = kind === 'sse' ? new Session(this.#base, to) : websocket(this.#base, to);
+      link = kind === 'sse' ? new Session(this.#base, to) : websocket(this.#base, to, asks);
       this.#link = link;
     } catch {
       this.#lost(1006, '', kind); // a WebSocket that the page's policy forbids
@@ -277,20 +282,20 @@ export class Line {
 
   /** The next loss is the first one. */
   #fresh() {
-    this.#since = this.#waited = 0;
+    this.#since = this.#waited = this.#tries = 0;
   }
 
   #inTime() {
     return Date.now() - this.#since < this.#grace;
   }
 
-  #drop(code) {
+  #drop(code, isLast) {
     clearTimeout(this.#timer);
     this.#auth?.end();
     const link = this.#link;
     this.#link = null;
     this.#open = false;
-    link?.close(code);
+    link?.close(code, isLast);
   }
 
   #tell(now) {

@@ -22,8 +22,6 @@ const NOBODY = new Members();
 export class Room extends EventTarget {
   #base;
   #options;
-  #tab;
-  #feed;
   #seat;
   #ended = null;
   #refusal = null;
@@ -54,12 +52,20 @@ export class Room extends EventTarget {
     if (only !== 'counts') named(name, 'room');
     const feed = only ? countsOf(name) : name;
     this.#seat = { name, feed, id: uuid(), hold, tell: (type, detail) => this.#told(type, detail) };
-    this.#tab = Tab.of(this.#base, transport, share, { token, user });
-    this.#feed = this.#tab.add(this.#seat, since, plain([...members]));
+    Tab.of(this.#base, transport, share, { token, user }).add(this.#seat, since, plain([...members]));
     this.#shown = this.#shows();
     queueMicrotask(() => this.#told('state'));
     signal?.addEventListener('abort', this.#abort);
     if (signal?.aborted) this.close();
+  }
+
+  /** What this page has of the room, which may go to another line, and with it to another `Tab`. */
+  get #feed() {
+    return this.#seat?.home;
+  }
+
+  get #tab() {
+    return this.#feed?.tab;
   }
 
   get name() {
@@ -166,8 +172,8 @@ export class Room extends EventTarget {
     const { token } = this.#options;
     const headers = token === undefined ? {} : { Authorization: `Bearer ${await tokenFrom(token)}` };
     const path = `api/rooms/${encodeURIComponent(this.name)}/users/${encodeURIComponent(named(user, 'user'))}`;
-    const answer = await (await fetch(new URL(path, this.#base), { headers })).json();
-    const { holds, code = 'not_allowed', detail: message = 'The token shows no holds.' } = answer;
+    const answer = await fetch(new URL(path, this.#base), { headers });
+    const { holds, code = 'not_allowed', detail: message = 'The token shows no holds.' } = await answer.json();
     if (!holds && code !== 'not_present') throw refusedError({ code, message });
     return holds ?? [];
   }
@@ -185,7 +191,7 @@ export class Room extends EventTarget {
     this.#ready.settle(CLOSED);
     this.#tab.remove(this.#seat);
     this.#seat.hold = null;
-    this.dispatchEvent(new CustomEvent('close'));
+    this.#event('close');
   }
 
   async *[Symbol.asyncIterator]() {
@@ -285,15 +291,15 @@ export class Room extends EventTarget {
   }
 
   /** Whether the gateway holds the user, and if it is over, why. */
-  #held({ user, client, held, over, refusal, gone }) {
-    const { hold } = this.#seat;
-    if (hold?.user !== user) return;
+  #held({ room, user, client, held, over, refusal, gone }) {
+    const { name, hold } = this.#seat;
+    if (name !== room || hold?.user !== user) return;
     const turned = hold.held !== held;
-    Object.assign(hold, { client, held });
+    Object.assign(hold, { shared: client, held });
     if (over) {
       this.#seat.hold = null;
       this.#ended = gone ?? null;
-      this.#drop(refusal ?? { code: gone.reason, message: `${user} was ended: ${gone.reason}` });
+      this.#drop(refusal ?? { code: gone.reason, message: 'Others ended it.' });
     }
     if (refusal || turned) this.#refuse(user, refusal);
     this.#state();

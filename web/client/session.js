@@ -29,6 +29,8 @@ export class Session {
   #posting = false;
   #stream = new AbortController();
   #closing;
+  /** Whether the stream ends once all is said. */
+  #isOver = false;
   /** Why the gateway ended the stream, if it said so. */
   #reason = null;
 
@@ -46,13 +48,13 @@ export class Session {
     this.#postSoon();
   }
 
-  /** A good-bye follows all that was said before. Who only goes away is lost, and may come back. */
-  close(code) {
-    if (code !== CLEAN) this.#end();
-    else if (!this.#stream.signal.aborted) {
-      this.#closing = setTimeout(() => this.#end(), CLOSE_MS);
-      this.send({ action: 'close' });
-    }
+  /** A good-bye, and the end of the tab (`isLast`), follow all that was said before. Who only goes away is lost, and may come back. */
+  close(code, isLast) {
+    if (this.#stream.signal.aborted) return;
+    if (code === CLEAN) this.send({ action: 'close' });
+    this.#isOver = isLast && code !== CLEAN;
+    if (code !== CLEAN && !(isLast && this.#posting)) this.#end();
+    else this.#closing = setTimeout(() => this.#end(), CLOSE_MS);
   }
 
   async #open() {
@@ -99,6 +101,7 @@ export class Session {
     await null;
     while (this.#waiting.length && !this.#stream.signal.aborted) await this.#post(this.#next());
     this.#posting = false;
+    if (this.#isOver) this.#end();
   }
 
   #next() {
@@ -176,9 +179,10 @@ export class Session {
 
 const sleep = (ms) => new Promise((over) => setTimeout(over, ms));
 
-/** A request's refusal; without `code` it is not the gateway's. */
+/** A request's refusal; without `code` it is not the gateway's, as proxies and service workers answer in other forms. */
 async function problem(answer) {
-  const { code, detail: message, retry, status } = await answer.json().catch(() => ({}));
+  const isOurs = answer.headers.get('content-type')?.startsWith('application/problem+json');
+  const { code, detail: message, retry, status } = isOurs ? await answer.json().catch(() => ({})) : {};
   const after = Number(answer.headers.get('retry-after')) * 1_000;
   return { code, message, retry, status, after };
 }
