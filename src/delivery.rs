@@ -12,4 +12,5 @@ pub mod asks;
 pub mod connection;
 pub mod conversation;
 pub mod session;
+pub mod rest;
 pub mod hub;

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use crate::delivery::connection::{Connection, Ending, Options, Shared};
 use crate::delivery::conversation::{Peer, converse};
-use crate::delivery::hub::Hub;
+use crate::delivery::hub::{Hub, Pace};
 use crate::delivery::session::Sessions;
 use crate::delivery::step::COUNT_EVERY;
 use crate::gateway::passes::Passes;
@@ -97,7 +97,8 @@ impl Gateway {
         }
         // One hub for each processor.
         let processors = std::thread::available_parallelism().map_or(1, |n| n.get());
-        let hub = |_| Hub::start(&rooms, clock.clone(), meter.clone(), &tasks, config.keep_alive);
+        let pace = Pace { keep_alive: config.keep_alive, gather: config.gather };
+        let hub = |_| Hub::start(&rooms, clock.clone(), meter.clone(), &tasks, pace);
         let hubs = (0..processors).map(hub).collect();
         let (swept, limits) = (rooms.clone(), config.history_for);
         let sweeper = tasks.clone();

@@ -16,6 +16,7 @@ use crate::delivery::connection::{Connection, Ending};
 use crate::delivery::conversation::Subscriptions;
 use crate::delivery::count_reader::CountBatch;
 use crate::delivery::outbox::Outbox;
+use crate::delivery::rest::Rest;
 use crate::delivery::step::COUNT_EVERY;
 use crate::model::cursor::Offset;
 use crate::rooms::Rooms;
@@ -30,14 +31,6 @@ use crate::wire::dialect::Dialect;
 /// Connections written to before other tasks get their turn: about a millisecond's work.
 const SLICE: usize = 128;
 
-/// The longest rest of a room. After a delivery to all readers the room's next events gather for as long as the
-/// delivery took, up to this bound: a room that is busier than its readers' sockets then costs fewer and larger writes,
-/// and the hub has half of its time for other rooms. The first event after the rest is written at once.
-const MAX_REST: Duration = Duration::from_millis(4);
-
-/// Shorter rests are not worth a timer.
-const MIN_REST: Duration = Duration::from_millis(1);
-
 /// A keep-alive period has this many steps, so that not all connections are due at once.
 const STEPS: usize = 10;
 
@@ -45,12 +38,23 @@ const STEPS: usize = 10;
 /// own timeout begins. With them, silence is found within the sum of both times and not later.
 const SLACK: usize = 1;
 
+/// The times of a hub.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// The longest silence before a keep-alive.
+    pub keep_alive: Duration,
+    /// How long events of a busy room gather for one write.
+    pub gather: Duration,
+}
+
 /// Writes to its share of all connections.
 #[derive(Debug)]
 pub struct Hub {
     tasks: Tasks,
     clock: Arc<Clock>,
     meter: Arc<Meter>,
+    /// How long events of a busy room gather for one write.
+    gather: Duration,
     roll: Mutex<Roll>,
 }
 
@@ -68,8 +72,8 @@ struct Followers {
     room: Arc<Room>,
     /// The last event that this hub has written.
     written: Offset,
-    /// The end of the room's rest, until which events gather.
-    rest_end: Instant,
+    /// When the events are written that come next.
+    rest: Rest,
     connections: Slab<Arc<Connection>>,
     /// The connections that read only the number of members.
     counters: Slab<Arc<Connection>>,
@@ -88,15 +92,10 @@ enum Due {
 type Schedule = BTreeMap<(Instant, Due, RoomKey), Arc<Room>>;
 
 impl Hub {
-    /// Starts a hub that listens to the news of `rooms` and sends keep-alives at least every `keep_alive`.
-    pub fn start(
-        rooms: &Arc<Rooms>,
-        clock: Arc<Clock>,
-        meter: Arc<Meter>,
-        tasks: &Tasks,
-        keep_alive: Duration,
-    ) -> Arc<Self> {
-        let hub = Hub { tasks: tasks.clone(), clock, meter, roll: Mutex::default() };
+    /// Starts a hub that listens to the news of `rooms`, and sends events and keep-alives in the time of `pace`.
+    pub fn start(rooms: &Arc<Rooms>, clock: Arc<Clock>, meter: Arc<Meter>, tasks: &Tasks, pace: Pace) -> Arc<Self> {
+        let Pace { keep_alive, gather } = pace;
+        let hub = Hub { tasks: tasks.clone(), clock, meter, gather, roll: Mutex::default() };
         let hub = Arc::new(hub);
         let (this, rooms) = (hub.clone(), rooms.clone());
         tasks.supervise("hub", move || this.clone().run(rooms.clone(), keep_alive));
@@ -130,7 +129,7 @@ impl Hub {
             let next = schedule.first_key_value().map(|((at, ..), _)| *at);
             tokio::select! {
                 heard = news.recv() => match heard {
-                    Ok(room) => match self.rest_end(&room) {
+                    Ok(room) => match self.rests_until(&room) {
                         Some(until) => drop(schedule.insert((until, Due::Deliver, room.key()), room)),
                         None => self.deliver(&room, &mut schedule).await,
                     },
@@ -166,10 +165,9 @@ impl Hub {
         }
     }
 
-    /// The end of the room's rest, if the room rests now.
-    fn rest_end(&self, room: &Arc<Room>) -> Option<Instant> {
-        let roll = self.roll.lock();
-        roll.rooms.get(&room.key()).map(|followers| followers.rest_end).filter(|until| *until > Instant::now())
+    /// When the news of `room` is to be written, if not at once.
+    fn rests_until(&self, room: &Arc<Room>) -> Option<Instant> {
+        self.roll.lock().rooms.get_mut(&room.key())?.rest.until(Instant::now())
     }
 
     /// Writes the new events of `room` to all connections that read it here. Then the room rests.
@@ -184,17 +182,15 @@ impl Hub {
             |_, connection| connection.deliver(|outbox, format| outbox.take(&batch, format)),
         )
         .await;
-        let took = start.elapsed();
-        let rest = MAX_REST.min(took);
+        let end = Instant::now();
+        let (took, readers) = (end - start, room.readers());
         let mut roll = self.roll.lock();
         let Some(followers) = roll.rooms.get_mut(&room.key()) else {
             return;
         };
         self.meter.passed(followers.connections.len() * batch.count(), took);
-        if rest >= MIN_REST {
-            followers.rest_end = Instant::now() + rest;
-        }
-        followers.schedule_count(Instant::now(), schedule);
+        followers.rest = Rest::after(end, took, readers, self.gather);
+        followers.schedule_count(end, schedule);
     }
 
     /// The events of `room` that this hub has not written yet; `None` without readers here.
@@ -318,7 +314,7 @@ impl Followers {
     fn new(room: &Arc<Room>) -> Self {
         Followers {
             written: room.read(|presence| presence.head().offset),
-            rest_end: Instant::now(),
+            rest: Rest::default(),
             room: room.clone(),
             connections: Slab::new(),
             counters: Slab::new(),

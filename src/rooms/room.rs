@@ -112,6 +112,11 @@ impl Room {
         read(&self.state.lock().presence)
     }
 
+    /// The number of readers.
+    pub fn readers(&self) -> usize {
+        self.state.lock().readers
+    }
+
     /// The present moment, for a place that is taken now.
     pub fn taken(&self) -> Taken {
         self.registers.taken()

@@ -1,7 +1,9 @@
 //! Configuration: the program's options, each also an environment variable.
 
+pub mod values;
+
 use std::ffi::OsStr;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,12 +12,14 @@ use clap::{Parser, ValueEnum};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::access::rights::Grant;
-use crate::access::verb::Verb;
 use crate::model::history::Bound;
 use crate::model::name::Name;
-use crate::model::origin::{Host, Origin};
+use crate::model::origin::Origin;
 use crate::model::presence::Bounds;
 use crate::runtime::address::Address;
+use crate::runtime::config::values::{
+    anyone, bytes, duration, duration_or_none, gather, host_name, network, web_origin,
+};
 use crate::runtime::key_source::{KeyFile, Secrets};
 use crate::runtime::memory::Amount;
 use crate::runtime::rates::Rate;
@@ -226,6 +230,11 @@ pub struct Config {
     #[arg(long, env = "PRESENTLY_FRESH_FOR", value_name = "TIME", value_parser = duration_or_none)]
     pub fresh_for: Option<Duration>,
 
+    /// How long the events of a busy room gather after a delivery, to be written to each reader at once; 0s to 50ms, and 0s for
+    /// never. A write costs far more than an event, and nobody notices 10 ms. The first event after a pause does not wait
+    #[arg(long, env = "PRESENTLY_GATHER", default_value = "10ms", value_name = "TIME", value_parser = gather)]
+    pub gather: Duration,
+
     /// Longest silence on a stream before the gateway sends a comment (SSE) or a ping (WebSocket). Proxies cut
     /// connections after 20 s of silence or more
     #[arg(long, env = "PRESENTLY_KEEP_ALIVE", default_value = "10s", value_name = "TIME", value_parser = duration)]
@@ -330,6 +339,7 @@ impl Default for Config {
             idle_within: Duration::from_secs(75),
             grace: Duration::from_secs(5),
             fresh_for: None,
+            gather: Duration::from_millis(10),
             keep_alive: Duration::from_secs(10),
             send_within: Duration::from_secs(15),
             alive_every: Duration::from_secs(60),
@@ -366,61 +376,6 @@ impl Config {
         let members = if self.max_members == 0 { fit } else { self.max_members };
         Bounds { history, members, grace: self.grace }
     }
-}
-
-/// Reads `lobby:watch,count`.
-fn anyone(text: &str) -> Result<Grant, String> {
-    let grant = Grant::read(text, None)?;
-    match grant.can.iter().find(|verb| !matches!(verb, Verb::Count | Verb::Watch)) {
-        Some(verb) => Err(format!("{verb} needs a token, whose sub is the user")),
-        None => Ok(grant),
-    }
-}
-
-/// Reads `10.0.0.0/8`, `fd00::/8`, or a single address.
-fn network(text: &str) -> Result<IpNet, String> {
-    let address = || text.parse().ok().map(|address: IpAddr| IpNet::from(address.to_canonical()));
-    text.parse().ok().or_else(address).ok_or_else(|| "write an address or a network, such as 10.0.0.0/8".to_owned())
-}
-
-/// Reads `https://app.example`.
-fn web_origin(text: &str) -> Result<Origin, String> {
-    let origin: Origin = text.parse()?;
-    if origin.is_web() { Ok(origin) } else { Err("the scheme must be http or https".to_owned()) }
-}
-
-/// Reads `app.example` or `*`.
-fn host_name(text: &str) -> Result<String, String> {
-    match text {
-        "*" => Ok(text.to_owned()),
-        _ => match text.parse::<Host>()? {
-            Host { name, port: None } => Ok(name),
-            Host { name, .. } => Err(format!("a host name has no port; probably {name}")),
-        },
-    }
-}
-
-/// Reads `2MiB`.
-fn bytes(text: &str) -> Result<u64, String> {
-    match text.parse()? {
-        Amount::Bytes(bytes) if bytes >= 64 << 10 => Ok(bytes),
-        Amount::Bytes(_) | Amount::Percent(_) => Err("write a size of at least 64KiB, such as 2MiB".to_owned()),
-    }
-}
-
-/// Reads a time, or `0s` for none.
-fn duration_or_none(text: &str) -> Result<Duration, String> {
-    if text == "0s" { Ok(Duration::ZERO) } else { duration(text) }
-}
-
-/// Reads `10s`, `5min` or `1h 30min`.
-pub fn duration(text: &str) -> Result<Duration, String> {
-    let time = humantime::parse_duration(text).map_err(|e| format!("{e}; write 500ms, 10s or 5min"))?;
-    let day = Duration::from_secs(86_400);
-    if time < Duration::from_millis(10) || time > day {
-        return Err("a time here is 10ms to 1day".into());
-    }
-    Ok(time)
 }
 
 #[cfg(test)]
@@ -464,14 +419,6 @@ mod tests {
         assert_eq!(shown, ["10.0.0.0/8", "192.0.2.7/32", "fd00::/8"]);
         for bad in ["", "10.0.0.0/33", "proxy.example", "10.0.0"] {
             assert!(parse(&["presently", "--trusted-proxy", bad]).is_err(), "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn times_have_units_and_bounds() {
-        assert_eq!(duration("1h 30min"), Ok(Duration::from_secs(5_400)));
-        for bad in ["", "5", "1ms", "2days", "soon"] {
-            assert!(duration(bad).is_err(), "{bad:?}");
         }
     }
 }

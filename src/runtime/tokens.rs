@@ -18,7 +18,8 @@ use crate::access::verb::{Verb, Verbs};
 use crate::model::info::Info;
 use crate::model::name::Name;
 use crate::runtime::clock::unix_now;
-use crate::runtime::config::{Config, duration};
+use crate::runtime::config::Config;
+use crate::runtime::config::values::duration;
 use crate::runtime::key_source::{KeyFile, Secrets};
 use crate::runtime::keys::{Keys, read};
 

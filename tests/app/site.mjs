@@ -18,7 +18,7 @@ export async function serve(t, folder) {
       answer.setHeader('Content-Type', TYPES[extname(name)] ?? 'text/plain');
       answer.end(content);
     } catch {
-      answer.writeHead(404).end('none'); // a browser would put a page of its own in an empty one's place
+      answer.writeHead(404, { 'Content-Type': 'text/html' }).end('none'); // a browser would put a page of its own in an empty one's place
     }
   });
   server.listen(0, '127.0.0.1');

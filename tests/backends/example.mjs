@@ -3,7 +3,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
-import nodeTest from 'node:test';
+import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { ends } from '../browsers/ends.mjs';
 import { until } from '../browsers/until.mjs';
@@ -12,18 +12,20 @@ const folder = fileURLToPath(new URL('../../web/examples/', import.meta.url));
 const LANGUAGES = [['python3', 'py'], [process.execPath, 'mjs']];
 const LIMIT_MS = 120_000;
 
-/** The same test for the example `name` in each language; `run(...args)` starts it. */
+/** The same test for the example `name` in all languages at once, since it mostly waits. `run(args, env)` starts one. */
 export function inEach(title, name, work) {
-  for (const [program, ending] of LANGUAGES) {
-    nodeTest(`${title} (${name}.${ending})`, { timeout: LIMIT_MS }, async (t) => {
-      const run = (args, env = {}) => {
-        const example = new Example([program, `${folder}${name}.${ending}`, ...args], env);
-        t.after(() => example.end());
-        return example;
-      };
-      await work(t, run);
-    });
-  }
+  describe(title, { concurrency: true }, () => {
+    for (const [program, ending] of LANGUAGES) {
+      it(`${name}.${ending}`, { timeout: LIMIT_MS }, async (t) => {
+        const run = (args, env = {}) => {
+          const example = new Example([program, `${folder}${name}.${ending}`, ...args], env);
+          t.after(() => example.end());
+          return example;
+        };
+        await work(t, run);
+      });
+    }
+  });
 }
 
 class Example {

@@ -1,8 +1,8 @@
 // A backend's mirror of a room is the gateway's set, whatever happens to the connection and to the gateway.
 
 import assert from 'node:assert/strict';
-import { createServer } from 'node:http';
 import { once } from 'node:events';
+import { createServer } from 'node:http';
 import { isDeepStrictEqual } from 'node:util';
 import { Gateway } from '../browsers/gateway.mjs';
 import { Proxy } from '../browsers/proxy.mjs';
@@ -63,7 +63,6 @@ inEach('cuts, long ones too, cost nothing but time', 'mirror', async (t, run) =>
   await same(gateway, mirror);
   assert.deepEqual(mirror.lines.slice(before).filter((line) => line.includes('somebody-40"')), ['{"action":"del","user":"somebody-40","reason":"kicked"}']);
 
-  // Cut within the parts of a snapshot that take a while: half of one is no set.
   before = mirror.lines.length;
   await gateway.api(`${users}/late`, { method: 'PUT', body: { meta: { n: 1 } } });
   await mirror.said('late', before);
@@ -92,12 +91,16 @@ inEach('a restart takes nobody out until the gateway knows all, and leaves nobod
   await mirror.said('"fresh":true', before);
   assert.deepEqual([...folded(mirror.lines).members.keys()], ['ann', 'bob']);
   // Cut off in this time, it must not resume from a set without those it kept.
-  await gateway.api(`${users}/bob`, { method: 'PUT', body: { meta: { of: 'bob' } } });
+  await gateway.api(`${users}/bob`, { method: 'PUT', body: { meta: { of: 'bob', back: 1 } } });
+  await mirror.said('"user":"bob","meta":{"back":1,"of":"bob"}', before);
+  const { faults } = folded(mirror.lines);
+  assert.deepEqual(faults, [], 'a member who was kept is updated by the add of the return');
   proxy.shut();
   await until('the gateway knows all', async () => !('fresh_for' in (await (await gateway.api(users)).json())));
   proxy.open();
   await same(gateway, mirror);
   assert.deepEqual([...folded(mirror.lines).members.keys()], ['bob']);
+  assert.equal(mirror.lines.filter((line) => line.includes('does not follow')).length, 0, mirror.lines.join('\n'));
 });
 
 inEach('a refusal for good ends it, and a key opens', 'mirror', async (t, run) => {
@@ -130,6 +133,10 @@ const HARD_TIMES = [
   },
   (answer) => {
     answer.writeHead(200, { 'Content-Type': 'text/event-stream' });
+    answer.end('data: {"action":"snapshot","room":"team-7","cursor":"k.1","part":0,"last":false,"count":2,"users":[]}\n\n');
+  },
+  (answer) => {
+    answer.writeHead(200, { 'Content-Type': 'text/event-stream' });
     const member = '{"user":"ann","meta":{},"joined":"2026-11-22T05:53:00Z","later":1}';
     answer.write(`data: {"action":"snapshot","room":"team-7","cursor":"k.1","part":0,"last":true,"count":1,"users":[${member}]}\n\n`);
     answer.write('data: {"action":"dance"}\n\n');
@@ -137,12 +144,17 @@ const HARD_TIMES = [
 ];
 
 inEach('what is not the gateway, or passes, is tried again', 'mirror', async (t, run) => {
-  let turn = 0;
-  const server = createServer((_, answer) => HARD_TIMES[turn++](answer)).listen(0, '127.0.0.1');
+  const cursors = [];
+  const answers = (request, answer) => {
+    const turn = cursors.push(request.headers['last-event-id']);
+    HARD_TIMES[turn - 1](answer);
+  };
+  const server = createServer(answers).listen(0, '127.0.0.1');
   await once(server, 'listening');
   t.after(() => server.close() && server.closeAllConnections());
   const mirror = run([`http://127.0.0.1:${server.address().port}`, 'team-7']);
   await mirror.said('"live"');
   assert.deepEqual([...folded(mirror.lines).members.keys()], ['ann']);
+  assert.ok(cursors.every((cursor) => cursor === undefined), 'half a snapshot is no place to resume from');
   assert.equal(mirror.lines.filter((line) => line.includes('"lost"')).length, HARD_TIMES.length - 1, mirror.lines.join('\n'));
 });

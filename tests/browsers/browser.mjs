@@ -21,8 +21,8 @@ const FLAGS = [
   '--disable-features=LocalNetworkAccessChecks',
 ];
 
-/** Firefox reports failed connections like uncaught errors. */
-const NETWORK = /^(The connection to ws|Firefox can.t establish a connection)/;
+/** Firefox reports failed connections and requests like uncaught errors. */
+const NETWORK = /^(The connection to ws|Firefox can.t establish a connection|Cross-Origin Request Blocked)/;
 
 /** Time for a call of the browser's driver, on a busy machine. */
 const PROTOCOL_MS = 60_000;
@@ -73,6 +73,13 @@ export class Browser {
   /** A new tab at `url`, with `Room` in it unless the page is another than a gateway's plain one. */
   async open(url, options) {
     const tab = new Tab(this, await this.puppet.newPage());
+    await tab.load(url, options);
+    return tab;
+  }
+
+  /** A new tab of a profile of its own, made by `puppet.createBrowserContext()`. */
+  async openIn(context, url, options) {
+    const tab = new Tab(this, await context.newPage());
     await tab.load(url, options);
     return tab;
   }

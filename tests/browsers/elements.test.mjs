@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { inEach, start, test } from './harness.mjs';
+import { inEach, start, test, until } from './harness.mjs';
 
 /** A page of the gateway's origin with `html` in it and the elements defined after it. */
 async function page(t, html, { browser: kind = 'chromium', ...options } = {}) {
@@ -91,6 +91,26 @@ test('properties that were set before the script came are taken up, and a second
   await tab.until('held', () => the.element.presence?.holding && the.element.presence.members.get('ann')?.meta.status === 'early');
   assert.deepEqual(await tab.run(() => [the.error, the.element.limit, the.element.getAttribute('room')]), [null, '3', 'lobby']);
   assert.deepEqual([...tab.errors, ...tab.complaints], []);
+});
+
+test('an element that is taken out and put in again is no event, and one that stays out leaves', async (t) => {
+  const { gateway, tab } = await page(t, '<presently-room room="lobby" as="ann"></presently-room>');
+  const held = () => the.element.presence?.holding;
+  await tab.until('held', held);
+  const cursor = async () => (await (await gateway.api('/api/rooms/lobby')).json()).cursor;
+  const before = await cursor();
+  for (const wait of [() => Promise.resolve(), () => new Promise((over) => setTimeout(over, 20))]) {
+    await tab.run(async (text) => {
+      the.element.remove();
+      await new Function(`return (${text})()`)();
+      document.body.append(the.element);
+    }, String(wait));
+    await tab.until('held again', held);
+  }
+  assert.equal(await cursor(), before);
+  await tab.run(() => the.element.remove());
+  await until('gone', async () => (await gateway.users('lobby')).length === 0);
+  assert.equal(await tab.run(() => the.element.presence), null);
 });
 
 test('several attributes that change together make one room', async (t) => {

@@ -1,7 +1,7 @@
 // The harness itself, and what the other tests in browsers rely on.
 
 import assert from 'node:assert/strict';
-import { inEach, renderer, start, test, until } from './harness.mjs';
+import { inEach, renderer, start, until } from './harness.mjs';
 
 const join = (user) => {
   the.room = new Room('lobby', { as: user });
@@ -37,7 +37,7 @@ inEach('a network that breaks, and a gateway that starts anew, cost nobody', asy
   assert.deepEqual(tab.errors, []);
 });
 
-test("a tab's process is found, and can be stopped", async (t) => {
+const stopping = async (t) => {
   const { gateway, browser } = await start(t);
   const [one, other] = [await browser.open(gateway.url), await browser.open(gateway.url)];
   const pids = [await renderer(one), await renderer(other)];
@@ -49,4 +49,5 @@ test("a tab's process is found, and can be stopped", async (t) => {
   assert.equal(answered, false);
   process.kill(pids[0], 'SIGCONT');
   await answer;
-});
+};
+inEach("a tab's process is found, and can be stopped", stopping, ['chromium']);

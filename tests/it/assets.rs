@@ -97,3 +97,15 @@ async fn every_address_in_the_page_is_relative() {
     }
     server.stop().await;
 }
+
+#[tokio::test]
+async fn examples_for_backends_are_not_served() {
+    let server = TestServer::start().await;
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/web/examples");
+    let names: Vec<_> =
+        std::fs::read_dir(folder).expect(folder).map(|entry| entry.expect("an entry").file_name()).collect();
+    assert!(names.len() >= 4, "{names:?}");
+    for name in names {
+        server.get(&format!("/assets/examples/{}", name.to_str().expect("UTF-8"))).await.expect(404);
+    }
+}

@@ -180,7 +180,7 @@ fn the_page_takes_nothing_of_the_client_but_room() {
 
 #[test]
 fn scripts_stay_short_enough_to_read() {
-    for folder in ["web/client", "web/page", "tests/web"] {
+    for folder in ["web/client", "web/page", "tests/web", "tests/app", "tests/browsers"] {
         for file in scripts(folder) {
             let lines = read(&format!("{folder}/{file}")).lines().count();
             assert!(lines <= 400, "{folder}/{file} has {lines} lines");

@@ -19,6 +19,7 @@ mod frames;
 mod fresh;
 mod exposure;
 mod fuzz;
+mod gathering;
 mod handshake;
 mod holds;
 mod listening;

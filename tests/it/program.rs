@@ -56,6 +56,8 @@ async fn a_bad_option_exits_2_and_names_it() {
         (&["--history", "many"], "many"),
         (&["--history", "-1"], "-1"),
         (&["--keep-alive", "soon"], "soon"),
+        (&["--gather", "51ms"], "write 0s to 50ms, such as 10ms"),
+        (&["--gather", "10"], "write 0s to 50ms, such as 10ms"),
         (&["--log-format", "xml"], "xml"),
     ] {
         complains(&Binary::run(args, &[]).await, 2, about);

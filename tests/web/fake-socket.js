@@ -90,7 +90,7 @@ export class Socket {
     const room = this.#world.room(name);
     const at = `${name}\n${user}`;
     const hold = this.held.get(at);
-    const refusal = this.#world.refuse?.({ action, room: name, user, client, meta });
+    const refusal = this.#full(message) ?? this.#world.refuse?.({ action, room: name, user, client, meta });
     if (refusal) return this.tell({ action: 'refused', ref, ...refusal });
     if (action === 'join') {
       const by = client ?? this;
@@ -114,6 +114,15 @@ export class Socket {
     this.tell({ action: 'ok', ref, cursor: `${room.epoch}.${room.log.length}` });
     if (action === 'subscribe') this.#subscribe(room, since);
     return null;
+  }
+
+  /** A connection has so many places for holds, and so many for rooms. */
+  #full({ action, room, user }) {
+    const { places } = this.#world;
+    const code =
+      (action === 'join' && !this.held.has(`${room}\n${user}`) && this.held.size >= places && 'too_many_joined') ||
+      (action === 'subscribe' && !this.watched.has(room) && this.watched.size >= places && 'too_many_subscribed');
+    return code ? { code, message: code, retry: false } : null;
   }
 
   #count({ action, counts: prefix, ref }) {

@@ -128,6 +128,7 @@ for (const [what, answer] of [
   ['a second time without an answer', () => Promise.reject(new TypeError('the connection closed'))],
   ['an answer of a proxy', () => new Response('<h1>Bad Gateway</h1>', { status: 502 })],
   ['a 404 of a proxy', () => new Response('', { status: 404 })],
+  ['an answer of a service worker', () => Response.json({ code: 'offline', detail: 'You are offline.', status: 503 }, { status: 503 })],
   ['a page in place of an answer', () => new Response('<h1>Sign in</h1>', { status: 200 })],
   ['no_session', () => refusal(404, 'no_session')],
   ['out_of_order', () => refusal(409, 'out_of_order')],
@@ -275,8 +276,26 @@ test('a session whose hold another one took is over', async (t) => {
   const [one, other] = [await world.tab(), await world.tab()];
   const first = await one.room('lobby', { transport: 'sse', share: false, as: 'ann', client });
   const second = await other.room('lobby', { transport: 'sse', share: false, as: 'ann', client });
-  await world.pass(1_000);
+  await world.pass(20_000);
   assert.deepEqual([first.state, first.refusal.code, second.state, second.holding], ['refused', 'replaced', 'live', true]);
+});
+
+test('a stream that others than the gateway refuse is a loss, and no refusal', async (t) => {
+  for (const answer of [
+    () => new Response('<h1>Not Found</h1>', { status: 404, headers: { 'Content-Type': 'text/html' } }),
+    () => Response.json({ code: 'forbidden', detail: 'no', status: 403, retry: false }, { status: 403 }),
+    () => new Response('data: {', { status: 200 }),
+    () => Promise.reject(new Error('Error in input stream')),
+  ]) {
+    const { world, sessions } = behindProxy(t);
+    sessions.before = answer;
+    const room = await (await world.tab()).room('lobby', { transport: 'sse' });
+    assert.equal(room.state, 'waiting');
+    sessions.before = null;
+    await world.pass(1_000);
+    assert.equal(room.state, 'live');
+    t.mock.timers.reset();
+  }
 });
 
 test('an error of a proxy is a loss, and any byte is a sign of life', async (t) => {

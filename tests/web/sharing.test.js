@@ -104,6 +104,16 @@ test('a leader that passes on a room without its set has the set once its own ta
   assert.deepEqual([late.state, [...late.members.keys()]], ['live', ['zoe']]);
 });
 
+test('replaced by an own opening that came late it comes back, replaced again it was another client', async (t) => {
+  const world = new World(t);
+  const room = await (await world.tab()).room('lobby', { as: 'ann' });
+  for (const [after, code] of [['live', undefined], ['refused', 'replaced']]) {
+    await world.cut(4409, 'replaced');
+    await world.pass(5_000);
+    assert.deepEqual([room.state, room.refusal?.code], [after, code]);
+  }
+});
+
 test('one user in two tabs is one hold, which ends with the last of them', async (t) => {
   const world = new World(t);
   const [one, two] = [await world.tab(), await world.tab()];

@@ -19,6 +19,11 @@ export class World {
   upgrades = true;
   tries = 0;
   up = true;
+  /** Whether a page's policy lets it make requests, and how one for the gateway's health is answered. */
+  requests = true;
+  health = 200;
+  /** How many holds and rooms a connection has place for. */
+  places = 100;
   /** A dead network takes all that is said on a connection, and says nothing of it. */
   dead = false;
   /** The keys of the gateway, if it has some; and what it says first, if it says anything. */
@@ -49,7 +54,9 @@ export class World {
       },
       location: { href: 'http://gateway.test/users' },
       fetch: async (url, { method = 'GET', signal, body, headers } = {}) => {
-        if (!world.up || !world.answer) throw new TypeError('nothing answers');
+        const isHealth = new URL(url).pathname === '/healthz';
+        if (!world.up || !(isHealth ? world.requests : world.answer)) throw new TypeError('nothing answers');
+        if (isHealth) return new Response('ok', { status: world.health });
         return world.answer({ url: new URL(url), method, signal, body, headers, tab: world.#active });
       },
     };

@@ -18,8 +18,10 @@ export class Feed {
   refusal = null;
   failures = 0;
 
-  constructor(room) {
+  /** `tab` has the line of it, as far as this page follows the room. */
+  constructor(room, tab) {
     this.room = room;
+    this.tab = tab;
   }
 
   /** Of the rooms with which prefix these are the counts; undefined where it is one room. */
@@ -61,8 +63,10 @@ export class Feed {
 
 /** The feeds of a tab, by the names of their rooms. */
 export class Feeds extends Map {
+  tab;
+
   of(room) {
-    const feed = this.get(room) ?? new Feed(room);
+    const feed = this.get(room) ?? new Feed(room, this.tab);
     this.set(room, feed);
     return feed;
   }

@@ -2,7 +2,7 @@ import { delay } from './delay.js';
 import { countsOf } from './feed.js';
 import { Line } from './line.js';
 import { Wants } from './wants.js';
-import { AWAY, ENDED, reached, sameEpoch } from './wire.js';
+import { AWAY, ENDED, FULL, reached, sameEpoch } from './wire.js';
 
 /**
  * The tab that has the line. It does what tabs ask, and tells them: how the `line` is, frames, what `seats` hear of
@@ -48,6 +48,11 @@ export class Leader {
 
   watches(room) {
     return this.#wants.rooms.has(room);
+  }
+
+  /** This tab has taken its feed away, and others still want one. */
+  anew(room) {
+    if (this.watches(room)) this.#subscribe(this.#feeds.of(room));
   }
 
   /* What tabs ask. */
@@ -254,8 +259,9 @@ export class Leader {
     else if (!user) this.#election.tell({ refused: { room, refusal } });
   }
 
-  #refused(asked, refusal, retry) {
+  #refused(asked, refusal, mayRetry) {
     const { room, hold, join, ref } = asked;
+    const retry = mayRetry || FULL.includes(refusal.code); // there may be place by then
     if (hold) {
       if (this.#wants.get(hold.room, hold.user) !== hold) return;
       if (retry && !join) this.#reply(asked.one ?? {}, 0, refusal);

@@ -11,6 +11,8 @@ const GOOD_MS = 10_000;
 const OPEN_MS = { websocket: 5_000, sse: 15_000 };
 /** Within the grace an opening may take so much longer than the last one: a packet is sent again after 1 s. */
 const OUTAGE_MS = 1_500;
+/** One of so many tries within the grace opens a WebSocket at once. */
+const DIRECT = 3;
 /** WebSockets worked here before: failures for so long, and no shorter than the grace, speak of the gateway and not of a proxy. */
 const TRUST_MS = 3_000;
 /** Some proxies let WebSockets open and cut them at once. After three in a row that were as brief, sessions are used for a while. */
@@ -21,6 +23,8 @@ const SHUN_MS = 600_000;
 const SILENCE_MS = 25_000;
 /** How long the replaced connection of a page waits for the news that another tab leads, before it takes it for a refusal. */
 const REPLACED_MS = 1_000;
+/** Replaced a second time in so long: somebody else has the same id. */
+const TWICE_MS = 60_000;
 /** Ends whose reason is a refusal for now. */
 const LATER = [1006, 1013];
 /** The name of the question whether the gateway is there. */
@@ -53,11 +57,14 @@ export class Line {
   /** When the gateway was lost and how long tries were put off since, until a connection lasts; the grace of its `hello`. */
   #since = 0;
   #waited = 0;
+  #tries = 0;
   #grace = 0;
   /** How many WebSockets in a row ended as soon as they were open. */
   #brief = 0;
   #timer;
   #watch = null;
+  /** When it was replaced last. */
+  #replaced = 0;
 
   /** `whose` has a `token` and the `user` of it, if any. `to` hears `open()`, `frame(frame)` and `status(status)`. */
   constructor(base, mode, whose, to) {
@@ -129,6 +136,8 @@ export class Line {
     this.#watch.heard();
     this.#begun = Date.now();
     this.#met = false;
+    // Every third try asks nobody first, as a page's policy may allow WebSockets only.
+    const asks = this.#inTime() && this.#tries++ % DIRECT > 0;
     // Within the grace there is time for several tries, also where what was sent into the outage is never answered.
     const patience = this.#inTime() ? OUTAGE_MS + 4 * this.#took : OPEN_MS[kind];
     this.#timer = setTimeout(() => this.#lost(1006, '', kind), Math.min(patience, OPEN_MS[kind]));
@@ -142,7 +151,7 @@ export class Line {
       distrust: mine((error) => this.distrust(error)),
     };
     try {
-      link = kind === 'sse' ? new Session(this.#base, to) : websocket(this.#base, to);
+      link = kind === 'sse' ? new Session(this.#base, to) : websocket(this.#base, to, asks);
       this.#link = link;
     } catch {
       this.#lost(1006, '', kind); // a WebSocket that the page's policy forbids
@@ -239,8 +248,11 @@ export class Line {
     } else if (this.#auth && (retry || code === 'token_missing')) {
       this.#again();
     } else if (code === 'replaced') {
+      // An own opening that was given up may have arrived late, but not twice.
+      const [last, now] = [this.#replaced, Date.now()];
+      this.#replaced = now;
       this.#drop(AWAY);
-      this.#timer = setTimeout(() => this.#refuse(refusal), REPLACED_MS);
+      this.#timer = setTimeout(() => (now - last < TWICE_MS ? this.#refuse(refusal) : this.#again()), REPLACED_MS);
     } else {
       this.#refuse(refusal);
     }
@@ -270,7 +282,7 @@ export class Line {
 
   /** The next loss is the first one. */
   #fresh() {
-    this.#since = this.#waited = 0;
+    this.#since = this.#waited = this.#tries = 0;
   }
 
   #inTime() {

@@ -33,6 +33,7 @@ export class PresentlyRoom extends PresenceElement {
     super();
     dress(this, ROOM_STYLE).append(this.#list, this.#more, this.#empty, this.#state, this.#templates);
     this.#state.setAttribute('role', 'status');
+    this.#list.setAttribute('role', 'list'); // without bullets, some screen readers take it for none
     this.#empty.name = 'empty';
     this.#empty.textContent = 'Nobody is here yet.';
     this.#empty.hidden = this.#templates.hidden = true;

@@ -22,8 +22,6 @@ const NOBODY = new Members();
 export class Room extends EventTarget {
   #base;
   #options;
-  #tab;
-  #feed;
   #seat;
   #ended = null;
   #refusal = null;
@@ -54,12 +52,20 @@ export class Room extends EventTarget {
     if (only !== 'counts') named(name, 'room');
     const feed = only ? countsOf(name) : name;
     this.#seat = { name, feed, id: uuid(), hold, tell: (type, detail) => this.#told(type, detail) };
-    this.#tab = Tab.of(this.#base, transport, share, { token, user });
-    this.#feed = this.#tab.add(this.#seat, since, plain([...members]));
+    Tab.of(this.#base, transport, share, { token, user }).add(this.#seat, since, plain([...members]));
     this.#shown = this.#shows();
     queueMicrotask(() => this.#told('state'));
     signal?.addEventListener('abort', this.#abort);
     if (signal?.aborted) this.close();
+  }
+
+  /** What this page has of the room, which may go to another line, and with it to another `Tab`. */
+  get #feed() {
+    return this.#seat?.home;
+  }
+
+  get #tab() {
+    return this.#feed?.tab;
   }
 
   get name() {

@@ -179,9 +179,10 @@ export class Session {
 
 const sleep = (ms) => new Promise((over) => setTimeout(over, ms));
 
-/** A request's refusal; without `code` it is not the gateway's. */
+/** A request's refusal; without `code` it is not the gateway's, as proxies and service workers answer in other forms. */
 async function problem(answer) {
-  const { code, detail: message, retry, status } = await answer.json().catch(() => ({}));
+  const isOurs = answer.headers.get('content-type')?.startsWith('application/problem+json');
+  const { code, detail: message, retry, status } = isOurs ? await answer.json().catch(() => ({})) : {};
   const after = Number(answer.headers.get('retry-after')) * 1_000;
   return { code, message, retry, status, after };
 }

@@ -4,10 +4,14 @@ import { Feeds } from './feed.js';
 import { Leader } from './leader.js';
 import { status } from './line.js';
 import { uuid } from './uuid.js';
-import { AWAY, CLEAN, WHOLE, reached } from './wire.js';
+import { AWAY, CLEAN, FULL, WHOLE, reached } from './wire.js';
 
 /** Version of the messages between tabs. Tabs with the client of another version have a leader of their own. */
 const VERSION = 3;
+
+/** The most connections of one user in a browser, each with as many rooms as it has place for; of sessions, as browsers open six requests to a host. */
+const MOST_LINES = 10;
+const MOST_SESSIONS = 3;
 
 /** The time in which another room may take the place of a closed one. */
 const LINGER_MS = 100;
@@ -25,6 +29,9 @@ export class Tab {
   #feeds = new Feeds();
   #election;
   #leader = null;
+  #shared;
+  /** How many lines were full before this one. */
+  #nth;
   /** What is still to be done about closed rooms. */
   #going = new Set();
 
@@ -37,12 +44,14 @@ export class Tab {
     const alone = () => [...tabs].find(left)?.[0] ?? `${uuid()} alone ${place}`;
     const name = share ? `presently ${VERSION} ${place}` : alone();
     const tab = tabs.get(name) ?? new Tab(base, mode, whose, name, shared);
-    tabs.set(name, tab);
     tab.#whose.token = whose.token; // the newest one is likeliest to be good
     return tab;
   }
 
-  constructor(base, mode, whose, name, shared) {
+  constructor(base, mode, whose, name, shared, nth = 1) {
+    this.#feeds.tab = this;
+    this.#shared = shared;
+    this.#nth = nth;
     this.#base = base;
     this.#mode = mode;
     this.#whose = whose;
@@ -65,10 +74,54 @@ export class Tab {
     const feed = this.#feeds.of(seat.feed);
     if (since && !feed.members.cursor) feed.members.start(since, members);
     feed.seats.add(seat);
-    if (!this.#election.running) this.start();
-    else this.#sit(feed, [seat]);
+    seat.home = feed;
+    this.#begin(feed, [seat]);
     if (feed.live && feed.prefix === undefined) queueMicrotask(() => seat.tell('snapshot', { count: feed.members.map.size }));
-    return feed;
+  }
+
+  #begin(feed, seats) {
+    tabs.set(this.#name, this);
+    if (this.#election.running) this.#sit(feed, seats);
+    else this.start();
+  }
+
+  /** Takes a room to another line, where this one has no place for it or for a hold in it. False if there is none. */
+  #move(feed, { code }) {
+    const { room, seats } = feed;
+    // A hold that has no place beside others in the room waits here for one: those need no other line.
+    const isNeeded = code === FULL[1] || (code === FULL[0] && ![...seats].some(({ hold }) => hold?.held));
+    const next = isNeeded && this.#next(room);
+    if (!next) return false;
+    seats.forEach((seat) => this.#release(seat));
+    this.#election.ask({ ask: 'unwatch', room });
+    if (this.#feeds.delete(room)) this.#leader?.anew(room);
+    next.#feeds.set(room, Object.assign(feed, { tab: next, live: false, refusal: null, asked: false }));
+    next.#begin(feed, seats);
+    queueMicrotask(() => this.#rest());
+    return true;
+  }
+
+  /** What is held here stays until it is held there, so that nobody sees an event. */
+  #release(seat) {
+    const { hold } = seat;
+    const before = { ...seat, hold: { ...hold } };
+    if (!hold?.held) return this.leave(seat);
+    hold.client = uuid();
+    return (seat.release = () => this.leave(before));
+  }
+
+  #released(seat) {
+    const { release } = seat;
+    seat.release = null;
+    release?.();
+  }
+
+  /** The next line without the room. */
+  #next(room) {
+    if (this.#nth >= (this.status.transport === 'sse' ? MOST_SESSIONS : MOST_LINES)) return null;
+    const name = `${this.#name}\n`; // no user's name has this
+    const next = tabs.get(name) ?? new Tab(this.#base, this.#mode, this.#whose, name, this.#shared, this.#nth + 1);
+    return next.#feeds.has(room) ? next.#next(room) : next;
   }
 
   /** A room that takes this one's place in time asks first, so that the hold changes hands and nobody sees an event. */
@@ -81,7 +134,8 @@ export class Tab {
       clearTimeout(timer);
       feed.going -= 1;
       this.#going.delete(go);
-      this.#removed(feed, seat);
+      feed.tab.#removed(feed, seat);
+      this.#rest();
     };
     const timer = setTimeout(go, LINGER_MS);
     this.#going.add(go);
@@ -93,6 +147,10 @@ export class Tab {
       this.#election.ask({ ask: 'unwatch', room: seat.feed });
       if (!this.#leader?.watches(seat.feed)) this.#feeds.delete(seat.feed);
     }
+    this.#rest();
+  }
+
+  #rest() {
     if (this.#isSeated || this.#going.size) return;
     tabs.delete(this.#name);
     nameless.delete(this.#whose.token);
@@ -106,7 +164,9 @@ export class Tab {
     this.#election.ask({ ask: 'join', room: name, id, anew, ...hold, client });
   }
 
-  leave({ id, name, hold }, n) {
+  leave(seat, n) {
+    const { id, name, hold } = seat;
+    this.#released(seat);
     if (hold) this.#election.ask({ ask: 'leave', room: name, id, user: hold.user, n });
   }
 
@@ -187,7 +247,7 @@ export class Tab {
     if (leader) this.#askAll();
     if (line) this.#turn(line);
     if (frame) this.#take(room, frame, from);
-    if (seats) this.#feeds.forEach((feed) => feed.tell(...seats));
+    if (seats) this.#hear(...seats);
     if (refused) this.#refused(refused);
   }
 
@@ -207,18 +267,33 @@ export class Tab {
     const { members } = feed;
     if (WHOLE.includes(frame.action)) feed.asked = false;
     const settles = members.fresh && frame.action === 'snapshot';
-    if (members.cursor && reached(members.cursor, frame.cursor) && !settles) feed.applied([]);
+    // A leader that resumes has no members of before, and does not know who has.
+    const lacks = members.fresh && frame.action === 'resumed' && !frame.fresh_for;
+    if (lacks) this.#watch(feed);
+    else if (members.cursor && reached(members.cursor, frame.cursor) && !settles) feed.applied([]);
     else if (frame.action === 'snapshot' || feed.prefix !== undefined || (members.cursor && from === members.cursor)) {
       const done = feed.apply(frame, () => this.#watch(feed));
       if (done) feed.applied(done.events);
     } else if (!feed.asked) this.#watch(feed);
   }
 
+  /** What seats hear of holds; one that has no place here is taken to another line. */
+  #hear(type, detail) {
+    const { room, user, held, refusal } = detail;
+    const isIts = ({ name, hold }) => type !== 'hold' || (name === room && hold?.user === user);
+    for (const feed of [...this.#feeds.values()]) {
+      const its = [...feed.seats].filter(isIts);
+      if (held) its.forEach((seat) => this.#released(seat));
+      if (!its.length || !refusal || !this.#move(feed, refusal)) its.forEach((seat) => seat.tell(type, detail));
+    }
+  }
+
   #refused({ room, refusal }) {
     const feed = this.#feeds.get(room);
-    if (!feed) return;
+    if (!feed || (feed.seats.size && this.#move(feed, refusal))) return;
     Object.assign(feed, { live: false, refusal });
-    explain(refusal, `the room ${room}`);
+    // Rooms that only other tabs follow are explained there.
+    if (feed.seats.size) explain(refusal, `the room ${room}`);
     feed.tell('state');
   }
 }

@@ -8,6 +8,9 @@ export const RESTART = 1012;
 /** Reasons for the end of a hold that others ended. */
 export const ENDED = ['signed_out', 'kicked'];
 
+/** Refusals of a connection that has no place for more holds, or for more rooms. */
+export const FULL = ['too_many_joined', 'too_many_subscribed'];
+
 /** Frames that say where a reader stands. */
 export const WHOLE = ['resumed', 'snapshot', 'changes'];
 export const KNOWN = [...WHOLE, 'add', 'update', 'del'];

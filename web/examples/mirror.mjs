@@ -142,7 +142,8 @@ export class Mirror {
         return;
       case 'add':
       case 'update':
-        if (Boolean(known) === (frame.action === 'add')) this.#distrust(`${frame.action} of ${frame.user}`);
+        // Whoever was kept through a restart comes back by an `add`.
+        if (Boolean(known) === (frame.action === 'add') && !this.fresh) this.#distrust(`${frame.action} of ${frame.user}`);
         yield* this.#put({ joined: known?.joined, ...frame });
         this.cursor = frame.cursor;
         return;

@@ -150,7 +150,8 @@ class Mirror:
             yield from self._stands(frame)
         elif action in ('add', 'update'):
             known = self.members.get(frame['user'])
-            if bool(known) == (action == 'add'):
+            # Whoever was kept through a restart comes back by an `add`.
+            if bool(known) == (action == 'add') and not self.fresh:
                 self._distrust(f'{action} of {frame["user"]}')
             yield from self._put({**frame, 'joined': frame.get('joined') or known['joined']})
             self.cursor = frame['cursor']

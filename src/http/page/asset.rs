@@ -27,6 +27,7 @@ use crate::model::refusal::{Code, Refusal};
 #[exclude = "client/react.*"]
 #[exclude = "client/element.*"]
 #[exclude = "client/presently.js"]
+#[exclude = "examples/*"]
 struct Embedded;
 
 /// The one file of `web/client/` that is served as it is.

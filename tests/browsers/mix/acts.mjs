@@ -13,7 +13,7 @@ const members = (room, user) => `/api/rooms/${room}/users/${user}`;
 async function openTab(world) {
   if (world.tabs.length >= MOST_TABS) return null;
   const { name, share, transport } = await world.openTab();
-  return `${name} opens${share ? '' : ', shares nothing'}${transport === 'auto' ? '' : `, by ${transport}`}`;
+  return `${name} opens${share ? '' : ', shares nothing'}${transport !== 'sse' ? '' : `, by ${transport}`}`;
 }
 
 async function closeTab(world) {

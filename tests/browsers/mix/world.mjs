@@ -91,7 +91,9 @@ export class World {
     const tab = await this.browser.open(this.site.url, { plain: false });
     Object.assign(tab, { name: `tab ${this.nextId()}`, stopped: 0, frozen: false, offline: false });
     tab.share = this.random.chance(0.85);
+    // A browser has six connections for all event streams to a host, so that those are shared.
     tab.transport = this.random.chance(0.75) ? 'auto' : 'sse';
+    if (!tab.share) tab.transport = 'websocket';
     await this.equip(tab);
     if (this.browser.kind === 'chromium') {
       tab.session = await tab.cdp();
