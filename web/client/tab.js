@@ -106,7 +106,7 @@ export class Tab {
     const { hold } = seat;
     const before = { ...seat, hold: { ...hold } };
     if (!hold?.held) return this.leave(seat);
-    hold.client = uuid();
+    Object.assign(hold, { client: uuid(), shared: '' });
     return (seat.release = () => this.leave(before));
   }
 
