@@ -106,7 +106,7 @@ export class Tab {
     const { hold } = seat;
     const before = { ...seat, hold: { ...hold } };
     if (!hold?.held) return this.leave(seat);
-    hold.client = uuid();
+    hold.client = hold.shared = uuid(); // the gateway would take two connections with one id for one that came back
     return (seat.release = () => this.leave(before));
   }
 
