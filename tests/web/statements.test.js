@@ -69,6 +69,24 @@ test('who is cut off before the gateway knows all takes the whole set afterwards
   assert.deepEqual(rooms.map(({ state, fresh, count }) => [state, fresh, count]), Array(2).fill(['live', false, 0]));
 });
 
+test('a tab that comes back with members of before takes the whole set, also from a leader that resumes', async (t) => {
+  const world = new World(t);
+  await world.signIn('lobby', 'zoe');
+  const [leader, tab] = [await world.tab(), await world.tab()];
+  await leader.room('lobby');
+  const room = await tab.room('lobby');
+  await emptied(world, { fresh_for: 4_000 });
+  await tab.fire('pagehide');
+  await emptied(world, {});
+  Object.assign(world.room('lobby'), { epoch: 'zzz', log: [{}], members: new Map() });
+  world.up = false;
+  await world.cut();
+  await tab.fire('pageshow');
+  world.up = true;
+  await world.pass(10_000);
+  assert.deepEqual([room.state, room.fresh, room.count], ['live', false, 0]);
+});
+
 test('a rank goes with what is said, and another tab says it too', async (t) => {
   const world = new World(t);
   const [one, two] = [await world.tab(), await world.tab()];

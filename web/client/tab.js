@@ -267,7 +267,10 @@ export class Tab {
     const { members } = feed;
     if (WHOLE.includes(frame.action)) feed.asked = false;
     const settles = members.fresh && frame.action === 'snapshot';
-    if (members.cursor && reached(members.cursor, frame.cursor) && !settles) feed.applied([]);
+    // A leader that resumes has no members of before, and does not know who has.
+    const lacks = members.fresh && frame.action === 'resumed' && !frame.fresh_for;
+    if (lacks) this.#watch(feed);
+    else if (members.cursor && reached(members.cursor, frame.cursor) && !settles) feed.applied([]);
     else if (frame.action === 'snapshot' || feed.prefix !== undefined || (members.cursor && from === members.cursor)) {
       const done = feed.apply(frame, () => this.#watch(feed));
       if (done) feed.applied(done.events);
