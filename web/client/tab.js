@@ -106,6 +106,7 @@ export class Tab {
     const { hold } = seat;
     const before = { ...seat, hold: { ...hold } };
     if (!hold?.held) return this.leave(seat);
+    // The gateway would take two connections with one id for one that came back.
     Object.assign(hold, { client: uuid(), shared: '' });
     return (seat.release = () => this.leave(before));
   }
