@@ -70,7 +70,7 @@ inEach('what is refused costs nobody, and what is accepted is said again to the 
   await tab.until('live again', () => the.room.state === 'live' && the.room.self);
   await leader.close();
   await tab.until('leading', () => the.room.state === 'live' && the.room.holding);
-  await tab.run(() => the.room.holds());
+  assert.deepEqual(await tab.run(async () => (await the.room.holds()).map(({ kind }) => kind)), ['connection'], 'one hold, taken over');
   assert.equal(await text(gateway, 'ann'), exact);
   assert.deepEqual(await tab.run(() => the.told), ['bad_meta']);
   assert.deepEqual(tab.errors, []);

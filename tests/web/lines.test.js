@@ -93,6 +93,22 @@ test('past the most connections a room is refused, and there when there is place
   }
 });
 
+for (const locks of [true, false]) {
+  test(`a hold moves with its room and without an event, ${locks ? 'with' : 'without'} sharing`, async (t) => {
+    const world = narrow(t);
+    const [tab, other] = [await world.tab({ locks }), await world.tab({ locks })];
+    const watcher = await other.room('hall', { share: false });
+    const rooms = await open(tab, PLACES);
+    const room = await tab.room('hall', { as: 'ann' });
+    await world.pass(2 * GRACE_MS);
+    assert.deepEqual([...rooms, room].map(how), ['live', 'live', 'live', 'live true']);
+    assert.deepEqual([watcher.seen, world.tries, world.sockets.size], [['snapshot 0', 'add ann'], 3, 3]);
+    room.leave();
+    await world.settle();
+    assert.deepEqual(watcher.seen.at(-1), 'del ann closed');
+  });
+}
+
 test('a hold that has no place beside one that has stays where it is, until there is place', async (t) => {
   const world = narrow(t);
   const tab = await world.tab();

@@ -175,6 +175,7 @@ export interface RoomOptions<M extends object = Meta, I extends object = Meta> {
    * this one's. A connection counts 16 such rooms and prefixes of `Counts`.
    */
   only?: 'count';
+  /**
    * Whether tabs share a connection. Rooms of one page then share one, too. A connection has place for as many rooms and as many
    * holds as the gateway says (100 each). Where they are more, there are further connections, up to 10 WebSockets or 3
    * sessions; past those a room is `refused` until there is place.
