@@ -106,7 +106,8 @@ export class Tab {
     const { hold } = seat;
     const before = { ...seat, hold: { ...hold } };
     if (!hold?.held) return this.leave(seat);
-    hold.client = hold.shared = uuid(); // the gateway would take two connections with one id for one that came back
+    // The gateway would take two connections with one id for one that came back.
+    Object.assign(hold, { client: uuid(), shared: '' });
     return (seat.release = () => this.leave(before));
   }
 
