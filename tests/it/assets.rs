@@ -18,12 +18,10 @@ fn unpacked(answer: &Answer) -> Vec<u8> {
     plain
 }
 
-/// What a page asks for: all that it links to and the script that comes later. The page is at the root here.
+/// What a page asks for: all that it links to but the documentation. The page is at the root here.
 fn links(page: &str) -> Vec<String> {
-    let quoted = page.split('"').filter(|part| part.starts_with("assets/")).map(|link| format!("/{link}"));
-    let mut links: Vec<_> = quoted.collect();
-    let folder = links[0].rsplit_once('/').expect("a folder").0.to_owned();
-    links.push(format!("{folder}/vendor/uPlot.iife.min.js"));
+    let quoted = page.split('"').filter(|part| part.starts_with("assets/") && !part.ends_with(".md"));
+    let mut links: Vec<_> = quoted.map(|link| format!("/{link}")).collect();
     links.sort_unstable();
     links.dedup();
     links
@@ -59,7 +57,7 @@ async fn files_named_by_their_build_may_be_kept_for_ever_and_others_not() {
         let file = server.get(&link).await.expect(200);
         assert_eq!(file.header("cache-control"), Some("public, max-age=31536000, immutable"), "{link}");
     }
-    for path in ["/assets/app.js", "/assets/0123456789abcdef/app.js", "/assets/vendor/uPlot.iife.min.js"] {
+    for path in ["/assets/app.js", "/assets/0123456789abcdef/app.js", "/assets/PROTOCOL.md"] {
         let file = server.get(path).await.expect(200);
         assert_eq!(file.header("cache-control"), Some("no-cache"), "{path}");
         let etag = file.header("etag").expect("a tag");

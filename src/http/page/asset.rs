@@ -19,7 +19,7 @@ use crate::model::refusal::{Code, Refusal};
 /// The sources of the page and of the client.
 #[derive(RustEmbed)]
 #[folder = "web/"]
-#[exclude = "page/index.html"]
+#[exclude = "page/*.html"]
 #[exclude = "*.toml"]
 #[exclude = "client/package.json"]
 #[exclude = "client/README.md"]
@@ -32,6 +32,13 @@ struct Embedded;
 
 /// The one file of `web/client/` that is served as it is.
 const TYPES: &str = "presently.d.ts";
+
+/// The documentation, as it was when this build was made.
+const DOCS: [(&str, &str); 3] = [
+    ("PROTOCOL.md", include_str!("../../PROTOCOL.md")),
+    ("OPERATING.md", include_str!("../../OPERATING.md")),
+    ("ARCHITECTURE.md", include_str!("../../ARCHITECTURE.md")),
+];
 
 /// For addresses that name their content: a browser never asks again.
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
@@ -64,11 +71,14 @@ static ASSETS: LazyLock<Assets> = LazyLock::new(|| {
     let mut modules: Vec<_> = files.iter().map(|(path, _)| path.clone()).filter(|path| is_module(path)).collect();
     modules.push(CLIENT.to_owned());
     let mut hasher = DefaultHasher::new();
-    let mut by_path = HashMap::new();
+    DOCS.hash(&mut hasher);
+    // Browsers show plain text, and would save what is said to be Markdown.
+    let docs = DOCS.map(|(file, text)| (file.to_owned(), Asset::of_text("text/plain; charset=utf-8", text.into())));
+    let mut by_path = HashMap::from(docs);
     for (file, list) in JOINED {
         let script = client::joined(list, |source| Some(Embedded::get(&format!("client/{source}"))?.data));
         (file, &script).hash(&mut hasher);
-        by_path.insert(file.to_owned(), Asset::of_client(script));
+        by_path.insert(file.to_owned(), Asset::of_text("text/javascript", script));
     }
     for (path, file) in files {
         (&path, file.metadata.sha256_hash()).hash(&mut hasher);
@@ -98,10 +108,10 @@ impl Asset {
         Asset::new(file.metadata.mimetype(), hash, file.data.into_owned().into())
     }
 
-    fn of_client(script: String) -> Self {
+    fn of_text(ty: &str, text: String) -> Self {
         let mut hasher = DefaultHasher::new();
-        script.hash(&mut hasher);
-        Asset::new("text/javascript", format!("{:016x}", hasher.finish()), script.into())
+        text.hash(&mut hasher);
+        Asset::new(ty, format!("{:016x}", hasher.finish()), text.into())
     }
 
     fn new(ty: &str, hash: String, plain: Bytes) -> Self {
