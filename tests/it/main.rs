@@ -38,6 +38,7 @@ mod rooms;
 mod session;
 mod shutdown;
 mod signals;
+mod silence;
 mod slow;
 mod statements;
 mod stats;
