@@ -49,8 +49,9 @@ use gate::Gate;
 use host::Hosts;
 use page::asset::{self, Module};
 use page::html;
+use page::refused::Reader;
 use query::without_token;
-use rest::{access, cookies, counts, exercise, holds, member, members, revocations, rooms, stats, tickets};
+use rest::{access, cookies, counts, events, exercise, holds, member, members, revocations, rooms, stats, tickets};
 use stream::{session, sse, websocket};
 
 /// Where a connection came in.
@@ -116,6 +117,7 @@ impl Door {
         let without_cookie = brings_cookie.then(|| self.gate.delete_cookie(&forwarded()).parse().ok()).flatten();
         let asked = Asked::of(parts.method.as_str(), parts.uri.path(), parts.uri.query().unwrap_or_default(), client);
         let sharing = Sharing::of(&parts.headers, &self.allow_origins);
+        let reader = (entrance == Entrance::Public).then(|| Reader::of(&parts.headers, parts.uri.path())).flatten();
         let mut response = match self.at_once(&mut parts, entrance) {
             None => self.route(parts, body, slot, peer).await,
             Some(answer) => answer::respond(answer),
@@ -126,6 +128,9 @@ impl Door {
                 response.headers_mut().append(header::SET_COOKIE, delete);
             }
             asked.iter().for_each(|asked| asked.refused(&refusal));
+            if let Some(reader) = reader {
+                response = reader.told(response, &refusal);
+            }
         }
         Some(response)
     }
@@ -174,6 +179,7 @@ fn routes(gate: Gate) -> BoxedFilter<(Response,)> {
     let open = || self::call(gate.clone());
     let routes: [BoxedFilter<(Answer,)>; _] = [
         path!("api" / "rooms" / Segment / "users" / Segment).and(call()).then(member::member).boxed(),
+        path!("api" / "rooms" / Segment / "events").and(call()).then(events::events).boxed(),
         path!("api" / "rooms" / Segment / "users").and(call()).then(members::members).boxed(),
         path!("api" / "login" / Segment).and(call()).then(exercise::login).boxed(),
         path!("api" / "logout" / Segment).and(call()).then(exercise::logout).boxed(),

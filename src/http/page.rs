@@ -3,3 +3,4 @@
 pub mod asset;
 mod client;
 pub mod html;
+pub mod refused;

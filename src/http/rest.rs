@@ -1,6 +1,7 @@
 //! Requests that are answered at once: the JSON API, the exercise, health and metrics.
 
 pub mod exercise;
+pub mod events;
 pub mod member;
 pub mod members;
 pub mod rooms;

@@ -26,6 +26,8 @@ pub struct History {
     events_floor: Offset,
     /// The last event before `briefs`.
     briefs_floor: Offset,
+    /// When the last event before `events` happened.
+    forgotten: Option<Timestamp>,
     bound: Bound,
     /// The memory that all of it takes, about.
     bytes: usize,
@@ -82,7 +84,7 @@ impl History {
     /// An empty history after the event at `floor`, within `bound`.
     pub fn new(floor: Offset, bound: Bound) -> Self {
         let (events, briefs) = (VecDeque::new(), VecDeque::new());
-        History { events, briefs, events_floor: floor, briefs_floor: floor, bound, bytes: 0 }
+        History { events, briefs, events_floor: floor, briefs_floor: floor, forgotten: None, bound, bytes: 0 }
     }
 
     /// Appends the next event, which happened at `time`. Shortens the oldest to a brief when there are too many.
@@ -148,6 +150,16 @@ impl History {
         })
     }
 
+    /// The events, the newest first.
+    pub fn newest(&self) -> impl Iterator<Item = &Arc<Event>> {
+        self.events.iter().rev().map(|(_, event)| event)
+    }
+
+    /// When the last event happened that is forgotten, as a whole event; `None` when all are known.
+    pub fn forgotten(&self) -> Option<Timestamp> {
+        self.forgotten
+    }
+
     /// The events after `offset` in brief; `None` when some of them are forgotten even in brief.
     pub fn briefs_after(&self, offset: Offset) -> Option<impl Iterator<Item = Brief>> {
         let known = offset >= self.briefs_floor;
@@ -165,6 +177,7 @@ impl History {
     fn forget(&mut self) -> Option<Arc<Event>> {
         let (_, event) = self.events.pop_front()?;
         self.events_floor = event.cursor.offset;
+        self.forgotten = Some(event.at);
         self.bytes -= event.bytes();
         Some(event)
     }

@@ -55,6 +55,13 @@ impl Add<Duration> for Timestamp {
     }
 }
 
+impl Timestamp {
+    /// The point in time `age` earlier.
+    pub fn before(self, age: Duration) -> Timestamp {
+        Timestamp(self.0.saturating_sub(millis(age)))
+    }
+}
+
 impl Tick {
     /// The point in time `age` earlier.
     pub fn before(self, age: Duration) -> Tick {

@@ -13,7 +13,7 @@ use crate::model::history::{Bound, History};
 use crate::model::hold::{ConnectionHold, Hold, HoldId, HoldKind, Holds, MAX_NAMED};
 use crate::model::id::{ClientId, ConnectionId};
 use crate::model::info::Info;
-use crate::model::moment::{Moment, Taken, Tick};
+use crate::model::moment::{Moment, Taken, Tick, Timestamp};
 use crate::model::name::Name;
 use crate::model::outcome::{EndCause, EndedHold, Outcome};
 use crate::model::refusal::{Code, Refusal};
@@ -432,6 +432,14 @@ impl Presence {
     /// The present set, as `taken` now.
     pub fn snapshot(&self, taken: Taken) -> Snapshot {
         Snapshot { room: self.room.clone(), cursor: self.head, taken, roster: self.roster.clone() }
+    }
+
+    /// The last `most` events, the newest first, and when the last event before these happened, if there was one.
+    pub fn last_events(&self, most: usize) -> (Vec<Arc<Event>>, Option<Timestamp>) {
+        let mut newest = self.history.newest().cloned();
+        let events = newest.by_ref().take(most).collect();
+        let before = newest.next().map(|event| event.at).or(self.history.forgotten());
+        (events, before)
     }
 
     /// The gap since `offset`, to be netted outside of the room's lock; `None` when the history does not reach back to

@@ -18,12 +18,10 @@ fn unpacked(answer: &Answer) -> Vec<u8> {
     plain
 }
 
-/// What a page asks for: all that it links to and the script that comes later. The page is at the root here.
+/// What a page asks for: all that it links to but the documentation. The page is at the root here.
 fn links(page: &str) -> Vec<String> {
-    let quoted = page.split('"').filter(|part| part.starts_with("assets/")).map(|link| format!("/{link}"));
-    let mut links: Vec<_> = quoted.collect();
-    let folder = links[0].rsplit_once('/').expect("a folder").0.to_owned();
-    links.push(format!("{folder}/vendor/uPlot.iife.min.js"));
+    let quoted = page.split('"').filter(|part| part.starts_with("assets/") && !part.ends_with(".md"));
+    let mut links: Vec<_> = quoted.map(|link| format!("/{link}")).collect();
     links.sort_unstable();
     links.dedup();
     links
@@ -59,7 +57,7 @@ async fn files_named_by_their_build_may_be_kept_for_ever_and_others_not() {
         let file = server.get(&link).await.expect(200);
         assert_eq!(file.header("cache-control"), Some("public, max-age=31536000, immutable"), "{link}");
     }
-    for path in ["/assets/app.js", "/assets/0123456789abcdef/app.js", "/assets/vendor/uPlot.iife.min.js"] {
+    for path in ["/assets/app.js", "/assets/0123456789abcdef/app.js", "/assets/PROTOCOL.md"] {
         let file = server.get(path).await.expect(200);
         assert_eq!(file.header("cache-control"), Some("no-cache"), "{path}");
         let etag = file.header("etag").expect("a tag");
@@ -96,4 +94,16 @@ async fn every_address_in_the_page_is_relative() {
         }
     }
     server.stop().await;
+}
+
+#[tokio::test]
+async fn examples_for_backends_are_not_served() {
+    let server = TestServer::start().await;
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/web/examples");
+    let names: Vec<_> =
+        std::fs::read_dir(folder).expect(folder).map(|entry| entry.expect("an entry").file_name()).collect();
+    assert!(names.len() >= 4, "{names:?}");
+    for name in names {
+        server.get(&format!("/assets/examples/{}", name.to_str().expect("UTF-8"))).await.expect(404);
+    }
 }

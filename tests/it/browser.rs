@@ -3,6 +3,7 @@
 mod access;
 mod doing;
 mod joining;
+mod operating;
 mod pictures;
 mod prefix;
 mod rooms;
@@ -51,10 +52,28 @@ impl Page {
         self.until(count, &format!("document.querySelector('h1').textContent.startsWith({})", json!(count))).await;
     }
 
+    /// Opens the row of a member, and waits until it tells what holds them.
+    async fn open_row(&self, user: &str) {
+        self.click(&format!("li[data-user={user}] .open")).await;
+        self.until("told", &format!("document.querySelector('li[data-user={user}] .holds li')")).await;
+    }
+
+    /// Signs a member out by the button of the row, and says that it is meant.
+    async fn sign_out_by_row(&self, user: &str) {
+        self.click(&format!("li[data-user={user}] .out")).await;
+        self.click("#confirm-yes").await;
+    }
+
     /// Presses a key wherever the focus is.
     async fn press(&self, key: Key) {
         let focused = within("the focus", self.client.active_element()).await.expect("something has the focus");
         within("a key", focused.send_keys(&String::from(char::from(key)))).await.expect("it takes keys");
+    }
+
+    /// Types wherever the focus is.
+    async fn press_all(&self, text: &str) {
+        let focused = within("the focus", self.client.active_element()).await.expect("something has the focus");
+        within(text, focused.send_keys(text)).await.expect("it takes keys");
     }
 
     /// The page of this window was not loaded again, by whatever happened since it was opened.

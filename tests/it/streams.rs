@@ -336,6 +336,27 @@ async fn a_stream_for_http_1_0_has_no_chunks_and_ends_with_the_connection() {
     assert!(stream.ended_cleanly());
 }
 
+/// A past bug: behind Express' `compression` not one event of a stream arrived, because its buffer was never full.
+#[tokio::test]
+async fn no_stream_is_stored_buffered_or_compressed_on_its_way() {
+    let server = TestServer::with(|config| config.max_rooms = 1).await;
+    server.sign_in("lobby", "ann").await;
+    let full = "/api/rooms/another/stream?as=ann"; // refused for now, by a stream that ends
+    let gets = [STREAM, "/user-stream", "/api/rooms/lobby/stream?only=count", "/api/counts?prefix=", full];
+    let requests =
+        gets.map(|path| format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: gzip, br\r\n\r\n"));
+    let session = "POST /api/stream HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+                   Accept-Encoding: gzip\r\nContent-Length: 2\r\n\r\n[]";
+    for request in requests.into_iter().chain([session.to_owned()]) {
+        let mut conn = Conn::open(server.addr).await;
+        conn.send(&request).await;
+        let head = conn.head().await.expect(200);
+        assert_eq!(head.header("content-type"), Some("text/event-stream"), "{request}");
+        assert_eq!(head.header("cache-control"), Some("no-store, no-transform"), "{request}");
+        assert_eq!(head.header("content-encoding"), None, "{request}");
+    }
+}
+
 #[tokio::test]
 async fn a_head_request_gets_only_the_head_of_a_stream() {
     let server = TestServer::start().await;

@@ -46,7 +46,7 @@ export class Sessions {
         };
         socket.onmessage = ({ data }) => session.ended || session.raw(`data: ${data}\n\n`);
         socket.onclose = ({ code, reason }) => {
-          if (code >= 4400) session.raw(`event: refused\ndata: ${JSON.stringify({ action: 'refused', code: reason, message: reason, retry: reason === 'token_expired' })}\n\n`);
+          if (code >= 4400 && !session.ended) session.raw(`event: refused\ndata: ${JSON.stringify({ action: 'refused', code: reason, message: reason, retry: reason === 'token_expired' })}\n\n`);
           if (!session.ended) end(code === 1006 && new TypeError('network error'));
         };
         signal.addEventListener('abort', () => {
@@ -58,7 +58,7 @@ export class Sessions {
     socket.tell({ action: 'session', session: session.secret });
     socket.tell({ action: 'hello', grace: 5_000, keep_alive: 10_000, silence: 25_000, ...socket.hello });
     for (const message of messages) this.#hear(session, message);
-    return new Response(stream);
+    return new Response(stream, { headers: { 'Content-Type': 'text/event-stream' } });
   }
 
   #post(headers, number, messages) {

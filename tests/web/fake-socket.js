@@ -10,6 +10,8 @@ export class Socket {
   onclose = null;
   watched = new Set();
   held = new Map();
+  /** Prefixes with counts. */
+  counted = new Set();
   #world;
   #tab;
   #ended = false;
@@ -37,6 +39,7 @@ export class Socket {
 
   send(text) {
     const message = JSON.parse(text);
+    if (this.#world.dead) return;
     this.#world.heard.push(message);
     queueMicrotask(() => this.hear(message));
   }
@@ -45,8 +48,13 @@ export class Socket {
     if (!this.#ended) this.#answer(message);
   }
 
+  /** What was sent before arrives before. */
   close(code = 1005) {
-    this.#end(code === 1000 || code === 1005 || (code >= 3000 && code !== 4001) ? 'closed' : 'timeout');
+    queueMicrotask(() => this.#closed(code));
+  }
+
+  #closed(code) {
+    if (!this.#ended) this.#end(code === 1000 || code === 1005 || (code >= 3000 && code !== 4001) ? 'closed' : 'timeout');
   }
 
   /** The other side closes, or the network does. */
@@ -57,8 +65,10 @@ export class Socket {
   }
 
   tell(frame) {
+    if (this.#world.dead) return;
     const data = JSON.stringify(frame);
-    this.#tab.running.then(() => this.#ended || this.onmessage?.({ data }));
+    // What came before the end is read, however late.
+    if (!this.#ended) this.#tab.running.then(() => this.onmessage?.({ data }));
   }
 
   #end(reason) {
@@ -73,13 +83,14 @@ export class Socket {
   }
 
   #answer(message) {
-    const { action, room: name, user, meta, client, since, ref } = message;
+    const { action, room: name, user, meta, client, since, ref, counts } = message;
     const judged = this.#world.keys?.refuse(this, message) ?? (action === 'auth' && { action: 'ok', ref });
     if (judged) return this.tell(judged);
+    if (counts !== undefined) return this.#count(message);
     const room = this.#world.room(name);
     const at = `${name}\n${user}`;
     const hold = this.held.get(at);
-    const refusal = this.#world.refuse?.({ action, room: name, user, client });
+    const refusal = this.#full(message) ?? this.#world.refuse?.({ action, room: name, user, client, meta });
     if (refusal) return this.tell({ action: 'refused', ref, ...refusal });
     if (action === 'join') {
       const by = client ?? this;
@@ -103,6 +114,28 @@ export class Socket {
     this.tell({ action: 'ok', ref, cursor: `${room.epoch}.${room.log.length}` });
     if (action === 'subscribe') this.#subscribe(room, since);
     return null;
+  }
+
+  /** A connection has so many places for holds, and so many for rooms. */
+  #full({ action, room, user }) {
+    const { places } = this.#world;
+    const code =
+      (action === 'join' && !this.held.has(`${room}\n${user}`) && this.held.size >= places && 'too_many_joined') ||
+      (action === 'subscribe' && !this.watched.has(room) && this.watched.size >= places && 'too_many_subscribed');
+    return code ? { code, message: code, retry: false } : null;
+  }
+
+  #count({ action, counts: prefix, ref }) {
+    const refusal = this.#world.refuse?.({ action, counts: prefix });
+    if (refusal) return this.tell({ action: 'refused', ref, ...refusal });
+    this.tell({ action: 'ok', ref });
+    if (action === 'unsubscribe') return this.counted.delete(prefix);
+    this.counted.add(prefix);
+    const counts = [...this.#world.rooms.values()].filter(({ name }) => name.startsWith(prefix));
+    const all = counts.map(({ name, members }) => ({ room: name, count: members.size }));
+    // In two parts, as a large set comes.
+    this.tell({ action: 'counts', prefix, part: 0, last: false, counts: all.slice(0, 1) });
+    return this.tell({ action: 'counts', prefix, part: 1, last: true, counts: all.slice(1) });
   }
 
   #refuse(ref, code) {

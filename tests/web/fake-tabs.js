@@ -43,6 +43,25 @@ export class Locks {
   }
 }
 
+/** How Web Locks fail: they reject where the site may not store anything, and never settle in some browsers at some times. */
+export const BROKEN_LOCKS = {
+  denied: () => Promise.reject(new DOMException('The request was denied.', 'SecurityError')),
+  silent: () => new Promise(() => {}),
+};
+
+/** How channels fail: their constructor throws where the site may not store anything, and some bring nothing. */
+export const BROKEN_CHANNELS = {
+  denied: class {
+    constructor() {
+      throw new DOMException('The operation is insecure.', 'SecurityError');
+    }
+  },
+  mute: class {
+    postMessage() {}
+    close() {}
+  },
+};
+
 /** A BroadcastChannel between tabs of one browser. */
 export class Channel {
   onmessage = null;
@@ -58,8 +77,8 @@ export class Channel {
   }
 
   postMessage(message) {
-    if (this.#tab.suspended) return;
-    const others = [...this.#all].filter((other) => other !== this && other.#name === this.#name && !other.#tab.suspended);
+    if (this.#tab.suspended || this.#tab.muted) return;
+    const others = [...this.#all].filter((other) => other !== this && other.#name === this.#name && !other.#tab.suspended && !other.#tab.muted);
     const data = structuredClone(message);
     for (const other of others) queueMicrotask(() => this.#all.has(other) && other.onmessage?.({ data }));
   }

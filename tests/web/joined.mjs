@@ -16,11 +16,11 @@ export function joined() {
 }
 
 /** The address of a copy of `presently.js` that stays while the tests of this process run. */
-export function address() {
+export function address(preamble = '') {
   const folder = mkdtempSync(join(tmpdir(), 'presently-'));
   process.on('exit', () => rmSync(folder, { recursive: true }));
   const file = join(folder, 'presently.mjs');
-  writeFileSync(file, joined());
+  writeFileSync(file, preamble + joined());
   return pathToFileURL(file).href;
 }
 

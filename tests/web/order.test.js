@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { Order, byBytes } from '../../web/page/order.js';
+import { byName } from '../../web/page/names.js';
+import { AT_ONCE, Order } from '../../web/page/order.js';
+import { merging } from '../../web/page/sorting.js';
 
 const member = (user, second = 0, meta = {}) => {
   const joined = `2026-11-22T05:53:${String(second).padStart(2, '0')}Z`;
@@ -16,16 +18,58 @@ function of(...members) {
   return order;
 }
 
-test('names stand in the order of their UTF-8 bytes', () => {
-  const some = ['Zoe', 'a', 'aa', 'ab', 'b', 'é', '\ud7ff', '\ue000', '\uffee', '\u{10000}', '🦊', '\u{10ffff}', ''];
-  const encoded = (name) => Buffer.from(name);
-  const expected = [...some].sort((a, b) => Buffer.compare(encoded(a), encoded(b)));
-  assert.deepEqual([...some].reverse().sort(byBytes), expected);
-  for (const a of some) {
-    for (const b of some) {
-      assert.equal(Math.sign(byBytes(a, b)), Buffer.compare(encoded(a), encoded(b)), `${a} and ${b}`);
-    }
-  }
+test('names stand in the order of their language', () => {
+  const order = of(...['Zed', 'user-10', 'émile', 'ann', 'user-9', 'Émile', 'eve', 'a\u200d', 'a'].map((user) => member(user)));
+  assert.deepEqual(names(order), ['a', 'a\u200d', 'ann', 'émile', 'Émile', 'eve', 'user-9', 'user-10', 'Zed']);
+});
+
+test('names that a language takes for the same have an order, too', () => {
+  const same = ['a\u2060', 'a', 'a\u200d'];
+  for (const one of same) for (const other of same) assert.equal(byName(one, other) === 0, one === other);
+});
+
+/** Members whose order is another in each sense, in no order at all. */
+const crowd = (count) => Array.from({ length: count }, (_, i) => member(`${i % 2 ? 'é' : 'F'}-${(i * 7_919) % count}`, (i * 31) % 60));
+
+test('a crowd stands in its order when that is made, whoever came, changed and went meanwhile', async () => {
+  let settle;
+  const settled = new Promise((resolve) => (settle = resolve));
+  const order = new Order(() => settle());
+  const members = crowd(AT_ONCE + 3_000);
+  order.replace(members);
+  const [gone, changed] = [members[17], members[4_000]];
+  const [came, again] = [member('aaron', 1), { ...changed, meta: { status: 'away' } }];
+  order.remove(gone.user);
+  order.put(came);
+  order.put(again);
+  assert.equal(order.length, members.length);
+  for (const one of [came, again, members[99]]) assert.equal(order.at(order.indexOf(one.user)), one, 'found at any time');
+  await settled;
+  const expected = [...members.filter((one) => one !== gone && one !== changed), came, again].sort((a, b) => byName(a.user, b.user));
+  assert.deepEqual(order.slice(0, order.length), expected);
+});
+
+test('the last order that was asked for is made', async () => {
+  const order = new Order();
+  order.replace(crowd(AT_ONCE + 1));
+  order.arrange({ sort: 'newest' });
+  order.arrange({ sort: 'longest', search: 'é-1' });
+  const shown = () => order.slice(0, order.length);
+  const isOrdered = () => shown().every(({ joined }, i, all) => i === 0 || all[i - 1].joined <= joined);
+  while (!isOrdered()) await new Promise(setImmediate);
+  assert.ok(order.length > 100 && shown().every(({ user }) => user.startsWith('é-1')));
+});
+
+test('work in steps sorts as a sort does, and stably', () => {
+  const list = Array.from({ length: 5_000 }, (_, i) => ({ key: (i * 7_919) % 97, i }));
+  const compare = (a, b) => a.key - b.key;
+  const work = merging(list, compare);
+  let step = work.next();
+  let steps = 1;
+  for (; !step.done; steps++) step = work.next();
+  assert.ok(steps > 10);
+  assert.deepEqual(step.value, [...list].sort(compare));
+  assert.deepEqual(merging([], compare).next(), { value: [], done: true });
 });
 
 test('members stand by name, newest or longest here, and by name where they came together', () => {

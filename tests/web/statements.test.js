@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
+import { stay } from './guarded.js';
 import { World } from './world.js';
 
 const said = (world, action) => world.heard.filter((message) => message.action === action);
@@ -55,6 +56,37 @@ test('the tabs that follow the leader keep whom they knew, too, until the gatewa
   assert.deepEqual(await tell({}), [[false, 0], [false, 0]]);
 });
 
+test('who is cut off before the gateway knows all takes the whole set afterwards', async (t) => {
+  const world = new World(t);
+  await world.signIn('lobby', 'zoe');
+  const rooms = [];
+  for (const tab of [await world.tab(), await world.tab()]) rooms.push(await tab.room('lobby'));
+  await emptied(world, { fresh_for: 4_000 });
+  Object.assign(world.room('lobby'), { epoch: 'zzz', log: [{}], members: new Map() });
+  await world.cut();
+  await world.pass(2_000);
+  assert.equal(said(world, 'subscribe').at(-1).since, undefined, 'the cursor tells nothing of whom was kept');
+  assert.deepEqual(rooms.map(({ state, fresh, count }) => [state, fresh, count]), Array(2).fill(['live', false, 0]));
+});
+
+test('a tab that comes back with members of before takes the whole set, also from a leader that resumes', async (t) => {
+  const world = new World(t);
+  await world.signIn('lobby', 'zoe');
+  const [leader, tab] = [await world.tab(), await world.tab()];
+  await leader.room('lobby');
+  const room = await tab.room('lobby');
+  await emptied(world, { fresh_for: 4_000 });
+  await tab.fire('pagehide');
+  await emptied(world, {});
+  Object.assign(world.room('lobby'), { epoch: 'zzz', log: [{}], members: new Map() });
+  world.up = false;
+  await world.cut();
+  await tab.fire('pageshow');
+  world.up = true;
+  await world.pass(10_000);
+  assert.deepEqual([room.state, room.fresh, room.count], ['live', false, 0]);
+});
+
 test('a rank goes with what is said, and another tab says it too', async (t) => {
   const world = new World(t);
   const [one, two] = [await world.tab(), await world.tab()];
@@ -69,7 +101,7 @@ test('a rank goes with what is said, and another tab says it too', async (t) => 
   await world.settle();
   assert.deepEqual(said(world, 'update').length, 2, 'what is seen is said anew');
   second.close();
-  await world.settle();
+  await world.pass(100);
   const { meta, rank } = said(world, 'update').at(-1);
   assert.deepEqual([meta, rank], [{ status: 'away' }, -1]);
 });
@@ -92,7 +124,7 @@ test('what was said when the connection was lost is said again, and what others 
 test('an update that is refused for now is said again, once, with what was said last', async (t) => {
   const world = new World(t);
   const tab = await world.tab();
-  const room = await tab.room('lobby', { as: 'ann', meta: { n: 0 } });
+  const room = await tab.room('lobby', { as: 'ann', meta: { n: 0 }, every: 0 });
   world.refuse = tooFast;
   for (const n of [1, 2]) room.update({ n });
   await world.settle();
@@ -150,4 +182,31 @@ test('what is said while a hold waits to be asked for again goes with it', async
   world.refuse = null;
   await world.pass(5_000);
   assert.deepEqual([room.holding, room.refusal, room.members.get('ann').meta], [true, null, { n: 1 }]);
+});
+
+test('a refusal for now of one tab is not one of the others', async (t) => {
+  t.mock.method(console, 'error', () => {});
+  const world = new World(t);
+  const [one, two] = [await world.tab(), await world.tab()];
+  const rooms = [await one.room('lobby', { as: 'ann' }), await two.room('lobby', { as: 'ann' })];
+  world.refuse = tooFast;
+  rooms[1].update({ n: 1 });
+  await world.settle();
+  assert.deepEqual(rooms.map(({ refusal }) => refusal?.code), [undefined, 'too_fast']);
+  world.refuse = null;
+  await world.pass(1_000);
+  assert.deepEqual(rooms.map(({ refusal, holding }) => [refusal, holding]), [[null, true], [null, true]]);
+});
+
+test('two devices that come back restore no word, so that they do not flip it', async (t) => {
+  const world = new World(t);
+  world.hello = { grace: 5_000, silence: 25_000 };
+  const devices = [];
+  for (const n of [1, 2]) devices.push(await (await world.tab()).room('lobby', { as: 'ann', meta: { n }, share: false }));
+  for (let i = 0; i < 5; i += 1) {
+    await world.cut();
+    await stay(world, 12_000);
+  }
+  assert.deepEqual(devices.map(({ holding, seen }) => [holding, seen.length]), [[true, 2], [true, 1]], 'what was said at first');
+  assert.deepEqual([said(world, 'update'), world.room('lobby').members.get('ann').meta], [[], { n: 2 }]);
 });

@@ -3,9 +3,12 @@ import { test } from 'node:test';
 
 import { snippets } from '../../web/page/connect.js';
 import { duration, rate, short, told } from '../../web/page/gateway.js';
+import { summary, told as heldBy } from '../../web/page/holds.js';
 import { News } from '../../web/page/news.js';
 import { said } from '../../web/page/row.js';
-import { ago, banner, clock, colour, held, initial, noun, number, roomsNote, status, why } from '../../web/page/words.js';
+import {
+  TERMS, ago, asked, banner, clock, colour, ended, initial, lasting, noun, number, roomsNote, status, why,
+} from '../../web/page/words.js';
 
 const NOW = Date.parse('2026-11-22T12:00:00Z');
 const plain = (text) => text.replaceAll(/[\u2068\u2069]/g, '');
@@ -30,8 +33,8 @@ test('how many rooms there are, and how many of them are listed', () => {
     [{ rooms: 0, members: 0 }, {}, '0 rooms, 0 members.'],
     [{ rooms: 1, members: 1 }, {}, '1 room, 1 member.'],
     [{ rooms: 200, members: 1234 }, {}, '200 rooms, 1\u202f234 members.'],
-    [{ rooms: 100_000, members: 2 }, {}, '100\u202f000 rooms, 2 members. The first 200 are listed.'],
-    [{ rooms: 201, members: 2 }, { largest: true }, '201 rooms, 2 members. The largest 200 are listed.'],
+    [{ rooms: 100_000, members: 2 }, {}, '100\u202f000 rooms, 2 members. The first 200 are listed; typing finds the others.'],
+    [{ rooms: 201, members: 2 }, { largest: true }, '201 rooms, 2 members. The largest 200 are listed; typing finds the others.'],
     [{ rooms: 2, members: 3 }, { wanted: 'ga', absent: true }, 'Enter opens it. 2 rooms found, 3 members.'],
   ];
   for (const [total, how, words] of said) assert.equal(roomsNote({ total, listed: 200, ...how }), words);
@@ -76,16 +79,38 @@ test('reasons are words, and those to come are shown as they are', () => {
   assert.deepEqual(['closed', 'timeout', 'eaten', undefined].map(why), ['left', 'connection lost', 'eaten', '']);
 });
 
-test('what holds a member is counted by kind', () => {
-  const connection = (transport, more) => ({ kind: 'connection', connection: 'x', transport, ...more });
-  assert.equal(held([{ kind: 'sign_in' }]), 'a sign-in');
-  assert.equal(held([{ kind: 'sign_in', hold: 'worker-a' }]), 'a sign-in named \u2068worker-a\u2069');
-  assert.equal(held([{ kind: 'sign_in' }, connection('websocket'), connection('websocket'), connection('sse')]),
-    'a sign-in, 2 WebSockets, 1 event stream');
-  const expires = '2026-11-22T12:00:00Z';
-  assert.equal(held([{ kind: 'lease', expires }]), `a lease until ${clock(expires)}`);
-  assert.equal(held([connection('sse', { lost: true, expires })]), '1 event stream, 1 of them lost, in its grace');
-  assert.equal(held([{ kind: 'spell' }]), '');
+const connection = (transport, more) => ({ kind: 'connection', connection: 'x', transport, ...more });
+
+test('each hold says what it is, how it stands and what it says', () => {
+  const expires = new Date(NOW + 252_000).toISOString();
+  const lines = [
+    [{ kind: 'sign_in' }, 'Sign-in', '', ''],
+    [{ kind: 'lease', hold: 'worker-a', expires, meta: { a: 1 }, rank: 0 }, 'Lease worker-a', '4 min 12 s left', 'says {"a":1}'],
+    [connection('sse', { lost: true, expires: new Date(NOW + 3_000).toISOString() }), 'Event stream', 'lost, ends in 3 s', ''],
+    [connection('websocket', { meta: {}, rank: -1 }), 'WebSocket', '', 'says {} at rank -1'],
+    [connection('pigeon'), 'pigeon', '', ''],
+  ];
+  for (const [hold, what, how, says] of lines) {
+    const said = heldBy(hold, NOW);
+    assert.deepEqual([plain(said.what), said.how, said.says], [what, how, says]);
+  }
+  assert.equal(plain(summary([connection('websocket'), { kind: 'sign_in', hold: 'a' }, connection('websocket')])), '2 × WebSocket, Sign-in a');
+  assert.equal(summary([]), '');
+});
+
+test('what is left of a term is said in two units', () => {
+  assert.deepEqual([-1, 0.2, 59, 60, 61, 3_600, 3_660, 86_400].map(lasting), ['0 s', '1 s', '59 s', '1 min', '1 min 1 s', '1 h', '1 h 1 min', '24 h']);
+  assert.deepEqual(TERMS[0], ['for good', 0]);
+});
+
+test('before others are signed out it is asked, with what ends', () => {
+  const out = asked('ann', 'den', '', '2 × WebSocket');
+  assert.deepEqual([plain(out.title), out.act], ['Sign out ann?', 'Sign out']);
+  assert.match(plain(out.text), /^All that holds ann in den ends: 2 × WebSocket\./);
+  const kick = asked('ann', 'den', 'kicked', '');
+  assert.equal(plain(kick.title), 'Kick ann?');
+  assert.match(plain(kick.text), /^All that holds ann in den ends\. Everybody sees that they were kicked\./);
+  assert.deepEqual(['kicked', 'signed_out', undefined, 'eaten'].map(ended), ['Kicked by somebody', ...Array(3).fill('Signed out by somebody')]);
 });
 
 test('news names a few and counts many', () => {
@@ -118,7 +143,7 @@ test('deliveries a second are told between two looks at one gateway', () => {
 test('the glance is in units that people read', () => {
   const body = { connections: { open: 1_200, websocket: 1_000, sse: 150 }, deliveries: 1, pass_p99: 0.000256, memory: 12.34 * 2 ** 20, uptime: 90_061, version: '1.2.3' };
   assert.deepEqual(told(body, 1234.4), {
-    connections: '1\u202f200', websocket: '1\u202f000', sse: '150', rate: '1\u202f234', p99: '260 µs', memory: '12.3 MiB', uptime: '1 d 1 h', version: '1.2.3',
+    connections: '1\u202f200', transports: '1\u202f000, 150', rate: '1\u202f234', p99: '260 µs', memory: '12.3 MiB', uptime: '1 d 1 h', version: '1.2.3',
   });
   assert.deepEqual(Object.values(told({ ...body, pass_p99: null, memory: null }, null)).filter((said) => said === '–').length, 3);
   assert.deepEqual([59, 60, 3_599, 3_600, 86_399, 86_400].map(duration), ['59 s', '1 min', '59 min', '1 h 0 min', '23 h 59 min', '1 d 0 h']);

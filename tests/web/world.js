@@ -1,10 +1,11 @@
 import { setImmediate as turn } from 'node:timers/promises';
 
+import { PREAMBLE, load } from './fake-globals.js';
 import { JOINED, Socket } from './fake-socket.js';
-import { Channel, Locks } from './fake-tabs.js';
+import { BROKEN_CHANNELS, BROKEN_LOCKS, Channel, Locks } from './fake-tabs.js';
 import { address } from './joined.mjs';
 
-const client = address();
+const client = address(PREAMBLE);
 /** A module is loaded once for each URL, and a tab needs its own. */
 let tabs = 0;
 
@@ -18,6 +19,13 @@ export class World {
   upgrades = true;
   tries = 0;
   up = true;
+  /** Whether a page's policy lets it make requests, and how one for the gateway's health is answered. */
+  requests = true;
+  health = 200;
+  /** How many holds and rooms a connection has place for. */
+  places = 100;
+  /** A dead network takes all that is said on a connection, and says nothing of it. */
+  dead = false;
   /** The keys of the gateway, if it has some; and what it says first, if it says anything. */
   keys = null;
   hello = null;
@@ -30,7 +38,7 @@ export class World {
 
   constructor(t) {
     this.test = t;
-    t.mock.timers.enable({ apis: ['setTimeout', 'setInterval', 'Date'] });
+    t.mock.timers.enable({ apis: ['setTimeout', 'setInterval', 'Date'], now: Date.UTC(2026, 10, 22) });
     t.mock.method(Math, 'random', () => 1);
     const world = this;
     const globals = {
@@ -46,23 +54,28 @@ export class World {
       },
       location: { href: 'http://gateway.test/users' },
       fetch: async (url, { method = 'GET', signal, body, headers } = {}) => {
-        if (!world.up || !world.answer) throw new TypeError('nothing answers');
+        const isHealth = new URL(url).pathname === '/healthz';
+        if (!world.up || !(isHealth ? world.requests : world.answer)) throw new TypeError('nothing answers');
+        if (isHealth) return new Response('ok', { status: world.health });
         return world.answer({ url: new URL(url), method, signal, body, headers, tab: world.#active });
       },
     };
     for (const [name, value] of Object.entries(globals)) replace(t, name, value);
   }
 
-  /** The module as a browser's tab has it, and what its user can do to the tab. */
-  async tab({ locks = true } = {}) {
+  /** The module as a browser's tab has it, and what its user can do to the tab. `locks` and `channel` may be broken in some way. */
+  async tab({ locks = true, channel, prerendering = false } = {}) {
     const page = new EventTarget();
-    const document = Object.assign(new EventTarget(), { hidden: false });
+    const document = Object.assign(new EventTarget(), { hidden: false, prerendering });
     const held = new Set();
     const tab = { held, running: Promise.resolve(), suspended: false };
-    replace(this.test, 'navigator', locks ? { locks: { request: (...rest) => this.#locks.request(tab, ...rest) } } : {});
-    replace(this.test, 'addEventListener', page.addEventListener.bind(page));
-    replace(this.test, 'document', document);
-    const { Room } = await import(`${client}?tab=${(tabs += 1)}`);
+    const act = () => (this.#active = tab);
+    const { Room, Counts } = await load(tab, `${client}?tab=${(tabs += 1)}`, act, {
+      navigator: locks ? { locks: { request: BROKEN_LOCKS[locks] ?? ((...rest) => this.#locks.request(tab, ...rest)) } } : {},
+      ...(channel && { BroadcastChannel: BROKEN_CHANNELS[channel] }),
+      addEventListener: page.addEventListener.bind(page),
+      document,
+    });
     const fire = async (type) => {
       this.#active = tab;
       for (const target of [page, document]) target.dispatchEvent(new Event(type));
@@ -83,10 +96,20 @@ export class World {
         await this.settle();
         return Object.assign(room, { seen });
       },
+      counts: async (prefix, options) => {
+        this.#active = tab;
+        const counts = new Counts(prefix, { url: 'http://gateway.test/', ...options });
+        await this.settle();
+        return counts;
+      },
       /** The system lets it run no more: it keeps what it holds, and says and hears nothing. */
       suspend() {
         tab.suspended = true;
         tab.running = new Promise((run) => (tab.run = run));
+      },
+      /** Its channels bring and take nothing from now on. */
+      mute() {
+        tab.muted = true;
       },
       resume() {
         tab.suspended = false;
@@ -172,6 +195,7 @@ export class World {
 
   /** Another socket may have taken the hold's place. */
   release(room, user, by, socket, reason) {
+    if (this.rooms.get(room.name) !== room) return; // the gateway of before knows it no more
     const member = room.members.get(user);
     if (member?.holds.get(by)?.socket !== socket) return;
     member.holds.delete(by);
@@ -182,10 +206,18 @@ export class World {
     if (room.members.delete(user)) this.event(room, { action: 'del', user, reason });
   }
 
+  /** Tells whoever counts; null is the end of a room. */
+  count(room, count) {
+    for (const socket of this.sockets) {
+      for (const prefix of socket.counted) if (room.startsWith(prefix)) socket.tell({ action: 'count', room, count });
+    }
+  }
+
   event(room, { action, ...rest }) {
     const event = { action, room: room.name, cursor: `${room.epoch}.${room.log.length + 1}`, ...rest };
     room.log.push(event);
     for (const socket of this.sockets) if (socket.watched.has(room.name)) socket.tell(event);
+    if (action !== 'update') this.count(room.name, room.members.size);
   }
 }
 

@@ -1,5 +1,6 @@
 import { delay } from './delay.js';
 import { complain } from './explain.js';
+import { refusedError } from './promise.js';
 
 /** How long `token()` may take, and then the gateway. */
 const ASK_MS = 10_000;
@@ -26,12 +27,7 @@ function timeToRenewal(life) {
 }
 
 /** That there is no token to go on with: asking again would not help. */
-class NoToken extends Error {
-  constructor(code, message) {
-    super(message);
-    this.code = code;
-  }
-}
+const noToken = (code, message) => Object.assign(refusedError({ code, message }), { isFinal: true });
 
 /**
  * Shows the gateway the user's token on each link, ahead of all else, and another before that one ends. There is one
@@ -152,7 +148,7 @@ export class Auth {
       const token = this.#ready(old) ?? (await this.#ask());
       if (this.#link !== link) return;
       if (token === old) throw new Error('token() gives the same token again');
-      if (token === this.#over) throw new NoToken('token_expired', 'The token is over, and there is no other.');
+      if (token === this.#over) throw noToken('token_expired', 'The token is over, and there is no other.');
       this.#sent = token;
       this.#timer = setTimeout(() => this.#to.failed(), ASK_MS);
       this.#to.say({ action: 'auth', token, ref: REF });
@@ -180,7 +176,7 @@ export class Auth {
 
   #failed(error) {
     this.#busy = false;
-    if (error instanceof NoToken) {
+    if (error.isFinal) {
       this.#to.refused({ code: error.code, message: error.message });
       return;
     }
@@ -191,7 +187,7 @@ export class Auth {
 }
 
 /** What `token` gives in time. */
-async function tokenFrom(token) {
+export async function tokenFrom(token) {
   let timer;
   const late = new Promise((_, reject) => {
     timer = setTimeout(() => reject(new Error('token() gave nothing for 10 s')), ASK_MS);
@@ -199,7 +195,7 @@ async function tokenFrom(token) {
   try {
     const given = await Promise.race([typeof token === 'function' ? token() : token, late]);
     if (typeof given === 'string' && given) return given;
-    throw new NoToken('token_missing', 'token() gave no token.');
+    throw noToken('token_missing', 'token() gave no token.');
   } finally {
     clearTimeout(timer);
   }

@@ -1,21 +1,37 @@
 import { Auth } from './auth.js';
-import { delay } from './delay.js';
+import { pause } from './delay.js';
 import { Session } from './session.js';
+import { Watch } from './watch.js';
 import { websocket } from './websocket.js';
-import { AWAY } from './wire.js';
+import { AWAY, RESTART } from './wire.js';
 
 /** Connections that lasted this long were good: the next try comes quickly again. */
 const GOOD_MS = 10_000;
 /** A proxy may swallow an upgrade without a word. */
 const OPEN_MS = { websocket: 5_000, sse: 15_000 };
-/** WebSockets worked here before: this many failures then speak of the gateway and not of a proxy. */
-const TRUST = 3;
-/** The gateway's default: it sends something every 10 s, and says so in its `hello`. */
-export const SILENCE_MS = 25_000;
-/** Interval of the looks for silence. */
-export const LOOK_MS = 5_000;
-/** Time to read what arrived while the page slept, before silence is judged. */
-export const CHANCE_MS = 2_000;
+/** Within the grace an opening may take so much longer than the last one: a packet is sent again after 1 s. */
+const OUTAGE_MS = 1_500;
+/** One of so many tries within the grace opens a WebSocket at once. */
+const DIRECT = 3;
+/** WebSockets worked here before: failures for so long, and no shorter than the grace, speak of the gateway and not of a proxy. */
+const TRUST_MS = 3_000;
+/** Some proxies let WebSockets open and cut them at once. After three in a row that were as brief, sessions are used for a while. */
+const BRIEF_MS = 3_000;
+const BRIEF = 3;
+const SHUN_MS = 600_000;
+/** The silence after which a gateway is asked whether it is there, unless its `hello` says another. */
+const SILENCE_MS = 25_000;
+/** How long the replaced connection of a page waits for the news that another tab leads, before it takes it for a refusal. */
+const REPLACED_MS = 1_000;
+/** Replaced a second time in so long: somebody else has the same id. */
+const TWICE_MS = 60_000;
+/** Ends whose reason is a refusal for now. */
+const LATER = [1006, 1013];
+/** The name of the question whether the gateway is there. */
+const THERE = 'there';
+
+/** Until when this page uses no WebSockets. It is not stored: the next page may be on another network. */
+let shunned = 0;
 
 export const status = (state, more) => ({ state, transport: '', retryAt: 0, refusal: null, ...more });
 
@@ -33,14 +49,22 @@ export class Line {
   /** Whether the link has brought a frame, and whether it may be used. */
   #met = false;
   #open = false;
-  #failures = 0;
   #kind = '';
   #proven = false;
   #begun = 0;
-  #heard = 0;
-  #silence = SILENCE_MS;
+  /** How long the last opening took. */
+  #took = 0;
+  /** When the gateway was lost and how long tries were put off since, until a connection lasts; the grace of its `hello`. */
+  #since = 0;
+  #waited = 0;
+  #tries = 0;
+  #grace = 0;
+  /** How many WebSockets in a row ended as soon as they were open. */
+  #brief = 0;
   #timer;
-  #looking;
+  #watch = null;
+  /** When it was replaced last. */
+  #replaced = 0;
 
   /** `whose` has a `token` and the `user` of it, if any. `to` hears `open()`, `frame(frame)` and `status(status)`. */
   constructor(base, mode, whose, to) {
@@ -60,14 +84,17 @@ export class Line {
   }
 
   start() {
-    this.#looking = setInterval(() => this.look(), LOOK_MS);
+    this.#watch = new Watch(SILENCE_MS, {
+      ask: () => this.#met && this.send({ action: 'alive', ref: THERE }),
+      lost: () => (this.#met && this.#open ? this.#again() : this.#watch.heard()),
+    });
     this.#connect();
   }
 
   close(code) {
-    clearInterval(this.#looking);
-    this.#looking = null;
-    this.#drop(code);
+    this.#watch.end();
+    this.#watch = null;
+    this.#drop(code, true);
   }
 
   /** False while there is no connection; the next one begins with all that is wanted. */
@@ -77,7 +104,7 @@ export class Line {
   }
 
   retry() {
-    this.#failures = 0;
+    this.#fresh();
     this.#auth?.forget();
     this.#user = this.#whose.user;
     this.#drop(AWAY);
@@ -87,20 +114,14 @@ export class Line {
   /** The network that comes back may be another one, on which the old connection hangs unnoticed. */
   renew() {
     if (this.status.state === 'refused') return;
-    this.#failures = 0;
+    this.#fresh();
     this.#again();
   }
 
   /** A good moment to see whether the connection is still there. */
   hurry() {
     if (this.status.state === 'waiting') this.renew();
-    else this.look();
-  }
-
-  look() {
-    const [link, heard] = [this.#link, this.#heard];
-    if (!this.#open || Date.now() - heard < this.#silence) return;
-    setTimeout(() => this.#link === link && this.#heard === heard && this.#again(), CHANCE_MS);
+    else this.#watch.ask();
   }
 
   /** Starts over, since what came can't be read or doesn't follow. */
@@ -109,27 +130,37 @@ export class Line {
     this.#again();
   }
 
-  #connect(kind = this.#mode === 'sse' || !globalThis.WebSocket ? 'sse' : 'websocket') {
+  #connect(kind = this.#kindNow()) {
     this.#tell(status('connecting'));
-    if (!this.#looking) return; // closed by one who was told
-    this.#begun = this.#heard = Date.now();
+    if (!this.#watch) return; // closed by one who was told
+    this.#watch.heard();
+    this.#begun = Date.now();
     this.#met = false;
-    this.#timer = setTimeout(() => this.#lost(1006, '', kind), OPEN_MS[kind]);
+    // Every third try asks nobody first, as a page's policy may allow WebSockets only.
+    const asks = this.#inTime() && this.#tries++ % DIRECT > 0;
+    // Within the grace there is time for several tries, also where what was sent into the outage is never answered.
+    const patience = this.#inTime() ? OUTAGE_MS + 4 * this.#took : OPEN_MS[kind];
+    this.#timer = setTimeout(() => this.#lost(1006, '', kind), Math.min(patience, OPEN_MS[kind]));
     let link;
     const mine = (work) => (...args) => this.#link === link && work(...args);
     const to = {
-      alive: mine(() => (this.#heard = Date.now())),
+      alive: mine(() => this.#watch.heard(false)),
       open: mine(() => (this.#auth ? this.#auth.begin(kind === 'websocket') : this.#opened())),
       frame: mine((frame) => this.#frame(frame, kind)),
       lost: mine((code, reason, message) => this.#lost(code, reason, kind, message)),
       distrust: mine((error) => this.distrust(error)),
     };
     try {
-      link = kind === 'sse' ? new Session(this.#base, to) : websocket(this.#base, to);
+      link = kind === 'sse' ? new Session(this.#base, to) : websocket(this.#base, to, asks);
       this.#link = link;
     } catch {
       this.#lost(1006, '', kind); // a WebSocket that the page's policy forbids
     }
+  }
+
+  #kindNow() {
+    const isShunned = this.#mode === 'auto' && Date.now() < shunned;
+    return this.#mode === 'sse' || isShunned || !globalThis.WebSocket ? 'sse' : 'websocket';
   }
 
   #opened() {
@@ -138,10 +169,10 @@ export class Line {
   }
 
   #frame(frame, kind) {
-    this.#heard = Date.now();
+    this.#watch.heard(frame.ref === THERE);
     if (!this.#met) this.#meet(kind);
     if (frame.action === 'hello' && !this.#greeted(frame)) return;
-    if (this.#auth?.take(frame)) return;
+    if (frame.ref === THERE || this.#auth?.take(frame)) return;
     if (frame.action === 'alive' && frame.ask) this.send({ action: 'alive' });
     this.#to.frame(frame);
   }
@@ -149,6 +180,7 @@ export class Line {
   #meet(kind) {
     clearTimeout(this.#timer);
     this.#met = true;
+    this.#took = Date.now() - this.#begun;
     this.#kind = kind;
     this.#proven ||= kind === 'websocket';
     if (this.#auth) this.#auth.begin(true);
@@ -156,8 +188,9 @@ export class Line {
   }
 
   /** Without a token of its own it is the user's of the page's cookie, and never by accident nobody's. */
-  #greeted({ silence, sub, auth }) {
-    this.#silence = silence ?? SILENCE_MS;
+  #greeted({ silence = SILENCE_MS, grace = 0, sub, auth }) {
+    this.#watch.silence = silence;
+    this.#grace = grace;
     if (!this.#auth && (auth || (this.#user && !sub))) {
       this.#refuse({ code: 'token_missing', message: 'The gateway asks for a token.' });
       return false;
@@ -189,9 +222,19 @@ export class Line {
       this.#denied({ code: reason, message });
       return;
     }
+    if (kind === 'websocket' && this.#met) this.#judge(code);
+    if (code === RESTART) this.#grace = 0; // the holds of before are gone, and there is nothing to be in time for
     this.#drop(AWAY);
     if (silent && kind === 'websocket' && this.#mode === 'auto' && this.#blocked()) this.#connect('sse');
-    else this.#again();
+    else this.#again(reason && LATER.includes(code) ? { code: reason, message } : null);
+  }
+
+  #judge(code) {
+    const isBrief = code <= 1006 && Date.now() - this.#begun < BRIEF_MS;
+    this.#brief = isBrief ? this.#brief + 1 : 0;
+    if (this.#brief < BRIEF) return;
+    shunned = Date.now() + SHUN_MS;
+    this.#brief = 0;
   }
 
   /** A token that is over is replaced, at once if it had been good. One that came too late is shown on another link. */
@@ -204,6 +247,12 @@ export class Line {
       else this.#again();
     } else if (this.#auth && (retry || code === 'token_missing')) {
       this.#again();
+    } else if (code === 'replaced') {
+      // An own opening that was given up may have arrived late, but not twice.
+      const [last, now] = [this.#replaced, Date.now()];
+      this.#replaced = now;
+      this.#drop(AWAY);
+      this.#timer = setTimeout(() => (now - last < TWICE_MS ? this.#refuse(refusal) : this.#again()), REPLACED_MS);
     } else {
       this.#refuse(refusal);
     }
@@ -216,25 +265,37 @@ export class Line {
 
   /** Whether a proxy that breaks upgrades may be why; where they worked, many failures say the gateway is down. */
   #blocked() {
-    return !this.#proven || this.#failures >= TRUST;
+    return !this.#proven || Date.now() - this.#since > Math.max(TRUST_MS, this.#grace);
   }
 
-  #again() {
+  #again(refusal = null) {
     this.#drop(AWAY);
-    if (this.status.state === 'live' && Date.now() - this.#begun > GOOD_MS) this.#failures = 0;
-    const wait = delay(this.#failures);
-    this.#failures += 1;
+    const now = Date.now();
+    if (this.status.state === 'live' && now - this.#begun > GOOD_MS) this.#fresh();
+    this.#since ||= now;
+    // Whoever is back within the grace was never away.
+    const wait = pause(this.#waited, this.#inTime() ? this.#grace / 8 : undefined);
+    this.#waited += wait;
     this.#timer = setTimeout(() => this.#connect(), wait);
-    this.#tell(status('waiting', { retryAt: Date.now() + wait }));
+    this.#tell(status('waiting', { retryAt: now + wait, refusal }));
   }
 
-  #drop(code) {
+  /** The next loss is the first one. */
+  #fresh() {
+    this.#since = this.#waited = this.#tries = 0;
+  }
+
+  #inTime() {
+    return Date.now() - this.#since < this.#grace;
+  }
+
+  #drop(code, isLast) {
     clearTimeout(this.#timer);
     this.#auth?.end();
     const link = this.#link;
     this.#link = null;
     this.#open = false;
-    link?.close(code);
+    link?.close(code, isLast);
   }
 
   #tell(now) {

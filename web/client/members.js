@@ -10,6 +10,17 @@ export class Members {
   /** Whether the gateway has just started, so that members of before may not be back yet. */
   fresh = false;
   #parts = null;
+  #list = null;
+
+  /** All members; the same array until something changes. */
+  get list() {
+    return (this.#list ??= Object.freeze([...this.map.values()]));
+  }
+
+  /** The cursor to ask with. Whoever was kept from before a restart is in no cursor's set: then the whole set must come. */
+  get since() {
+    return this.fresh ? '' : this.cursor;
+  }
 
   start(cursor, members) {
     this.cursor = cursor;
@@ -28,6 +39,7 @@ export class Members {
    */
   apply(frame) {
     const whole = this.#join(frame);
+    if (whole?.action.startsWith('count')) return { whole, events: this.#count(whole) };
     if (!whole || (!this.cursor && whole.action !== 'snapshot')) return null;
     const events = this.#events(whole);
     if (!events) return null;
@@ -46,17 +58,29 @@ export class Members {
   /** The old set and the old cursor hold until the last part: half a snapshot is no set. */
   #join(frame) {
     if (frame.part === undefined) return frame;
-    if (frame.part === 0) this.#parts = { cursor: frame.cursor, next: 0, users: [], set: [], gone: [] };
+    if (frame.part === 0) this.#parts = { cursor: frame.cursor, next: 0, users: [], set: [], gone: [], counts: [] };
     const parts = this.#parts;
     if (parts?.cursor !== frame.cursor || parts.next !== frame.part) {
       throw new Error(`part ${frame.part} of ${frame.cursor} does not follow`);
     }
     parts.next += 1;
-    for (const list of ['users', 'set', 'gone']) for (const one of frame[list] ?? []) parts[list].push(one);
+    for (const list of ['users', 'set', 'gone', 'counts']) for (const one of frame[list] ?? []) parts[list].push(one);
     if (!frame.last) return null;
     this.#parts = null;
-    const { users, set, gone } = parts;
-    return frame.action === 'snapshot' ? { ...frame, part: 0, users } : { ...frame, part: 0, set, gone };
+    return { ...frame, part: 0, ...parts };
+  }
+
+  /** The numbers of members of rooms: all of them, or the one that changed; none is the end of a room. */
+  #count({ counts, fresh_for: freshFor, room, count }) {
+    if (counts) {
+      this.map.clear();
+      this.fresh = Boolean(freshFor);
+    }
+    for (const one of counts ?? [{ room, count }]) {
+      if (one.count === null) this.map.delete(one.room);
+      else this.map.set(one.room, one.count);
+    }
+    return [{ type: 'count', detail: room }];
   }
 
   #events(frame) {
@@ -85,6 +109,7 @@ export class Members {
 
   #replace(members) {
     this.complete = true;
+    this.#list = null;
     this.map.clear();
     for (const member of members) this.#put(member);
     return [{ type: 'snapshot', detail: { count: this.map.size } }];
@@ -94,10 +119,12 @@ export class Members {
     const type = this.map.has(user) ? 'update' : 'add';
     const detail = { user, meta, info, joined };
     this.map.set(user, detail);
+    this.#list = null;
     return { type, detail };
   }
 
   #del({ user, reason, at }) {
+    this.#list = null;
     return this.map.delete(user) ? [{ type: 'del', detail: { user, reason, at } }] : [];
   }
 }

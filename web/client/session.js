@@ -1,5 +1,5 @@
-import { complain } from './explain.js';
-import { CLEAN } from './wire.js';
+import { diagnose } from './explain.js';
+import { CLEAN, encode } from './wire.js';
 
 /** The gateway's bound on the messages of one request, and less than that on its bytes (64 KiB). */
 const MOST = 100;
@@ -29,6 +29,8 @@ export class Session {
   #posting = false;
   #stream = new AbortController();
   #closing;
+  /** Whether the stream ends once all is said. */
+  #isOver = false;
   /** Why the gateway ended the stream, if it said so. */
   #reason = null;
 
@@ -46,13 +48,13 @@ export class Session {
     this.#postSoon();
   }
 
-  /** A good-bye follows all that was said before. Who only goes away is lost, and may come back. */
-  close(code) {
-    if (code !== CLEAN) this.#end();
-    else if (!this.#stream.signal.aborted) {
-      this.#closing = setTimeout(() => this.#end(), CLOSE_MS);
-      this.send({ action: 'close' });
-    }
+  /** A good-bye, and the end of the tab (`isLast`), follow all that was said before. Who only goes away is lost, and may come back. */
+  close(code, isLast) {
+    if (this.#stream.signal.aborted) return;
+    if (code === CLEAN) this.send({ action: 'close' });
+    this.#isOver = isLast && code !== CLEAN;
+    if (code !== CLEAN && !(isLast && this.#posting)) this.#end();
+    else this.#closing = setTimeout(() => this.#end(), CLOSE_MS);
   }
 
   async #open() {
@@ -65,24 +67,19 @@ export class Session {
       if (!signal.aborted) this.#take(frame, event);
     };
     try {
-      const answer = await this.#request('api/stream', this.#next(), {}, signal).catch((error) => this.#blocked(error));
-      if (answer.ok) await follow(answer.body, take, this.#to.alive);
+      const answer = await this.#request('api/stream', this.#next(), {}, signal).catch(async (error) => {
+        this.#reason = await diagnose(this.#base);
+        throw error;
+      });
+      const isStream = answer.headers.get('content-type')?.startsWith('text/event-stream');
+      if (answer.ok && isStream) await follow(answer.body, take, this.#to.alive);
       else this.#reason = await problem(answer);
+      if (!this.#reason?.code && !isStream) this.#reason = await diagnose(this.#base, answer.status);
     } catch {
       // It broke off, or what it said can't be read: both are the end of it.
     }
     clearTimeout(late);
     if (!signal.aborted) this.#lost();
-  }
-
-  /** Scripts do not see why a request to another origin failed. */
-  #blocked(error) {
-    const { origin } = globalThis.location ?? {};
-    const { origin: other } = new URL(this.#base);
-    if (origin && origin !== other && !this.#stream.signal.aborted) {
-      complain(`${other} does not answer this page: is it up, and started with --allow-origin ${origin}?`);
-    }
-    throw error;
   }
 
   #take(frame, event) {
@@ -104,13 +101,14 @@ export class Session {
     await null;
     while (this.#waiting.length && !this.#stream.signal.aborted) await this.#post(this.#next());
     this.#posting = false;
+    if (this.#isOver) this.#end();
   }
 
   #next() {
     const messages = [];
     let bytes = 0;
     while (this.#waiting.length && messages.length < MOST) {
-      bytes += new TextEncoder().encode(JSON.stringify(this.#waiting[0])).length + 1;
+      bytes += new TextEncoder().encode(encode(this.#waiting[0])).length + 1;
       if (messages.length && bytes > MOST_BYTES) break;
       messages.push(this.#waiting.shift());
     }
@@ -158,7 +156,7 @@ export class Session {
   }
 
   #request(path, messages, headers, signal) {
-    const body = JSON.stringify(messages);
+    const body = `[${messages.map(encode)}]`;
     const all = { 'Content-Type': 'application/json', ...headers };
     // Also while the page goes away; the stream itself ends with the page.
     const keepalive = Boolean(headers['Presently-Seq']) && body.length < OUTLIVES;
@@ -175,15 +173,16 @@ export class Session {
     const { code, message, retry, status = 400 } = this.#reason ?? {};
     // After `token_expired` it is for the line to know whether there is another token.
     if (code && (!retry || code === 'token_expired')) this.#to.lost(4000 + status, code, message);
-    else this.#to.lost(1006, '');
+    else this.#to.lost(1006, code, message);
   }
 }
 
 const sleep = (ms) => new Promise((over) => setTimeout(over, ms));
 
-/** A request's refusal; without `code` it is not the gateway's. */
+/** A request's refusal; without `code` it is not the gateway's, as proxies and service workers answer in other forms. */
 async function problem(answer) {
-  const { code, detail: message, retry, status } = await answer.json().catch(() => ({}));
+  const isOurs = answer.headers.get('content-type')?.startsWith('application/problem+json');
+  const { code, detail: message, retry, status } = isOurs ? await answer.json().catch(() => ({})) : {};
   const after = Number(answer.headers.get('retry-after')) * 1_000;
   return { code, message, retry, status, after };
 }

@@ -30,14 +30,17 @@ export class Wants {
   }
 
   /**
-   * The hold, and whether it is new. `by` has who wants it, each with what they say: a `meta`, its `rank`, and the time
-   * `at` which they said it.
+   * The hold, and whether it is new. `by` has who wants it, each with the `word` that they said, the one that was accepted
+   * last (`good`), and the number `n` of what they asked for.
    */
-  join({ tab, id, room, user, client, meta, rank, at }) {
+  join({ tab, id, room, user, client, held, word, good, n }) {
     const there = this.get(room, user);
     const hold = there ?? { room, user, client, by: new Map(), failures: 0, asking: 0, held: false, since: '' };
     this.holds.set(key(room, user), hold);
-    hold.by.set(id, { tab, id, meta, rank, at, until: Infinity });
+    hold.had ||= held;
+    const one = hold.by.get(id) ?? { id, good };
+    hold.by.delete(id); // whoever asks last is the last
+    hold.by.set(id, Object.assign(one, { tab, word, n, open: true, until: Infinity }));
     if (!there) this.settle(hold);
     return { hold, fresh: !there };
   }
@@ -47,15 +50,14 @@ export class Wants {
    * statement is another than before.
    */
   settle(hold) {
-    const said = [...hold.by.values()].filter(({ meta }) => meta);
-    if (!said.length && !hold.statement) return false;
-    const weight = (one, other) => other.rank - one.rank || other.at - one.at;
+    const said = [...hold.by.values()].reverse().filter(({ word }) => word);
+    const before = hold.statement;
+    said.sort(({ word: one }, { word: other }) => other.rank - one.rank || other.at - one.at);
+    hold.speaker = said[0];
     // Where nobody says anything any more, what was said cannot be taken back, but hides nothing else at the lowest rank.
-    const [{ meta, rank, id }] = said.length ? said.sort(weight) : [{ meta: {}, rank: -9 }];
-    const before = JSON.stringify(hold.statement);
-    hold.statement = { meta, rank: rank || undefined };
-    hold.speaker = id;
-    return JSON.stringify(hold.statement) !== before;
+    hold.statement = said[0]?.word ?? (before && { meta: '{}', rank: -9 });
+    if (!hold.statement) return false;
+    return hold.statement.meta !== before?.meta || hold.statement.rank !== before.rank;
   }
 
   get(room, user) {

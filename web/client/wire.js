@@ -2,9 +2,14 @@
 export const CLEAN = 1000;
 /** "Going away: keep my holds for the grace period". Scripts can't send 1001. */
 export const AWAY = 4001;
+/** The gateway stops. */
+export const RESTART = 1012;
 
 /** Reasons for the end of a hold that others ended. */
 export const ENDED = ['signed_out', 'kicked'];
+
+/** Refusals of a connection that has no place for more holds, or for more rooms. */
+export const FULL = ['too_many_joined', 'too_many_subscribed'];
 
 /** Frames that say where a reader stands. */
 export const WHOLE = ['resumed', 'snapshot', 'changes'];
@@ -18,4 +23,10 @@ export function reached(here, cursor) {
 
 export function sameEpoch(cursor, other) {
   return cursor.split('.')[0] === other.split('.')[0];
+}
+
+/** A message as text. Its `meta` is JSON text already. */
+export function encode({ meta, ...message }) {
+  const text = JSON.stringify(message);
+  return meta ? `${text.slice(0, -1)},"meta":${meta}}` : text;
 }

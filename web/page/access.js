@@ -55,6 +55,11 @@ export class Access {
     return this.may('join', room) && (!this.sub || user === this.sub);
   }
 
+  /** Whether this page may sign `user` out of a room, and speak for them. */
+  mayChange(room, user) {
+    return this.may('manage', room) || (user === this.sub && this.may('sign_in', room));
+  }
+
   /** What tells one access from another. */
   get mark() {
     const { keys, sub, api_key: key, admin, rooms } = this.#now;

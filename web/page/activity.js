@@ -1,4 +1,6 @@
+import { ask, roomPath } from './api.js';
 import { Chart, sums } from './chart.js';
+import { visible } from './names.js';
 import { Pulse } from './pulse.js';
 import { put, said } from './row.js';
 import { clock, quoted, why } from './words.js';
@@ -9,8 +11,17 @@ const KEPT = 50;
 const DRAW_MS = 250;
 /** How often the chart is drawn. */
 const CHART_MS = 1_000;
+/** Events of the room's history, as many as the gateway gives at once. */
+const RECALLED = 1_000;
 
-/** What happened last, and how the room went over the last minutes. */
+/** What an event did, as a line of the list says it. */
+const DID = {
+  add: () => ({ did: 'came', because: '' }),
+  del: ({ reason }) => ({ did: 'left', because: why(reason) }),
+  update: ({ meta }) => ({ did: 'changed', because: said(meta) || 'cleared' }),
+};
+
+/** What happened last, also before the page came, and how the room went over the last minutes. */
 export class Activity {
   #log;
   #empty;
@@ -19,36 +30,38 @@ export class Activity {
   #events = [];
   #flow = { came: 0, left: 0 };
   #drawing = null;
+  #room = '';
+  /** The places of the events that the history told, which the room tells, too. */
+  #recalled = new Set();
+  #asked = 0;
 
   constructor(log, empty, chart) {
     this.#log = log;
     this.#empty = empty;
     this.#chart = new Chart(chart);
-    this.#chart.start().then(() => this.#step(), () => {});
     setInterval(() => document.hidden || this.#step(), CHART_MS);
   }
 
   /** Another room. */
-  clear() {
+  enter(room) {
+    this.#room = room;
+    this.#asked += 1;
     this.#pulse = new Pulse();
     this.#flow = { came: 0, left: 0 };
     this.#events = [];
+    this.#recalled.clear();
     this.#draw();
     this.#step();
   }
 
-  came({ user }) {
-    this.#flow.came += 1;
-    this.#note({ user, did: 'came', because: '' });
-  }
-
-  left({ user, reason }) {
-    this.#flow.left += 1;
-    this.#note({ user, did: 'left', because: why(reason) });
-  }
-
-  changed({ user, meta }) {
-    this.#note({ user, did: 'changed', because: said(meta) || 'cleared' });
+  /** Something happened at `cursor`, the room's place after it. */
+  happened(action, detail, cursor) {
+    if (this.#recalled.has(cursor)) return;
+    this.#flow.came += Number(action === 'add');
+    this.#flow.left += Number(action === 'del');
+    this.#events.unshift({ action, ...detail, at: Date.now(), cursor });
+    if (this.#events.length > KEPT) this.#events.length = KEPT;
+    this.#later();
   }
 
   /** The room has so many members now. */
@@ -57,10 +70,36 @@ export class Activity {
     this.#flow = { came: 0, left: 0 };
   }
 
-  #note(event) {
-    this.#events.unshift({ ...event, at: Date.now() });
-    if (this.#events.length > KEPT) this.#events.length = KEPT;
-    this.#later();
+  /** The room is out of reach. */
+  lapse() {
+    this.#pulse.lapse(Date.now());
+  }
+
+  /** Asks the room's history for what happened before, or while nobody looked. */
+  async recall() {
+    const asked = ++this.#asked;
+    const { ok, body } = await ask('GET', `${roomPath(this.#room)}/events?limit=${RECALLED}`);
+    if (!ok || asked !== this.#asked) return;
+    // Two clocks may differ, and the chart's is this device's.
+    const ahead = Date.now() - Date.parse(body.at);
+    const events = body.events.map((event) => ({ ...event, at: Date.parse(event.at) + ahead }));
+    this.#recalled = new Set(events.map(({ cursor }) => cursor));
+    const since = this.#events.filter(({ cursor }) => !this.#recalled.has(cursor) && this.#isLater(cursor, events));
+    this.#pulse.recall(Date.now(), { count: body.count, from: Date.parse(body.from) + ahead, events });
+    this.#flow = {
+      came: since.filter(({ action }) => action === 'add').length,
+      left: since.filter(({ action }) => action === 'del').length,
+    };
+    this.#events = [...since, ...events.reverse()].slice(0, KEPT);
+    this.#draw();
+    this.#step();
+  }
+
+  /** What the room told before the first of the history's events is older than all of them. */
+  #isLater(cursor, events) {
+    const places = this.#events.map((event) => event.cursor);
+    const known = places.findIndex((place) => this.#recalled.has(place));
+    return events.length === 0 || known < 0 || places.indexOf(cursor) < known;
   }
 
   #later() {
@@ -95,10 +134,12 @@ function line() {
   return li;
 }
 
-function write(li, { at, user, did, because }) {
+function write(li, event) {
+  const { at, user, action } = event;
+  const { did, because } = DID[action](event);
   const [time, name, what, reason] = li.children;
   put(time, clock(at));
-  put(name, user);
+  put(name, visible(user));
   name.title = quoted(user);
   put(what, did);
   put(reason, because);

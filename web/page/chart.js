@@ -1,44 +1,87 @@
+import { STEPS } from './pulse.js';
 import { put } from './row.js';
+import { ceiling, path, stretches, svg } from './svg.js';
 import { number } from './words.js';
 
-/** uPlot is a classic script: it comes when the page is shown, and the page needs no chart to work. */
-function library() {
-  return new Promise((resolve, reject) => {
-    const script = document.createElement('script');
-    script.src = new URL('vendor/uPlot.iife.min.js', import.meta.url);
-    script.onload = () => resolve(globalThis.uPlot);
-    script.onerror = reject;
-    document.head.append(script);
-  });
+/** Of the drawing, whose place gives it its real height. */
+const HIGH = 100;
+/** Of a step's width, which a bar leaves free at each side. */
+const FREE = 0.15;
+
+const steps = (from, values, top) =>
+  values.map((value, i) => `V${HIGH - (value / top) * HIGH}H${from + i + 1}`).join('');
+
+/** The line of `members` on an axis from 0 to `top`, a step wide for each value; nothing where nothing is known. */
+export function line(members, top) {
+  const begin = ([from, values]) => `M${from} ${HIGH - (values[0] / top) * HIGH}${steps(from, values, top)}`;
+  return stretches(members).map(begin).join('');
 }
 
-/** Members as a line, who came and left as bars up and down from the middle of the chart. */
+/** The same down to 0 and closed, to be filled. */
+export function area(members, top) {
+  return stretches(members).map(([from, values]) => `M${from} ${HIGH}${steps(from, values, top)}V${HIGH}Z`).join('');
+}
+
+/** Bars from the middle, upwards or downwards (`sign` -1 and 1), of a scale to `top`. */
+export function bars(values, top, sign) {
+  const middle = HIGH / 2;
+  const wide = 1 - 2 * FREE;
+  const bar = (value, i) => `M${i + FREE} ${middle}h${wide}v${(sign * value * middle) / top}h${-wide}Z`;
+  return values.map((value, i) => (value ? bar(value, i) : '')).join('');
+}
+
+const GRID = Array.from({ length: 4 }, (_, i) => `M${((i + 1) * STEPS) / 5} 0v${HIGH}`).join('');
+
+/** Members as a line from 0, and below it who came and left as bars with a scale of their own. */
 export class Chart {
   #element;
-  #plot = null;
-  #columns = null;
+  #draw = {};
+  #labels = {};
 
   constructor(element) {
     this.#element = element;
+    const halves = `M0 ${HIGH / 2}H${STEPS}M0 0H${STEPS}`;
+    this.#panel('over', [['grid', GRID + halves], ['fill'], ['members'], ['base', `M0 ${HIGH}H${STEPS}`]]);
+    this.#panel('flow', [['grid', GRID], ['came'], ['left'], ['base', `M0 ${HIGH / 2}H${STEPS}`]]);
+    const times = div('times');
+    times.append(...['5 min ago', '4', '3', '2', '1', 'now'].map((text) => span(text)));
+    element.append(times);
   }
 
-  async start() {
-    const Plot = await library();
-    const make = () => {
-      this.#plot?.destroy();
-      this.#plot = new Plot(options(Plot, this.#element), data(this.#columns), this.#element);
-    };
-    make();
-    matchMedia('(prefers-color-scheme: dark)').addEventListener('change', make);
-    new ResizeObserver(() => this.#plot.setSize(size(this.#element))).observe(this.#element);
+  /** A drawing with the numbers beside it: at its top, middle and bottom. */
+  #panel(name, lines) {
+    const axis = div('axis');
+    this.#labels[name] = [span(''), span(''), span('')];
+    axis.append(...this.#labels[name]);
+    const drawing = svg(STEPS, HIGH);
+    drawing.classList.add(name);
+    for (const [of, d = ''] of lines) {
+      this.#draw[of] = path(drawing, of);
+      this.#draw[of](d);
+    }
+    this.#element.append(axis, drawing);
   }
 
-  show(columns, { came, left }) {
-    this.#columns = columns;
-    this.#plot?.setData(data(columns));
-    const known = columns.members.filter((members) => members !== null);
+  show({ members, came, left }, sums) {
+    const known = members.filter((value) => value !== null);
+    const top = ceiling(Math.max(0, ...known));
+    const most = ceiling(Math.max(0, ...came, ...left));
+    this.#draw.members(line(members, top));
+    this.#draw.fill(area(members, top));
+    this.#draw.came(bars(came, most, -1));
+    this.#draw.left(bars(left, most, 1));
+    this.#axis('over', [top, top / 2, 0]);
+    this.#axis('flow', [most, 0, most]);
+    this.#say(known, sums);
+  }
+
+  #axis(name, values) {
+    values.forEach((value, i) => put(this.#labels[name][i], number(value)));
+  }
+
+  #say(known, { came, left }) {
     const [least, most] = [Math.min(...known), Math.max(...known)];
-    const range = least === most ? `${most}` : `between ${least} and ${most}`;
+    const range = known.length === 0 ? 'not known' : least === most ? `${most}` : `between ${least} and ${most}`;
     const label = `Members over the last five minutes: ${range}; ${came} came, ${left} left.`;
     if (this.#element.ariaLabel !== label) this.#element.ariaLabel = label;
   }
@@ -50,63 +93,14 @@ export function sums({ came, left }) {
   put(document.getElementById('left'), number(left));
 }
 
-const size = ({ clientWidth, clientHeight }) => ({ width: clientWidth, height: clientHeight });
-
-function data(columns) {
-  if (!columns) return [[], [], [], []];
-  const { time, members, came, left } = columns;
-  return [time, members, came, left.map((value) => (value === null ? null : -value))];
+function div(name) {
+  const element = document.createElement('div');
+  element.className = name;
+  return element;
 }
 
-function options(Plot, element) {
-  const style = getComputedStyle(element);
-  const colour = (name) => style.getPropertyValue(name).trim();
-  const [muted, line] = [colour('--muted'), colour('--line')];
-  const bars = Plot.paths.bars({ size: [0.7, 8], radius: 0.2 });
-  const font = `11px ${style.fontFamily}`;
-  return {
-    ...size(element),
-    padding: [8, 8, 0, 0],
-    cursor: { show: false },
-    legend: { show: false },
-    scales: {
-      x: { time: true },
-      y: { range: (_, least, most) => around(least, most) },
-      flow: { range: (_, least, most) => flow(least, most) },
-    },
-    axes: [
-      { stroke: muted, font, size: 24, gap: 8, space: 50, incrs: [60, 120], grid: { show: false }, ticks: { show: false }, values: minutes },
-      { stroke: muted, font, size: wide, gap: 6, space: 28, incrs: WHOLE, values: numbers, grid: { stroke: line, width: 1 }, ticks: { show: false } },
-    ],
-    series: [
-      {},
-      { stroke: colour('--accent'), fill: colour('--veil'), width: 2, paths: Plot.paths.stepped({ align: 1 }), points: { show: false } },
-      { scale: 'flow', fill: colour('--came'), width: 0, paths: bars, points: { show: false } },
-      { scale: 'flow', fill: colour('--left'), width: 0, paths: bars, points: { show: false } },
-    ],
-  };
-}
-
-/** Members come whole. */
-const WHOLE = [1, 2, 5].flatMap((n) => Array.from({ length: 7 }, (_, i) => n * 10 ** i)).sort((a, b) => a - b);
-
-const numbers = (_, values) => values.map(number);
-
-/** As wide as the longest number. */
-const wide = (_, values) => 16 + 7 * Math.max(1, ...(values ?? []).map(({ length }) => length));
-
-/** The line in the upper part, with the bars below it. */
-function around(least, most) {
-  if (most === null) return [0, 4];
-  const spread = Math.max(2, most - least);
-  return [Math.max(0, least - spread), most + Math.ceil(spread * 0.2)];
-}
-
-function flow(least, most) {
-  const largest = Math.max(4, most ?? 0, -(least ?? 0));
-  return [-largest * 1.3, largest * 4];
-}
-
-function minutes(_, times) {
-  return times.map((time) => new Date(time * 1000).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' }));
+function span(text) {
+  const element = document.createElement('span');
+  element.textContent = text;
+  return element;
 }

@@ -1,27 +1,48 @@
-import { ask, memberPath, setStatus } from './api.js';
+import { ask, endHold, lease, memberPath, setSaid } from './api.js';
+import { readExactly } from './exactly.js';
+import { Holds, summary } from './holds.js';
 import { put } from './row.js';
-import { held, when } from './words.js';
+import { Table } from './table.js';
+import { TERMS, when } from './words.js';
 
-/** What an open row shows of its member: since when, over what they are held, all that is said of them, their status. */
+/** Holds come and go without events. */
+const ASK_MS = 5_000;
+const TICK_MS = 1_000;
+
+/**
+ * What an open row shows of its member: since when, what holds them, all that is said of them; and what may be done
+ * about it.
+ */
 export class Details {
   #room;
   #user;
   #known;
   #element;
+  #holds;
+  #tables = {};
   #asked = 0;
+  #timers;
 
-  /** `known(user)` is the member as they are now. */
-  constructor(blank, room, user, known) {
+  /**
+   * `known(user)` is the member as they are now. `may` says what this page may: `change` them, and set `info`.
+   * `out(user, reason, holds)` signs out.
+   */
+  constructor(blank, { room, user, known, may, out }) {
     this.#room = room;
     this.#user = user;
     this.#known = known;
     this.#element = blank.content.firstElementChild.cloneNode(true);
-    const form = this.#element.querySelector('form');
-    form.addEventListener('submit', (event) => {
-      event.preventDefault();
-      this.#set(form.querySelector('input').value.trim());
-    });
-    form.querySelector('input').value = known(user)?.meta.status ?? '';
+    const end = (name) => this.#do(endHold(room, user, name), 'Ended.');
+    this.#holds = new Holds(this.#find('.holds'), may.info ? end : null);
+    for (const [of, mayIt] of [['meta', may.change], ['info', may.info]]) {
+      const save = mayIt && ((json) => this.#save(of, json));
+      this.#tables[of] = new Table(this.#find(`[data-of=${of}]`), { save, say: (text, wrong) => this.#say(text, wrong) });
+    }
+    this.#acts(may, out);
+    this.#timers = [
+      setInterval(() => document.hidden || this.#ask(), ASK_MS),
+      setInterval(() => document.hidden || this.#holds.tick(Date.now()), TICK_MS),
+    ];
     this.update();
   }
 
@@ -33,34 +54,64 @@ export class Details {
     return this.#user;
   }
 
+  close() {
+    this.#timers.forEach(clearInterval);
+    this.#asked = Infinity;
+  }
+
   /** Shows what is known now, and asks what is not. */
   update() {
     const member = this.#known(this.#user);
     if (!member) return;
-    put(this.#find('.since'), when(member.joined));
-    put(this.#find('.said code'), JSON.stringify(member.meta));
-    this.#find('.said').hidden = Object.keys(member.meta).length === 0;
-    put(this.#find('.info code'), JSON.stringify(member.info));
-    this.#find('.info').hidden = Object.keys(member.info).length === 0;
+    put(this.#find('.since'), `Here since ${when(member.joined)}`);
     this.#ask();
+  }
+
+  #acts(may, out) {
+    const form = this.#find('.lease');
+    form.hidden = !may.change;
+    const terms = form.querySelector('select');
+    for (const [text, seconds] of TERMS.slice(1)) terms.add(new Option(text, seconds));
+    form.addEventListener('submit', (event) => {
+      event.preventDefault();
+      this.#do(lease(this.#room, this.#user, Number(terms.value)), 'Set.');
+    });
+    const kick = this.#find('[data-act=kick]');
+    kick.hidden = !may.info;
+    kick.addEventListener('click', () => out(this.#user, 'kicked', summary(this.#holds.all)));
+    this.#find('[data-act=out]').addEventListener('click', () => out(this.#user, '', summary(this.#holds.all)));
   }
 
   /** The latest answer counts, in whatever order they come. */
   async #ask() {
     const asked = ++this.#asked;
-    const { ok, body, wrong } = await ask('GET', memberPath(this.#room, this.#user));
+    const { ok, text, wrong } = await ask('GET', memberPath(this.#room, this.#user));
     if (asked !== this.#asked) return;
-    // Only who manages the room is told.
-    this.#find('.holds').parentElement.hidden = ok && !body.holds;
-    put(this.#find('.holds'), ok ? held(body.holds ?? []) || 'nothing that this page knows' : wrong);
+    if (!ok) return this.#say(wrong, true);
+    const { holds, patch, meta, info } = readExactly(text);
+    // Only who manages the room is told of the holds.
+    this.#find('.holds').hidden = this.#find('h3').hidden = !holds;
+    this.#holds.show(holds ?? [], patch);
+    this.#tables.meta.show(meta);
+    this.#tables.info.show(info ?? {});
   }
 
-  async #set(status) {
-    const member = this.#known(this.#user);
-    const wrong = member ? await setStatus(this.#room, member, status) : `${this.#user} has left.`;
-    const note = this.#element.querySelector('.note');
-    note.classList.toggle('wrong', Boolean(wrong));
-    put(note, wrong || 'Set.');
+  async #save(of, json) {
+    const wrong = await setSaid(this.#room, this.#user, of, json);
+    if (!wrong) this.#ask();
+    return wrong;
+  }
+
+  async #do(doing, done) {
+    const wrong = await doing;
+    this.#say(wrong || done, Boolean(wrong));
+    this.#ask();
+  }
+
+  #say(text, wrong = false) {
+    const note = this.#find('.said');
+    note.classList.toggle('wrong', wrong);
+    put(note, text);
   }
 
   #find(css) {

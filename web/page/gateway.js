@@ -1,20 +1,33 @@
 import { ask } from './api.js';
 import { regularly } from './pace.js';
 import { put } from './row.js';
+import { Spark } from './spark.js';
 import { number } from './words.js';
 
-const POLL_MS = 5_000;
+const POLL_MS = 3_000;
 
 const WITHHELD = [401, 403, 404];
 
-/** The gateway at a glance: what `GET /api/gateway` says, and how fast it delivers between two looks. */
+const mebibytes = (bytes) => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+
+/** The numbers with a line: name, how a value is said, and where `GET /api/gateway` has it. */
+const SPARKS = [
+  ['Deliveries a second', number, (_, rate) => rate],
+  ['Connections', number, ({ connections }) => connections.open],
+  ['Memory', mebibytes, ({ memory }) => memory],
+];
+
+/** The gateway at a glance: what `GET /api/gateway` says, how fast it delivers between two looks, and how both went. */
 export class Glance {
-  #list;
+  #section;
+  #sparks;
   #last = null;
   #withheld = false;
 
-  constructor(list) {
-    this.#list = list;
+  constructor(section) {
+    this.#section = section;
+    const places = section.querySelectorAll('#sparks > li');
+    this.#sparks = SPARKS.map(([name, told], i) => new Spark(places[i], name, told));
     regularly(() => this.#fetch(), POLL_MS);
   }
 
@@ -23,13 +36,15 @@ export class Glance {
     const { ok, status, body } = await ask('GET', 'api/gateway');
     // A proxy may keep the numbers inside: then there is nothing to show, now or later.
     this.#withheld = WITHHELD.includes(status);
-    this.#list.closest('section').hidden = this.#withheld;
-    this.#list.classList.toggle('stale', !ok);
+    this.#section.hidden = this.#withheld;
+    this.#section.classList.toggle('stale', !ok);
+    const now = { at: performance.now(), deliveries: body?.deliveries };
+    const perSecond = ok ? rate(this.#last, now) : null;
+    this.#sparks.forEach((spark, i) => spark.add(now.at, ok ? SPARKS[i][2](body, perSecond) : null));
     if (!ok) return;
-    const now = { at: performance.now(), deliveries: body.deliveries };
-    const values = told(body, rate(this.#last, now));
     this.#last = now;
-    for (const field of this.#list.querySelectorAll('dd')) put(field, values[field.dataset.value] ?? '–');
+    const values = told(body, perSecond);
+    for (const field of this.#section.querySelectorAll('[data-value]')) put(field, values[field.dataset.value] ?? '–');
   }
 }
 
@@ -42,11 +57,10 @@ export function rate(last, now) {
 export function told(body, perSecond) {
   return {
     connections: number(body.connections.open),
-    websocket: number(body.connections.websocket),
-    sse: number(body.connections.sse),
+    transports: `${number(body.connections.websocket)}, ${number(body.connections.sse)}`,
     rate: perSecond === null ? '–' : number(perSecond),
     p99: body.pass_p99 === null ? '–' : short(body.pass_p99),
-    memory: body.memory === null ? '–' : `${(body.memory / 2 ** 20).toFixed(1)} MiB`,
+    memory: body.memory === null ? '–' : mebibytes(body.memory),
     uptime: duration(body.uptime),
     version: body.version,
   };

@@ -1,13 +1,16 @@
 import { ask } from './api.js';
 import { regularly, throttled } from './pace.js';
+import { visible } from './names.js';
 import { put } from './row.js';
 import { number, roomsNote } from './words.js';
 
-const POLL_MS = 5_000;
+const POLL_MS = 2_000;
 /** Between two questions while somebody types. */
 const TYPING_MS = 300;
-/** Rooms in the list: more are found by the beginning of their name. */
+/** Rooms in the list at first, and with each "Show more": the others are found by the beginning of their name. */
 const LISTED = 200;
+/** More rows than this nobody scrolls through. */
+const MOST = 2_000;
 
 export const roomAddress = (room) => `users?room=${encodeURIComponent(room)}`;
 
@@ -17,8 +20,12 @@ export class Rooms {
   #note;
   #field;
   #order;
+  #more;
   #open;
-  #rooms = [];
+  /** The room where this tab is, whichever is looked at. */
+  #home = '';
+  #rooms;
+  #listed = LISTED;
   /** Of all rooms that the list is of; null is not known yet. */
   #total = null;
   /** What the list begins with. With few rooms, the page has them all, and finds a text anywhere in their names. */
@@ -27,21 +34,28 @@ export class Rooms {
   #poll;
 
   /** The page came with the room `open` and its `count`; `go(room)` opens another. */
-  constructor({ list, note, form, field, order, open, count, go }) {
+  constructor({ list, note, form, field, order, more, open, count, go }) {
     this.#list = list;
     this.#note = note;
     this.#field = field;
     this.#order = order;
+    this.#more = more;
     this.#open = { room: open, count };
+    this.#rooms = Array.from(list.querySelectorAll('a'), served);
     list.addEventListener('click', (event) => this.#clicked(event, go));
     const look = throttled(() => this.#poll?.(), TYPING_MS);
     field.addEventListener('input', () => {
+      this.#listed = LISTED;
       this.#draw();
       if (this.#many) look();
     });
     order.addEventListener('click', () => {
       order.setAttribute('aria-pressed', String(!this.#isByCount));
       list.scrollTo(0, 0);
+      this.#poll();
+    });
+    more.addEventListener('click', () => {
+      this.#listed += LISTED;
       this.#poll();
     });
     form.addEventListener('submit', (event) => {
@@ -68,6 +82,18 @@ export class Rooms {
     this.#poll();
   }
 
+  /** Asks now: after a restart there are other rooms. */
+  refresh() {
+    this.#poll();
+  }
+
+  /** Where this tab is; '' is nowhere. */
+  live(room) {
+    if (room === this.#home) return;
+    this.#home = room;
+    this.#draw();
+  }
+
   #reveal() {
     const { offsetLeft, offsetTop } = this.#list.querySelector('[aria-current]')?.parentElement ?? this.#list;
     this.#list.scrollTo(offsetLeft - 24, offsetTop - 24);
@@ -77,17 +103,20 @@ export class Rooms {
     const prefix = this.#many ? this.#field.value : '';
     const byCount = this.#isByCount;
     const order = byCount ? 'count' : 'name';
-    const query = new URLSearchParams({ limit: LISTED, total: 1, order, prefix });
+    const listed = this.#listed;
+    const query = new URLSearchParams({ limit: listed, total: 1, order, prefix });
     const { ok, body } = await ask('GET', `api/rooms?${query}`);
     // An answer to an older question is of no use: the newer one's is on its way.
-    if (byCount !== this.#isByCount || (this.#many && prefix !== this.#field.value)) return;
+    if (byCount !== this.#isByCount || listed !== this.#listed || (this.#many && prefix !== this.#field.value)) return;
     this.#list.classList.toggle('stale', !ok);
     if (!ok) return;
+    const first = !this.#total;
     this.#rooms = body.rooms;
     this.#total = body.total;
     this.#prefix = prefix;
     if (!prefix) this.#many = body.total.rooms > LISTED;
     this.#draw();
+    if (first) this.#reveal();
     if (this.#many && prefix !== this.#field.value) this.#poll();
   }
 
@@ -97,14 +126,17 @@ export class Rooms {
       this.#many ? room.startsWith(wanted) : room.toLowerCase().includes(wanted.toLowerCase());
     const shown = this.#all().filter(matches);
     const rows = new Map(Array.from(this.#list.children, (li) => [li.firstElementChild.dataset.room, li]));
-    const lines = shown.map((room) => write(rows.get(room.room) ?? line(), room, room.room === this.#open.room));
+    const written = ({ room, count }) =>
+      write(rows.get(room) ?? line(), { room, count }, room === this.#open.room, room === this.#home);
+    const lines = shown.map(written);
     this.#arrange(lines);
     const absent = wanted && !shown.some(({ room }) => room === wanted);
     put(this.#note, this.#total ? this.#about(absent) : '');
+    this.#more.hidden = !this.#total || this.#total.rooms <= this.#listed || this.#listed >= MOST;
   }
 
   #about(absent) {
-    return roomsNote({ total: this.#total, listed: LISTED, largest: this.#isByCount, wanted: this.#prefix, absent });
+    return roomsNote({ total: this.#total, listed: this.#listed, largest: this.#isByCount, wanted: this.#prefix, absent });
   }
 
   /** Lines that stay are not touched, and so keep the focus. */
@@ -140,14 +172,18 @@ function line() {
   return li;
 }
 
-function write(li, { room, count }, open) {
+/** A room as the page came with it. */
+const served = (link) => ({ room: link.dataset.room, count: Number(link.querySelector('.number').textContent) });
+
+function write(li, { room, count }, open, home) {
   const link = li.firstElementChild;
   if (link.dataset.room !== room) {
     link.dataset.room = room;
     link.href = roomAddress(room);
     link.title = room;
   }
-  put(link.firstElementChild, room);
+  link.classList.toggle('home', home);
+  put(link.firstElementChild, visible(room));
   put(link.lastElementChild, count === null ? '…' : number(count));
   if (open) link.setAttribute('aria-current', 'page');
   else link.removeAttribute('aria-current');

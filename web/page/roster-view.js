@@ -22,6 +22,7 @@ export class RosterView {
   #rows = new Map();
   #span = new Span({ count: 0, row: 1 });
   #me = '';
+  #own;
   /** Where Tab stops, and where that one last stood. */
   #active = '';
   #at = 0;
@@ -31,13 +32,17 @@ export class RosterView {
   #row = 1;
   #resized = new ResizeObserver(() => this.#measure());
 
-  /** `to.lost()` takes the focus when no row can; `to.open(user)` makes what an open row shows, `to.closed()` ends it. */
-  constructor({ list, scroller, blank, order, to }) {
+  /**
+   * `own` is the user whom this page may sign out whatever else it may. `to.lost()` takes the focus when no row can;
+   * `to.open(user)` makes what an open row shows, `to.closed()` ends it.
+   */
+  constructor({ list, scroller, blank, order, own, to }) {
     this.#list = list;
     this.#scroller = scroller;
     this.#blank = blank;
     this.#order = order;
     this.#to = to;
+    this.#own = own;
     this.#opened = new OpenRow(to, this.#resized);
     scroller.addEventListener('scroll', () => this.draw(), { passive: true });
     list.addEventListener('click', (event) => this.#clicked(event.target));
@@ -162,6 +167,7 @@ export class RosterView {
   #make(user) {
     const row = new Row(this.#blank);
     row.li.classList.toggle('me', user === this.#me);
+    row.li.classList.toggle('own', user === this.#own);
     this.#rows.set(user, row);
     return row;
   }
@@ -231,6 +237,7 @@ export class RosterView {
     if (!button) return;
     this.#opened.toggle(this.#rows.get(button.closest('li').dataset.user));
     this.draw();
+    if (this.#opened.user) this.#reveal(this.#order.indexOf(this.#opened.user));
   }
 
   /** The view, its letters or what is open have another size. */
@@ -240,9 +247,16 @@ export class RosterView {
     if (this.#list.classList.contains('live')) this.draw();
   }
 
+  /** Letters may be larger than the page asks for: rows are as high as a row is then. */
   #measureView() {
-    const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
-    this.#row = parseFloat(getComputedStyle(this.#list).getPropertyValue('--row')) * rem;
+    const probe = new Row(this.#blank);
+    probe.write({ user: 'Ag', meta: { status: 'Ag' }, info: {}, joined: '' });
+    probe.li.classList.add('probe');
+    this.#list.append(probe.li);
+    const row = Math.max(1, Math.ceil(probe.li.offsetHeight));
+    probe.li.remove();
+    if (row !== this.#row) this.#list.style.setProperty('--high', `${row}px`);
+    this.#row = row;
     this.#view = this.#scroller.clientHeight;
   }
 }

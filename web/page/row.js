@@ -1,3 +1,4 @@
+import { visible } from './names.js';
 import { ago, colour, initial, quoted, when } from './words.js';
 
 /** One member's `<li>`. It is written anew only when its member is another. */
@@ -19,7 +20,7 @@ export class Row {
     this.li.dataset.user = member.user;
     paint(this.li.querySelector('.avatar'), member.user);
     const name = this.li.querySelector('.name');
-    put(name, member.user);
+    put(name, visible(member.user));
     name.title = member.user;
     const meta = this.li.querySelector('.meta');
     put(meta, said(member.meta));

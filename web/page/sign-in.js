@@ -1,3 +1,4 @@
+import { kept } from './kept.js';
 import { put } from './row.js';
 import { allowed, briefly } from './words.js';
 
@@ -47,8 +48,8 @@ export class SignIn {
   async begin() {
     const token = handedOver();
     if (!this.#panel) return;
-    this.#notice = sessionStorage.getItem(NOTICE) ?? '';
-    sessionStorage.removeItem(NOTICE);
+    this.#notice = kept.get(NOTICE);
+    kept.set(NOTICE, '');
     const wrong = token ? await this.#access.signIn(token) : await this.#access.load();
     if (token && wrong) await this.#access.load();
     if (token) this.#say(wrong);
@@ -96,7 +97,7 @@ export class SignIn {
   }
 
   #again(notice = '') {
-    if (notice) sessionStorage.setItem(NOTICE, notice);
+    if (notice) kept.set(NOTICE, notice);
     location.reload();
   }
 

@@ -29,7 +29,7 @@ export function ago(joined, now) {
 export function roomsNote({ total, listed, largest, wanted, absent }) {
   const { rooms, members } = total;
   const many = `${number(rooms)} ${rooms === 1 ? 'room' : 'rooms'}${wanted ? ' found' : ''}, ${number(members)} ${noun(members)}.`;
-  const rest = rooms > listed && ` The ${largest ? 'largest' : 'first'} ${number(listed)} are listed.`;
+  const rest = rooms > listed && ` The ${largest ? 'largest' : 'first'} ${number(listed)} are listed; typing finds the others.`;
   return [absent && 'Enter opens it. ', many, rest].filter(Boolean).join('');
 }
 
@@ -95,18 +95,43 @@ const REASONS = {
 /** Why somebody went; reasons that are not known yet are shown as they are. */
 export const why = (reason) => REASONS[reason] ?? reason ?? '';
 
-/** What holds a member: one phrase for each kind, with how many there are of it. */
-const called = (hold) => (hold ? ` named ${quoted(hold)}` : '');
+/** How long somebody may be signed in for, in seconds; 0 is until they are signed out. */
+export const TERMS = [
+  ['for good', 0],
+  ['30 s', 30],
+  ['5 min', 300],
+  ['1 h', 3_600],
+  ['8 h', 28_800],
+  ['1 day', 86_400],
+];
 
-export function held(holds) {
-  const count = (test) => holds.filter(test).length;
-  const tabs = (transport) => count((hold) => hold.transport === transport);
-  const lost = count(({ lost }) => lost);
-  return [
-    ...holds.filter(({ kind }) => kind === 'sign_in').map(({ hold }) => `a sign-in${called(hold)}`),
-    ...holds.filter(({ kind }) => kind === 'lease').map(({ hold, expires }) => `a lease${called(hold)} until ${clock(expires)}`),
-    tabs('websocket') && `${tabs('websocket')} WebSocket${tabs('websocket') > 1 ? 's' : ''}`,
-    tabs('sse') && `${tabs('sse')} event stream${tabs('sse') > 1 ? 's' : ''}`,
-    lost && `${lost} of them lost, in ${lost > 1 ? 'their' : 'its'} grace`,
-  ].filter(Boolean).join(', ');
+/** What is left of a term, in seconds: in two units that say something. */
+export function lasting(seconds) {
+  const left = Math.max(0, Math.ceil(seconds));
+  const [s, m, h] = [left % 60, Math.floor(left / 60) % 60, Math.floor(left / 3_600)];
+  if (h) return m ? `${h} h ${m} min` : `${h} h`;
+  if (m) return s ? `${m} min ${s} s` : `${m} min`;
+  return `${s} s`;
+}
+
+/** What is asked before others are signed out or kicked; `held` is what holds them, where that is known. */
+export function asked(user, room, reason, held) {
+  const did = reason === 'kicked' ? 'Kick' : 'Sign out';
+  const what = `All that holds ${quoted(user)} in ${quoted(room)} ends${held ? `: ${held}` : ''}.`;
+  const then = reason === 'kicked' ? ' Everybody sees that they were kicked.' : '';
+  const text = `${what}${then} Their open pages stay and may only watch for an hour.`;
+  return { title: `${did} ${quoted(user)}?`, text, act: did };
+}
+
+const ENDED = { signed_out: 'Signed out by somebody', kicked: 'Kicked by somebody', expired: 'Your lease ran out' };
+
+/** Why others ended one's being here. */
+export const ended = (reason) => ENDED[reason] ?? ENDED.signed_out;
+
+/** How a number of the last minutes went, for those who hear the page. */
+export function course(name, values, told) {
+  const known = values.filter((value) => value !== null);
+  if (!known.length) return `${name}: nothing is known yet.`;
+  const [least, most] = [Math.min(...known), Math.max(...known)].map(told);
+  return `${name} over the last five minutes: ${least === most ? most : `between ${least} and ${most}`}.`;
 }

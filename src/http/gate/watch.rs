@@ -1,9 +1,13 @@
 //! What the permits to read and follow a room allow.
 
+use std::sync::Arc;
+
 use super::{Gate, Holds};
 use crate::http::payer::{Payer, page_cost};
 use crate::model::cursor::Cursor;
+use crate::model::event::Event;
 use crate::model::id::ClientId;
+use crate::model::moment::Timestamp;
 use crate::model::name::Name;
 use crate::model::presence::Presence;
 use crate::model::refusal::Refusal;
@@ -37,6 +41,21 @@ impl Watch<'_> {
         Ok(snapshot)
     }
 
+    /// The room's last `most` events, the newest first, and the room's place. No event after the given time is missing.
+    ///
+    /// # Errors
+    ///
+    /// `too_fast` past the rate of snapshots.
+    pub fn last_events(&self, most: usize) -> Result<Recent, Refusal> {
+        let read = |presence: &Presence| (presence.head(), presence.roster().len(), presence.last_events(most));
+        let (head, count, (events, before)) = self.read(read);
+        self.payer.pay(self.gate.rates(), Work::Snapshots, page_cost(events.len()))?;
+        let (now, uptime) = (self.gate.now().time, self.gate.0.uptime());
+        // A room that nobody remembers may have had events before, but none within this time.
+        let known = now.before(self.gate.config().history_for.min(uptime));
+        Ok(Recent { head, at: now, count, events, from: before.map_or(known, |before| before.max(known)) })
+    }
+
     /// Adds a reader to the room, who resumes after `since`. Watching makes no room exist. The connection has `holds`, and
     /// is about to hold `user` for `client`: a reader who comes back is never too fast.
     ///
@@ -63,6 +82,20 @@ impl Watch<'_> {
         }
         Ok(self.gate.0.rooms().follow(self.room))
     }
+}
+
+/// The last events of a room.
+pub struct Recent {
+    /// The room's place.
+    pub head: Cursor,
+    /// The time now, by the same clock as the events' times.
+    pub at: Timestamp,
+    /// The number of members there.
+    pub count: usize,
+    /// The newest first.
+    pub events: Vec<Arc<Event>>,
+    /// No event after this time is missing.
+    pub from: Timestamp,
 }
 
 /// A permit to read and follow the number of members of one room.

@@ -13,18 +13,32 @@ use warp::path::Tail;
 
 use crate::http::answer::{self, Answer, Body};
 use crate::http::call::Call;
-use crate::http::page::client;
+use crate::http::page::client::{self, CLIENT, JOINED};
 use crate::model::refusal::{Code, Refusal};
 
 /// The sources of the page and of the client.
 #[derive(RustEmbed)]
 #[folder = "web/"]
-#[exclude = "page/index.html"]
+#[exclude = "page/*.html"]
 #[exclude = "*.toml"]
+#[exclude = "client/package.json"]
+#[exclude = "client/README.md"]
+#[exclude = "client/LICENSE"]
+#[exclude = "client/react.*"]
+#[exclude = "client/element.*"]
+#[exclude = "client/presently.js"]
+#[exclude = "examples/*"]
 struct Embedded;
 
-/// The client as one file, made of the sources in `web/client/`.
-const CLIENT: &str = "presently.js";
+/// The one file of `web/client/` that is served as it is.
+const TYPES: &str = "presently.d.ts";
+
+/// The documentation, as it was when this build was made.
+const DOCS: [(&str, &str); 3] = [
+    ("PROTOCOL.md", include_str!("../../PROTOCOL.md")),
+    ("OPERATING.md", include_str!("../../OPERATING.md")),
+    ("ARCHITECTURE.md", include_str!("../../ARCHITECTURE.md")),
+];
 
 /// For addresses that name their content: a browser never asks again.
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
@@ -56,10 +70,16 @@ static ASSETS: LazyLock<Assets> = LazyLock::new(|| {
     files.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
     let mut modules: Vec<_> = files.iter().map(|(path, _)| path.clone()).filter(|path| is_module(path)).collect();
     modules.push(CLIENT.to_owned());
-    let client = client::joined(|file| Some(Embedded::get(&format!("client/{file}"))?.data));
     let mut hasher = DefaultHasher::new();
-    (CLIENT, &client).hash(&mut hasher);
-    let mut by_path = HashMap::from([(CLIENT.to_owned(), Asset::of_client(client))]);
+    DOCS.hash(&mut hasher);
+    // Browsers show plain text, and would save what is said to be Markdown.
+    let docs = DOCS.map(|(file, text)| (file.to_owned(), Asset::of_text("text/plain; charset=utf-8", text.into())));
+    let mut by_path = HashMap::from(docs);
+    for (file, list) in JOINED {
+        let script = client::joined(list, |source| Some(Embedded::get(&format!("client/{source}"))?.data));
+        (file, &script).hash(&mut hasher);
+        by_path.insert(file.to_owned(), Asset::of_text("text/javascript", script));
+    }
     for (path, file) in files {
         (&path, file.metadata.sha256_hash()).hash(&mut hasher);
         by_path.insert(path, Asset::of(file));
@@ -69,15 +89,17 @@ static ASSETS: LazyLock<Assets> = LazyLock::new(|| {
 });
 
 /// The address of a file of `web/` below the assets' folder: the page's own files stand there without their folder, and the
-/// sources of the client only as one file.
+/// sources of the client only joined.
 fn address(path: &str) -> Option<String> {
-    let parts = path.strip_prefix("client/");
-    parts.is_none().then(|| path.strip_prefix("page/").unwrap_or(path).to_owned())
+    match path.strip_prefix("client/") {
+        Some(file) => (file == TYPES).then(|| file.to_owned()),
+        None => Some(path.strip_prefix("page/").unwrap_or(path).to_owned()),
+    }
 }
 
 /// Whether the page imports this file at its start.
 fn is_module(path: &str) -> bool {
-    path.ends_with(".js") && !path.contains('/') && path != "presently-room.js"
+    path.ends_with(".js") && !path.contains('/')
 }
 
 impl Asset {
@@ -86,10 +108,10 @@ impl Asset {
         Asset::new(file.metadata.mimetype(), hash, file.data.into_owned().into())
     }
 
-    fn of_client(script: String) -> Self {
+    fn of_text(ty: &str, text: String) -> Self {
         let mut hasher = DefaultHasher::new();
-        script.hash(&mut hasher);
-        Asset::new("text/javascript", format!("{:016x}", hasher.finish()), script.into())
+        text.hash(&mut hasher);
+        Asset::new(ty, format!("{:016x}", hasher.finish()), text.into())
     }
 
     fn new(ty: &str, hash: String, plain: Bytes) -> Self {
@@ -152,15 +174,12 @@ pub struct Module {
     by_hash: bool,
 }
 
-/// Files that pages of any origin may import.
-const MODULES: [&str; 3] = [CLIENT, "presently.d.ts", "presently-room.js"];
-
 impl FromStr for Module {
     type Err = ();
 
     fn from_str(path: &str) -> Result<Self, ()> {
         let named = |file: &&str| *file == path || path.starts_with("presently") && hashed(file) == path;
-        let file = MODULES.into_iter().find(named).ok_or(())?;
+        let file = JOINED.into_iter().map(|(file, _)| file).chain([TYPES]).find(named).ok_or(())?;
         Ok(Module { file, by_hash: file != path })
     }
 }

@@ -9,11 +9,13 @@ use warp::http::{StatusCode, header};
 use crate::access::verb::Verb;
 use crate::http::answer::{self, Answer};
 use crate::http::call::{Call, Segment};
+use crate::http::gate::Caller;
 use crate::http::page::asset;
 use crate::http::query::Query;
 use crate::http::rest::exercise::user_of_form;
 use crate::http::rest::members;
 use crate::model::command::Command;
+use crate::model::count::Prefix;
 use crate::model::name::Name;
 use crate::model::refusal::{Code, Refusal};
 use crate::model::roster::{Mark, Member};
@@ -29,8 +31,11 @@ const SHOWN: usize = 500;
 /// take up to eight times as much.
 const SHOWN_BYTES: usize = 128 * 1024;
 
+/// The number of rooms in the served HTML. The script lists the others, and readers without script page through them.
+const ROOMS: usize = 100;
+
 /// Allows only the gateway's own scripts, styles and images, nothing inline, and no embedding in frames (CSP 3).
-const POLICY: &str =
+pub const POLICY: &str =
     "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'";
 
 #[derive(Template)]
@@ -44,6 +49,13 @@ struct Page<'a> {
     cursor: String,
     count: usize,
     users: Vec<Row>,
+    /// The last of `users`, percent-encoded, if more members follow.
+    next: Option<String>,
+    /// Whether `users` begin with a later member than the first.
+    is_later: bool,
+    rooms: Vec<RoomRow>,
+    /// The last of `rooms`, percent-encoded, if more rooms follow.
+    next_room: Option<String>,
     /// The folder of this build's scripts, style and pictures.
     assets: &'static str,
     modules: &'static [String],
@@ -54,6 +66,14 @@ struct Page<'a> {
     has_keys: bool,
     /// Whether strangers may watch the room.
     may_watch: bool,
+}
+
+struct RoomRow {
+    room: Name,
+    /// The room's name in a query.
+    address: String,
+    count: usize,
+    is_open: bool,
 }
 
 struct Row {
@@ -73,15 +93,15 @@ pub async fn home(call: Call) -> Answer {
 /// `GET /users?room=lobby`
 pub async fn users(call: Call) -> Answer {
     call.only("GET, HEAD")?;
-    let query = Query::lenient(&call.query, &["room", "limit", "after"])?;
+    let query = Query::lenient(&call.query, &["room", "limit", "after", "rooms_after"])?;
     let room = query.get("room").map_or_else(|| Ok(Name::lobby()), |room| Name::new("room", room))?;
     match *answer::preferred(&call.headers, &[answer::HTML, answer::JSON]) == answer::JSON {
         true => Ok(answer::with(members::list(&room, &call, &query)?, header::VARY, "accept")),
-        false => html(&room, &call),
+        false => html(&room, &query, &call),
     }
 }
 
-fn html(room: &Name, call: &Call) -> Answer {
+fn html(room: &Name, query: &Query, call: &Call) -> Answer {
     call.gate.memory().list_bytes(PAGE_BYTES, PART_BYTES)?;
     // Never by the credential: the page reads the rest by itself, and a page from a cache shows nobody's rights.
     let stranger = call.gate.stranger();
@@ -97,18 +117,26 @@ fn html(room: &Name, call: &Call) -> Answer {
         info: member.info.object().map_or_else(String::new, |info| info.as_str().to_owned()),
         joined: Time(member.joined).to_string(),
     };
-    let mut bytes = 0;
-    let fits = |row: &Row| {
-        bytes += row.user.len() + row.meta.len() + row.info.len();
-        bytes <= SHOWN_BYTES
-    };
+    let after = query.get("after");
+    let from = after.map_or_else(Mark::default, |after| roster.mark_after(after));
+    let (mut users, mut bytes, mut members) = (Vec::new(), 0, roster.iter_from(from).peekable());
+    while let Some(member) = members.next_if(|_| users.len() < SHOWN && bytes <= SHOWN_BYTES) {
+        bytes += member.user.len() + member.meta.as_str().len() + member.info.len();
+        users.push(row(member));
+    }
+    let next = members.peek().and(users.last()).map(|row| segment(&row.user));
+    let (rooms, next_room) = rooms(room, query, call, &stranger);
     let page = Page {
         room,
         room_path: segment(room),
         forms: forms(room),
         cursor,
         count: roster.len(),
-        users: roster.iter_from(Mark::default()).take(SHOWN).map(row).take_while(fits).collect(),
+        users,
+        next,
+        is_later: after.is_some(),
+        rooms,
+        next_room,
         assets: asset::folder(),
         modules: asset::modules(),
         version: env!("CARGO_PKG_VERSION"),
@@ -127,6 +155,23 @@ fn html(room: &Name, call: &Call) -> Answer {
     // Not "no-referrer", which would make the `Origin` of the page's own forms null.
     let response = answer::with(response, header::REFERRER_POLICY, "same-origin");
     Ok(answer::with(response, header::VARY, "accept, accept-encoding"))
+}
+
+/// The first rooms that strangers may count, after the one that the query names, and the last of these if more follow. The
+/// page does without where they may not be listed.
+fn rooms(open: &Name, query: &Query, call: &Call, stranger: &Caller) -> (Vec<RoomRow>, Option<String>) {
+    let all = Prefix::new("prefix", "");
+    let permit = call.gate.may_list(&call.forwarded(), stranger);
+    let list = all.and_then(|all| permit?.rooms(&all, query.get("rooms_after"), ROOMS + 1)).unwrap_or_default();
+    let row = |(room, count): &(Name, usize)| RoomRow {
+        room: room.clone(),
+        address: segment(room),
+        count: *count,
+        is_open: room == open,
+    };
+    let rows: Vec<_> = list.iter().take(ROOMS).map(row).collect();
+    let next = rows.last().filter(|_| list.len() > ROOMS).map(|row| row.address.clone());
+    (rows, next)
 }
 
 /// `POST /api/rooms/{room}/login` with `user=` in a form

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use uuid::Uuid;
-use warp::http::header::{self, HeaderName, HeaderValue};
+use warp::http::header::{self, HeaderName};
 use warp::http::{Method, Response, StatusCode, Version};
 
 use crate::access::verb::Verb;
@@ -175,10 +175,14 @@ pub fn no_body(call: &Call) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// No cache keeps a stream, and no proxy or middleware compresses it (RFC 9111, 5.2.2.6): compressors such as Express'
+/// `compression` would keep events back to fill their buffers.
+const NEITHER_KEPT_NOR_CHANGED: &str = "no-store, no-transform";
+
 /// The head of an event stream.
 pub fn head(version: Version) -> Response<Body> {
     let mut head = answer::content(StatusCode::OK, "text/event-stream", Bytes::new());
-    head = answer::with(head, header::CACHE_CONTROL, "no-store");
+    head = answer::with(head, header::CACHE_CONTROL, NEITHER_KEPT_NOR_CHANGED);
     // nginx would keep events back to fill its buffers.
     head = answer::with(head, HeaderName::from_static("x-accel-buffering"), "no");
     match version {
@@ -222,8 +226,8 @@ pub fn may_pass(refusal: &Refusal) -> bool {
 pub fn refused_for_now(refusal: &Refusal) -> Response<Body> {
     let after = refusal.retry_after.unwrap_or_default().saturating_mul(1_000);
     let body = retry_line(after) + &refused_event(refusal);
-    let mut response = answer::content(StatusCode::OK, "text/event-stream", body);
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let response = answer::content(StatusCode::OK, "text/event-stream", body);
+    let response = answer::with(response, header::CACHE_CONTROL, NEITHER_KEPT_NOR_CHANGED);
     answer::noting(answer::retrying_after(response, refusal), refusal)
 }
 

@@ -13,7 +13,6 @@ use crate::harness::{Binary, Page, within};
 const AXE: &str = "axe-core-4.11.0";
 const AXE_SHA512: &str = "8a561a9c453cbf1c417b1a4977c716338125490ab841cb422ca8a1d1349f8c87\
                           c24137b21ffeb356b98825f2cfaca4ca2516e21be71f9d96d02230252661758d";
-const DARK: [&str; 1] = ["--blink-settings=preferredColorScheme=0"];
 const FOCUSED: &str = "document.activeElement.closest('li')?.dataset.user";
 
 /// The checker's script. It is fetched beside other build products when it is not there yet.
@@ -44,23 +43,98 @@ pub(super) async fn violations(page: &Page, axe: &str) -> Value {
     within("axe", page.client.execute_async(script, vec![])).await.expect("axe runs")
 }
 
+/// How the page is seen: by features of media, as those who look at it have chosen them.
+const LOOKS: [&[(&str, &str)]; 4] = [
+    &[("prefers-color-scheme", "light")],
+    &[("prefers-color-scheme", "dark")],
+    &[("forced-colors", "active"), ("prefers-color-scheme", "light")],
+    &[("forced-colors", "active"), ("prefers-color-scheme", "dark")],
+];
+
 #[tokio::test]
-async fn axe_finds_nothing_wrong_in_light_and_dark() {
+async fn axe_finds_nothing_wrong_in_light_dark_and_forced_colours() {
     let axe = axe().await;
     let gateway = Binary::start(&["--user", "ann", "--user", "bob"]).await;
     gateway.sign_in_as("lobby", "cyd", &json!({ "status": "away" })).await;
-    for flags in [&[][..], &DARK] {
-        let page = Page::at(&gateway, "/users", flags).await;
-        let dark = page.get("matchMedia('(prefers-color-scheme: dark)').matches").await;
-        assert_eq!(dark, json!(!flags.is_empty()), "the scheme asked for");
-        page.click("li[data-user=ann] .open").await;
-        page.click("#connect summary").await;
-        page.until("told", "document.querySelector('.holds').textContent === 'a sign-in'").await;
+    for look in LOOKS {
+        let page = Page::blank(&[]).await;
+        page.look(look).await;
+        page.go(&format!("http://{}/users", gateway.addr)).await;
+        page.until_live().await;
+        for (feature, value) in look {
+            assert_eq!(page.get(&format!("matchMedia('({feature}: {value})').matches")).await, json!(true));
+        }
+        page.open_row("cyd").await;
         page.until("at rest", "document.getAnimations().length === 0").await;
-        assert_eq!(violations(&page, &axe).await, json!([]), "open, {flags:?}");
+        assert_eq!(violations(&page, &axe).await, json!([]), "open, {look:?}");
+        page.click("li[data-user=cyd] [data-act=kick]").await;
+        page.until("a question", "document.getElementById('confirm').open").await;
+        assert_eq!(violations(&page, &axe).await, json!([]), "asked, {look:?}");
+        page.click("#confirm-no").await;
+        page.until("answered", "!document.getElementById('confirm').open").await;
+        page.click("#how").await;
+        page.until("a sheet", "document.getElementById('connect').open").await;
+        assert_eq!(violations(&page, &axe).await, json!([]), "how to connect, {look:?}");
+        page.press(Key::Escape).await;
         page.enter("#search", "nobody").await;
-        assert_eq!(violations(&page, &axe).await, json!([]), "nobody found, {flags:?}");
+        assert_eq!(violations(&page, &axe).await, json!([]), "nobody found, {look:?}");
     }
+}
+
+/// Forced colours take away grounds and shadows: what they said is said by edges.
+#[tokio::test]
+async fn forced_colours_keep_edges_dots_and_the_open_room() {
+    let gateway = Binary::start(&["--user", "ann"]).await;
+    gateway.sign_in("den", "bob").await;
+    let page = Page::blank(&[]).await;
+    page.look(LOOKS[2]).await;
+    page.go(&format!("http://{}/users", gateway.addr)).await;
+    page.until_live().await;
+    page.open_row("ann").await;
+    let edgeless = "Array.from(document.querySelectorAll('button:not(.open)')).filter((it) => it.checkVisibility() \
+        && !(parseFloat(getComputedStyle(it).borderTopWidth) > 0)).map((it) => it.outerHTML)";
+    assert_eq!(page.get(edgeless).await, json!([]), "buttons without an edge");
+    let dot = "getComputedStyle(document.querySelector('p.pill'), '::before')";
+    assert_ne!(
+        page.get(&format!("{dot}.backgroundColor")).await,
+        page.get("getComputedStyle(document.querySelector('p.pill')).backgroundColor").await
+    );
+    assert_ne!(page.get(&format!("{dot}.borderTopWidth")).await, json!("0px"));
+    let outline = |css: &str| format!("getComputedStyle(document.querySelector('{css}')).outlineStyle");
+    assert_eq!(page.get(&outline("#rooms a[aria-current]")).await, json!("solid"));
+    assert_eq!(page.get(&outline("#rooms a:not([aria-current])")).await, json!("none"));
+    let avatar = "getComputedStyle(document.querySelector('#users .avatar')).borderTopWidth";
+    assert_ne!(page.get(avatar).await, json!("0px"), "a circle");
+}
+
+#[tokio::test]
+async fn letters_of_24_pixels_at_least_do_not_overlap() {
+    let gateway = crowd(3_000).await;
+    gateway.sign_in_as("lobby", "member-0001", &json!({ "status": "gone fishing" })).await;
+    let page = Page::at(&gateway, "/users", &["--blink-settings=minimumFontSize=24"]).await;
+    page.until_heading("3\u{202f}000 members").await;
+    let overlapping = "(() => { const rows = Array.from(document.querySelectorAll('#users > li'));
+        const edges = rows.map((li) => [li.getBoundingClientRect(), ...['.name', '.about'].map((css) => li.querySelector(css).getBoundingClientRect())]);
+        return edges.filter(([row, name, about], i) => name.bottom > about.top + 1 || about.bottom > row.bottom + 1
+            || (edges[i + 1] && row.bottom > edges[i + 1][0].top + 1)).length; })()";
+    page.until("apart", &format!("document.querySelectorAll('#users > li').length > 5 && {overlapping} === 0")).await;
+}
+
+#[tokio::test]
+async fn how_to_connect_is_in_sight_on_a_small_screen() {
+    let gateway = Binary::start(&["--user", "ann"]).await;
+    let page = Page::at(&gateway, "/users", &["--window-size=1280,720"]).await;
+    let button = "document.getElementById('how').getBoundingClientRect()";
+    page.until("in sight", &format!("{button}.top >= 0 && {button}.bottom <= innerHeight && {button}.height > 0"))
+        .await;
+    page.click("#how").await;
+    let sheet = "document.getElementById('connect').getBoundingClientRect()";
+    let last = "document.querySelector('#snippets figure:last-child').getBoundingClientRect()";
+    page.until("nothing is empty", &format!("{sheet}.bottom - {last}.bottom < 40 && {sheet}.bottom <= innerHeight"))
+        .await;
+    page.press(Key::Escape).await;
+    page.until("closed, and back", "document.activeElement.id === 'how' && !document.getElementById('connect').open")
+        .await;
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use fantoccini::key::Key;
 use serde_json::json;
 
-use super::{STATE, WITHOUT_SCRIPT};
+use super::{STATE, WITHOUT_SCRIPT, crowd};
 use crate::harness::{Binary, Page};
 
 #[tokio::test]
@@ -15,14 +15,14 @@ async fn the_form_signs_in_and_says_what_is_wrong() {
     page.until_users(&["Grace"]).await;
     page.until("cleared, for the next name", "document.getElementById('user').value === ''").await;
     page.enter("#user", &(Key::Null + "a/b + c" + &Key::Enter)).await;
-    page.until_users(&["Grace", "a/b + c"]).await;
+    page.until_users(&["a/b + c", "Grace"]).await;
 
     page.until("cleared again", "document.getElementById('user').value === ''").await;
     page.enter("#user", &("..".to_owned() + &Key::Enter)).await;
     page.until("told why", "document.querySelector('#sign-in-note.wrong:not(:empty)')").await;
     let invalid = "document.activeElement.matches('#user[aria-invalid=true][aria-describedby~=sign-in-note]')";
     assert_eq!(page.get(invalid).await, json!(true), "the field has the focus and the message");
-    page.until_users(&["Grace", "a/b + c"]).await;
+    page.until_users(&["a/b + c", "Grace"]).await;
     page.stayed().await;
 }
 
@@ -59,19 +59,36 @@ async fn without_script_other_rooms_are_read_and_changed_too() {
 }
 
 #[tokio::test]
-async fn an_open_row_tells_what_holds_its_member_and_sets_their_status() {
+async fn without_script_links_lead_through_all_members_and_all_rooms() {
+    let gateway = crowd(1_100).await;
+    for n in 0..120 {
+        gateway.sign_in(&format!("room-{n:03}"), "ann").await;
+    }
+    let page = Page::blank(&[WITHOUT_SCRIPT]).await;
+    page.go(&format!("http://{}/users", gateway.addr)).await;
+    let members =
+        "[document.querySelector('#users > li').dataset.user, document.querySelectorAll('#users > li').length].join()";
+    for seen in ["member-0000,500", "member-0500,500", "member-1000,100"] {
+        page.until(seen, &format!("{members} === '{seen}'")).await;
+        page.until_heading("1100 members").await;
+        if !seen.ends_with(",100") {
+            page.click(".pages a:last-child").await;
+        }
+    }
+    page.click(".pages a").await;
+    page.until("from the first again", &format!("{members} === 'member-0000,500'")).await;
+    page.click("noscript a[href*=rooms_after]").await;
+    page.click("#rooms li:last-child a").await;
+    page.until("the last room", "document.querySelector('h1 bdi').textContent === 'room-119'").await;
+    page.until_users(&["ann"]).await;
+}
+
+#[tokio::test]
+async fn an_open_row_closes_and_goes_with_its_member_and_covers_nothing() {
     let gateway = Binary::start(&["--user", "ann", "--user", "bob"]).await;
-    gateway.sign_in_as("lobby", "ann", &json!({ "on": "phone" })).await;
     let page = Page::of(&gateway).await;
-    page.click("li[data-user=ann] .open").await;
-    page.until("told", "document.querySelector('li[data-user=ann] .holds').textContent === 'a sign-in'").await;
+    page.open_row("ann").await;
     page.until("open", "document.querySelector('li[data-user=ann] .open').ariaExpanded === 'true'").await;
-    page.enter("li[data-user=ann] .details input", &("away".to_owned() + &Key::Enter)).await;
-    page.until("set", "document.querySelector('.details .note').textContent === 'Set.'").await;
-    let said = json!({ "on": "phone", "status": "away" });
-    assert_eq!(gateway.get("/api/rooms/lobby/users/ann").await.expect(200).json()["meta"], said, "nothing is lost");
-    let shown = format!("document.querySelector('.said code').textContent === {}", json!(said.to_string()));
-    page.until("shown", &shown).await;
     let edge = |user: &str, edge: &str| {
         format!("document.querySelector('li[data-user={user}]').getBoundingClientRect().{edge}")
     };
@@ -79,8 +96,7 @@ async fn an_open_row_tells_what_holds_its_member_and_sets_their_status() {
     page.until("nothing is covered", &format!("document.getAnimations().length === 0 && {apart}")).await;
     page.click("li[data-user=ann] .open").await;
     page.until("closed", "!document.querySelector('.details')").await;
-    page.click("li[data-user=bob] .open").await;
-    page.find("li[data-user=bob] .details").await;
+    page.open_row("bob").await;
     gateway.sign_out("lobby", "bob").await;
     page.until_users(&["ann"]).await;
     page.until("gone with its row", "!document.querySelector('.details')").await;
@@ -92,14 +108,15 @@ async fn what_happens_is_listed_with_its_reason_and_charted() {
     let gateway = Binary::start(&["--user", "ann"]).await;
     let page = Page::of(&gateway).await;
     let log = "Array.from(document.querySelectorAll('#log > li'), (li) => li.innerText.replace(/\\s+/g, ' ').replace(/^\\S+ /, '').trim())";
-    assert_eq!(page.get(log).await, json!([]));
+    page.until("from before", &format!("{log}.join('|') === 'ann came'")).await;
     gateway.sign_in("lobby", "bob").await;
     gateway.sign_in_as("lobby", "bob", &json!({ "status": "away" })).await;
     gateway.sign_out("lobby", "ann").await;
-    page.until("listed", &format!("{log}.join('|') === 'ann left signed out|bob changed away|bob came'")).await;
-    page.until("counted", "document.getElementById('came').textContent === '1'").await;
-    page.until("drawn", "document.querySelector('#chart canvas')").await;
-    page.until("described", "document.getElementById('chart').ariaLabel.endsWith('1 came, 1 left.')").await;
+    page.until("listed", &format!("{log}.join('|') === 'ann left signed out|bob changed away|bob came|ann came'"))
+        .await;
+    page.until("counted", "document.getElementById('came').textContent === '2'").await;
+    page.until("drawn", "document.querySelector('#chart .members').getAttribute('d').startsWith('M')").await;
+    page.until("described", "document.getElementById('chart').ariaLabel.endsWith('2 came, 1 left.')").await;
     for n in 0..60 {
         gateway.sign_in("lobby", &format!("guest-{n}")).await;
     }
@@ -110,7 +127,7 @@ async fn what_happens_is_listed_with_its_reason_and_charted() {
 async fn how_to_connect_names_this_gateway_and_room_and_can_be_copied() {
     let gateway = Binary::start(&[]).await;
     let page = Page::at(&gateway, "/users?room=team+7", &[]).await;
-    page.click("#connect summary").await;
+    page.click("#how").await;
     let text = page.get("document.getElementById('snippets').innerText").await;
     for part in [
         format!("curl -N 'http://{}/api/rooms/team%207/stream'", gateway.addr),

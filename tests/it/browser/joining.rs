@@ -25,7 +25,7 @@ async fn holds(gateway: &Binary, room: &str, user: &str) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn who_joins_is_held_by_the_tab_and_goes_with_it_from_room_to_room() {
+async fn who_joins_stays_where_they_are_while_they_look_around() {
     let gateway = Binary::start(&["--user", "bob"]).await;
     let page = Page::of(&gateway).await;
     page.join("ann").await;
@@ -35,9 +35,25 @@ async fn who_joins_is_held_by_the_tab_and_goes_with_it_from_room_to_room() {
     page.until("said", "document.querySelector('#users > .me .meta').textContent === 'writing'").await;
 
     page.enter("#room-field", "den\u{e007}").await;
+    page.until_users(&[]).await;
+    page.until("told where", &format!("{NOTE}.startsWith('In \u{2068}lobby\u{2069} ')")).await;
+    assert!(gateway.held("lobby").await.users.into_keys().eq(["ann", "bob"]), "looking moves nobody");
+    let before = gateway.cursor("lobby").await;
+    within("a reload", page.client.refresh()).await.expect("it loads");
+    page.run("window.stayed = true").await;
+    page.until("there again", &format!("{NOTE}.startsWith('In \u{2068}lobby\u{2069} while')")).await;
+    assert_eq!(gateway.cursor("lobby").await, before, "nor does a reload");
+    page.click("#home").await;
+    page.until_users(&["ann", "bob"]).await;
+    page.until_joined("ann").await;
+    page.enter("#room-field", "den\u{e007}").await;
+    page.until("there", "document.querySelector('h1 bdi').textContent === 'den'").await;
+    page.click("#move").await;
     page.until_users(&["ann"]).await;
     page.until_joined("ann").await;
-    assert!(gateway.held("lobby").await.users.into_keys().eq(["bob"]), "nobody is in two rooms by one page");
+    // What the page held before its reload is lost, and ends with its grace.
+    let left = async { while gateway.held("lobby").await.users.contains_key("ann") {} };
+    within("nobody is in two rooms by one page", left).await;
     page.click("#leave").await;
     page.until_users(&[]).await;
     page.until("may join again", "document.getElementById('join').offsetHeight > 0").await;
@@ -49,11 +65,16 @@ async fn a_reload_is_no_event_and_the_tab_is_who_it_was() {
     let gateway = Binary::start(&[]).await;
     let page = Page::of(&gateway).await;
     page.join("ann").await;
+    page.enter("#status-field", "writing\u{e007}").await;
+    let said = "document.querySelector('#users > .me .meta')?.textContent === 'writing'";
+    page.until("said", said).await;
+    page.until("kept", "sessionStorage.getItem('presently.said')").await;
     let before = gateway.cursor("lobby").await;
     within("a reload", page.client.refresh()).await.expect("it loads");
     page.until_live().await;
     page.until_joined("ann").await;
     page.until_users(&["ann"]).await;
+    page.until("still said", said).await;
     assert_eq!(gateway.cursor("lobby").await, before, "nobody saw it");
 }
 
@@ -69,4 +90,27 @@ async fn who_is_signed_out_by_others_is_told_and_may_join_again() {
     page.join("ann").await;
     page.until_users(&["ann"]).await;
     page.stayed().await;
+}
+
+#[tokio::test]
+async fn who_is_kicked_is_told_that_they_were_kicked() {
+    let gateway = Binary::start(&[]).await;
+    let page = Page::of(&gateway).await;
+    page.join("ann").await;
+    gateway.send("DELETE", "/api/rooms/lobby/users/ann?reason=kicked", &[], "").await.expect(204);
+    page.until_users(&[]).await;
+    page.until("told", &format!("{NOTE} === 'Kicked by somebody'")).await;
+}
+
+#[tokio::test]
+async fn a_name_that_is_none_is_said_and_joins_nobody() {
+    let gateway = Binary::start(&[]).await;
+    let page = Page::of(&gateway).await;
+    page.enter("#user", "..").await;
+    page.click("#join").await;
+    page.until("told", "document.querySelector('#sign-in-note.wrong:not(:empty)')").await;
+    page.enter("#user", "ann").await;
+    page.until_users(&[]).await;
+    page.enter("#room-field", "..\u{e007}").await;
+    page.until("a page says why", "document.querySelector('.refused h1')?.textContent === 'Bad Request'").await;
 }

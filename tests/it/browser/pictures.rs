@@ -12,6 +12,7 @@ async fn a_screenshot_shows_the_page_at_work() {
     let gateway = Binary::start(&[]).await;
     let page = Page::of(&gateway).await;
     let people = [
+        ("🦊 fox", json!({})),
         ("Ada", json!({})),
         ("Barbara", json!({ "on": "phone" })),
         ("Edith", json!({})),
@@ -25,7 +26,6 @@ async fn a_screenshot_shows_the_page_at_work() {
         ("Sophie", json!({})),
         ("Zoë", json!({})),
         ("נעמי", json!({})),
-        ("🦊 fox", json!({})),
     ];
     for (name, meta) in &people {
         gateway.sign_in_as("lobby", name, meta).await;

@@ -54,8 +54,14 @@ async fn of_many_rooms_a_part_is_listed_and_the_others_are_found_by_their_beginn
     }
     gateway.sign_in("game-249", "bob").await;
     let page = Page::of(&gateway).await;
-    page.until("a part", &format!("{NOTE} === '250 rooms, 251 members. The first 200 are listed.'")).await;
+    page.until(
+        "a part",
+        &format!("{NOTE} === '250 rooms, 251 members. The first 200 are listed; typing finds the others.'"),
+    )
+    .await;
     assert_eq!(page.get(&format!("{ROOMS}.length")).await, json!(201), "the open one is not there, and listed");
+    page.click("#rooms-more").await;
+    page.until("all", &format!("{ROOMS}.length === 251 && document.getElementById('rooms-more').hidden")).await;
     page.enter("#room-field", "game-24").await;
     page.until("found", &format!("{NOTE} === 'Enter opens it. 10 rooms found, 11 members.'")).await;
     assert_eq!(page.get(&format!("{ROOMS}.at(-1)")).await, json!("game-249 2"));
@@ -63,7 +69,11 @@ async fn of_many_rooms_a_part_is_listed_and_the_others_are_found_by_their_beginn
     page.until("the largest", &format!("{ROOMS}[0] === 'game-249 2' && {ROOMS}.length === 10")).await;
     page.enter("#room-field", &("9".to_owned() + &Key::Enter)).await;
     page.until_room("game-249", &["ann", "bob"]).await;
-    page.until("all again", &format!("{NOTE} === '250 rooms, 251 members. The largest 200 are listed.'")).await;
+    page.until(
+        "all again",
+        &format!("{NOTE} === '250 rooms, 251 members. The largest 200 are listed; typing finds the others.'"),
+    )
+    .await;
     page.stayed().await;
 }
 

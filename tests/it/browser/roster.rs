@@ -57,13 +57,13 @@ async fn a_name_that_looks_like_markup_stays_text() {
 }
 
 #[tokio::test]
-async fn names_stand_in_the_order_of_their_bytes() {
+async fn names_stand_in_the_order_of_their_language() {
     let gateway = Binary::start(&["--user", "🦊", "--user", "é"]).await;
     let page = Page::of(&gateway).await;
     for name in ["\u{ffee}", "Zoe", "שלום", "ann", "山田", "👩‍👧"] {
         gateway.sign_in("lobby", name).await;
     }
-    page.until_users(&["Zoe", "ann", "é", "שלום", "山田", "\u{ffee}", "👩‍👧", "🦊"]).await;
+    page.until_users(&["\u{ffee}", "👩‍👧", "🦊", "ann", "é", "Zoe", "שלום", "山田"]).await;
 }
 
 #[tokio::test]
@@ -71,12 +71,18 @@ async fn a_row_signs_out_by_its_button_and_the_focus_stays_near() {
     let gateway = Binary::start(&["--user", "ann", "--user", "bob", "--user", "cyd"]).await;
     let page = Page::of(&gateway).await;
     page.enter("li[data-user=bob] .out", &Key::Enter).await;
+    page.until("asked", "document.activeElement.id === 'confirm-no'").await;
+    page.press(Key::Escape).await;
+    page.until("back", "document.activeElement.matches('li[data-user=bob] .out')").await;
+    page.enter("li[data-user=bob] .out", &Key::Enter).await;
+    page.until("asked again", "document.getElementById('confirm-title').textContent.startsWith('Sign out')").await;
+    page.enter("#confirm-yes", &Key::Enter).await;
     page.until_users(&["ann", "cyd"]).await;
     assert_eq!(page.get("document.activeElement.closest('li').dataset.user").await, json!("cyd"), "the next row");
-    page.click("li[data-user=cyd] .out").await;
+    page.sign_out_by_row("cyd").await;
     page.until_users(&["ann"]).await;
     assert_eq!(page.get("document.activeElement.closest('li').dataset.user").await, json!("ann"), "or the one before");
-    page.click("li[data-user=ann] .out").await;
+    page.sign_out_by_row("ann").await;
     page.until_users(&[]).await;
     assert_eq!(page.get("document.activeElement.id").await, json!("user"), "or the form");
     page.stayed().await;

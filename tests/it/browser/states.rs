@@ -65,4 +65,5 @@ async fn a_refusal_is_said_with_its_reason() {
     page.until("not admitted", &format!("{STATE} === 'Not admitted'")).await;
     page.until("told why", "document.getElementById('banner').textContent.includes('the maximum')").await;
     page.until("may be tried", "!document.getElementById('retry').hidden").await;
+    page.until("nothing is said of members", "document.getElementById('empty').hidden").await;
 }

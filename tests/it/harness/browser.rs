@@ -163,6 +163,32 @@ impl Page {
     }
 }
 
+impl Page {
+    /// Has the browser claim these features of media.
+    pub async fn look(&self, features: &[(&str, &str)]) {
+        let features: Vec<_> = features.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect();
+        let command = DevTools { cmd: "Emulation.setEmulatedMedia", params: json!({ "features": features }) };
+        within("a look", self.client.issue_cmd(command)).await.expect("chromedriver does it");
+    }
+}
+
+/// A command of the DevTools protocol, by chromedriver's own command.
+#[derive(Debug)]
+struct DevTools {
+    cmd: &'static str,
+    params: Value,
+}
+
+impl WebDriverCompatibleCommand for DevTools {
+    fn endpoint(&self, base: &Url, session: Option<&str>) -> Result<Url, ParseError> {
+        base.join(&format!("session/{}/goog/cdp/execute", session.unwrap_or_default()))
+    }
+
+    fn method_and_body(&self, _: &Url) -> (Method, Option<String>) {
+        (Method::POST, Some(json!({ "cmd": self.cmd, "params": self.params }).to_string()))
+    }
+}
+
 /// chromedriver's own command.
 #[derive(Debug)]
 struct Network {

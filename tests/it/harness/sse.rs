@@ -46,7 +46,7 @@ impl Sse {
     pub async fn answered(mut conn: Conn) -> Self {
         let head = conn.head().await.expect(200);
         assert_eq!(head.header("content-type"), Some("text/event-stream"), "{head:?}");
-        assert_eq!(head.header("cache-control"), Some("no-store"), "{head:?}");
+        assert_eq!(head.header("cache-control"), Some("no-store, no-transform"), "{head:?}");
         let body = Body::of(&head);
         Self { conn, body, head, pending: Vec::new(), text: String::new(), retry: None, comments: 0 }
     }

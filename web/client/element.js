@@ -1,0 +1,2 @@
+export { PresentlyAvatars } from './avatars-element.js';
+export { PresentlyRoom } from './room-element.js';

@@ -1,0 +1,3 @@
+import { served } from './base.js';
+
+served.by = import.meta.url;
