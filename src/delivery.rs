@@ -9,6 +9,7 @@ pub mod count_reader;
 pub mod outbox;
 pub mod socket;
 pub mod asks;
+pub mod pings;
 pub mod connection;
 pub mod conversation;
 pub mod session;

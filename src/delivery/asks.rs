@@ -46,10 +46,10 @@ impl Asks {
         self.binding.store(true, Relaxed);
     }
 
-    /// Whether the client owes an answer since longer than `within` at `now`.
-    pub fn is_overdue(&self, now: Tick, within: Duration) -> bool {
+    /// When the client was asked, if it owes an answer since longer than `within` at `now`.
+    pub fn overdue(&self, now: Tick, within: Duration) -> Option<Tick> {
         let owed = self.owed.load(Relaxed);
-        owed != 0 && self.binding.load(Relaxed) && now > Tick(owed) + within
+        (owed != 0 && self.binding.load(Relaxed) && now > Tick(owed) + within).then_some(Tick(owed))
     }
 }
 
@@ -63,19 +63,19 @@ mod tests {
     #[test]
     fn the_first_question_without_an_answer_decides() {
         let asks = Asks::new(Tick(1_000), true);
-        assert!(!asks.ask(Tick(1_099), EVERY) && !asks.is_overdue(Tick(9_999), WITHIN));
+        assert!(!asks.ask(Tick(1_099), EVERY) && asks.overdue(Tick(9_999), WITHIN).is_none());
         assert!(asks.ask(Tick(1_100), EVERY) && !asks.ask(Tick(1_199), EVERY) && asks.ask(Tick(1_200), EVERY));
-        assert!(!asks.is_overdue(Tick(1_300), WITHIN) && asks.is_overdue(Tick(1_301), WITHIN));
+        assert!(asks.overdue(Tick(1_300), WITHIN).is_none() && asks.overdue(Tick(1_301), WITHIN).is_some());
         asks.answered();
-        assert!(!asks.is_overdue(Tick(9_999), WITHIN));
-        assert!(asks.ask(Tick(1_300), EVERY) && asks.is_overdue(Tick(1_501), WITHIN));
+        assert!(asks.overdue(Tick(9_999), WITHIN).is_none());
+        assert!(asks.ask(Tick(1_300), EVERY) && asks.overdue(Tick(1_501), WITHIN).is_some());
     }
 
     #[test]
     fn a_client_that_need_not_answer_is_never_overdue() {
         let asks = Asks::new(Tick(0), false);
-        assert!(asks.ask(Tick(100), EVERY) && !asks.is_overdue(Tick(9_999), WITHIN));
+        assert!(asks.ask(Tick(100), EVERY) && asks.overdue(Tick(9_999), WITHIN).is_none());
         asks.bind();
-        assert!(asks.is_overdue(Tick(9_999), WITHIN));
+        assert!(asks.overdue(Tick(9_999), WITHIN).is_some());
     }
 }

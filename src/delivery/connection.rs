@@ -1,13 +1,13 @@
 //! Connections: the write side of one stream's socket.
 
 mod holds;
+mod silence;
 
 use std::hint::black_box;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 use parking_lot::{Mutex, MutexGuard};
@@ -18,6 +18,7 @@ use tracing::debug;
 
 use crate::delivery::asks::Asks;
 use crate::delivery::outbox::Outbox;
+use crate::delivery::pings::{Link, Pings};
 use crate::delivery::socket::StreamSocket;
 use crate::model::id::ConnectionId;
 use crate::model::moment::Tick;
@@ -29,8 +30,6 @@ use crate::runtime::memory::{Level, Memory};
 use crate::runtime::meter;
 use crate::runtime::tasks::Tasks;
 use crate::wire::dialect::Format;
-use crate::wire::framing::Framing;
-use crate::wire::greeting;
 
 /// Bytes written to one socket before other tasks get their turn.
 const TURN: usize = 256 * 1024;
@@ -40,9 +39,6 @@ const TURN: usize = 256 * 1024;
 /// sixteenth of this.
 const MAX_ANSWERS: usize = 256 * 1024;
 
-/// Stands for the time of a ping while the gateway itself does not read: a client is not lost for that.
-const UNREAD: u64 = u64::MAX;
-
 /// Time in which the gateway still reads after its last message: after an earlier close, a reset could destroy the
 /// message.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -50,7 +46,7 @@ const DRAIN: Duration = Duration::from_secs(2);
 /// A stream that took its socket over from HTTP. All writing happens under one lock, so events, answers, pings and the
 /// end never mix.
 ///
-/// The order of the fields is their order in memory: a delivery needs the fields before `ping_sent` and no others.
+/// The order of the fields is their order in memory: a delivery needs the fields before `pings` and no others.
 /// Thousands of connections do not fit the processor's caches, and each cache line of 64 bytes more would cost every
 /// delivery 50 to 150 ns.
 #[derive(Debug)]
@@ -62,9 +58,7 @@ pub struct Connection {
     format: Format,
     /// Whether keep-alives include a message that scripts can see.
     alive: bool,
-    /// When the first unanswered ping was sent, as a [`Tick`]; 0 when all pings are answered, [`UNREAD`] while no answers are
-    /// read.
-    ping_sent: AtomicU64,
+    pings: Pings,
     ending: Mutex<Option<Ending>>,
     wake: Notify,
     /// The questions to a client that hears keep-alives and sends messages.
@@ -84,8 +78,12 @@ pub struct Shared {
     pub tasks: Tasks,
     /// For the deadlines of pings.
     pub clock: Arc<Clock>,
-    /// Timeout of a client that takes no byte of its backlog, or leaves a ping unanswered.
+    /// When milliseconds began to count.
+    pub began: Instant,
+    /// Timeout of a client that takes no byte of its backlog, or leaves a ping unanswered behind a slow link.
     pub send_within: Duration,
+    /// Timeout of a client that leaves a ping unanswered.
+    pub pong_within: Duration,
     /// Timeout of a client that has begun a message.
     pub message_within: Duration,
     /// Interval of the questions whether a client is alive.
@@ -108,6 +106,7 @@ struct Output {
     wide: bool,
     /// Whether the conversation waits for answers to be written before it reads more.
     congested: bool,
+    link: Link,
     outbox: Outbox,
 }
 
@@ -116,6 +115,8 @@ struct Output {
 pub enum Ending {
     /// The connection is lost, with the cause for the log.
     Lost(&'static str),
+    /// The same for a client that has been silent since some time.
+    Silent(Tick, &'static str),
     /// The gateway ends the stream, for this reason.
     Ours(Code),
 }
@@ -149,7 +150,7 @@ pub struct Options {
 impl Connection {
     /// A connection over `socket`.
     pub fn new(socket: Socket, options: Options, counted: meter::Stream, shared: Arc<Shared>) -> Self {
-        let mut output = Output::default();
+        let mut output = Output { link: Link::new(shared.millis()), ..Output::default() };
         output.outbox.send(options.head);
         Connection {
             id: options.id,
@@ -162,7 +163,7 @@ impl Connection {
             output: Mutex::new(output),
             ending: Mutex::new(None),
             wake: Notify::new(),
-            ping_sent: AtomicU64::new(0),
+            pings: Pings::default(),
             shared,
         }
     }
@@ -220,62 +221,6 @@ impl Connection {
         waits
     }
 
-    /// Ends the connection when the deadline of a ping or of an ask is over, or will be over at `next`, the time of the next
-    /// check.
-    pub fn check_answers(&self, next: Tick) {
-        let sent = self.ping_sent.load(Relaxed);
-        if ![0, UNREAD].contains(&sent) && next > Tick(sent) + self.shared.send_within {
-            self.end(Ending::Lost("no answer to pings"));
-        }
-        if self.alive
-            && let Some(asks) = &self.asks
-            && asks.is_overdue(next, self.shared.alive_within)
-            // Otherwise an answer may have arrived while the process was stopped.
-            && self.enforces_deadlines()
-        {
-            self.end(Ending::Lost("no answer to asks"));
-        }
-    }
-
-    /// Writes a keep-alive: a comment, or a ping, which the client has to answer.
-    pub fn keep_alive(self: &Arc<Self>) {
-        let mut output = self.output.lock();
-        // The backlog of a slow connection does as well as a comment, and the socket shows whether the client takes
-        // bytes. A ping that was never sent must not count as unanswered.
-        if output.catching_up || output.outbox.is_closing() {
-            return;
-        }
-        if self.format.framing == Framing::WebSocket {
-            let now = self.shared.clock.tick().0.max(1);
-            // Fails when an earlier ping is unanswered: then that ping counts.
-            let _ = self.ping_sent.compare_exchange(0, now, Relaxed, Relaxed);
-        }
-        // Behind the backlog, which may still have the response's head.
-        if self.asks_now() {
-            output.outbox.send(self.format.framing.keep_alive(false));
-            output.outbox.send(self.format.answer(greeting::ASK));
-        } else {
-            output.outbox.send(self.format.framing.keep_alive(self.alive));
-        }
-        self.drive(output);
-    }
-
-    /// Whether the client is to be asked now. Nobody is asked whose answers the gateway itself does not read.
-    fn asks_now(&self) -> bool {
-        let is_read = self.ping_sent.load(Relaxed) != UNREAD;
-        let asks = self.asks.as_ref().filter(|_| is_read);
-        asks.is_some_and(|asks| asks.ask(self.shared.clock.tick(), self.shared.alive_every))
-    }
-
-    /// Notes whether answers to pings and asks are read from now on. A vanished client is found all the same, by the
-    /// system: it acknowledges no bytes.
-    pub fn reads_answers(&self, reads: bool) {
-        if let Some(asks) = &self.asks {
-            asks.answered();
-        }
-        self.ping_sent.store(if reads { 0 } else { UNREAD }, Relaxed);
-    }
-
     /// Changes the outbox, without writing.
     pub fn queue<T>(&self, change: impl FnOnce(&mut Outbox) -> T) -> T {
         change(&mut self.output.lock().outbox)
@@ -320,12 +265,13 @@ impl Connection {
                 Progress::Done => break,
                 Progress::Turn => yield_now().await,
                 Progress::Full => {
+                    let since = self.shared.clock.tick();
                     if timeout(self.shared.send_within, self.socket.writable()).await.is_err() {
-                        self.end(Ending::Lost("accepted no byte in time"));
+                        self.end(Ending::Silent(since, "accepted no byte in time"));
                         break;
                     }
                     // A client that takes bytes is alive, however late its pongs.
-                    let _ = self.ping_sent.fetch_update(Relaxed, Relaxed, |sent| (sent != UNREAD).then_some(0));
+                    self.pings.excuse();
                 }
             }
         }
@@ -395,7 +341,10 @@ impl Connection {
         while !bytes.is_empty() {
             self.shared.tasks.fault("write");
             match self.socket.send(&bytes) {
-                Ok(n) => bytes.advance(n),
+                Ok(n) => {
+                    output.link.carry(self.shared.millis(), n);
+                    bytes.advance(n);
+                }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
                     output.outbox.put_back(bytes);
                     return Ok(Progress::Full);
@@ -436,7 +385,7 @@ impl Connection {
         let read = self.socket.try_read(buffer)?;
         if read > 0 {
             self.shared.tasks.fault("read");
-            self.ping_sent.store(0, Relaxed);
+            self.pings.answered(|| self.shared.clock.tick());
         }
         Ok(read)
     }
@@ -471,6 +420,13 @@ impl Connection {
             }
         }
         self.socket.finish().await
+    }
+}
+
+impl Shared {
+    /// Milliseconds, which wrap around. Also time in which the process is stopped counts: links carry bytes meanwhile.
+    fn millis(&self) -> u32 {
+        self.began.elapsed().as_millis() as u32
     }
 }
 

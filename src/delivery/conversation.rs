@@ -177,12 +177,12 @@ impl Talk<'_> {
 /// a task has space twice for a value that it moves from one future into another.
 pub async fn converse(connection: Arc<Connection>, mut peer: impl Peer, mut subscriptions: impl Subscriptions) {
     let ending = listen(&connection, &mut peer, &mut subscriptions).await;
-    if matches!(ending, Some(Ending::Lost(_))) {
+    if matches!(ending, Some(Ending::Lost(_) | Ending::Silent(..))) {
         hear_out(&connection, &mut peer, &mut subscriptions).await;
     }
     let code = match &ending {
         Some(Ending::Ours(code)) => Some(*code),
-        Some(Ending::Lost(_)) | None => None,
+        Some(Ending::Lost(_) | Ending::Silent(..)) | None => None,
     };
     peer.gone(code);
     debug!(connection = %connection.id(), ?ending, "stream ended");
@@ -190,7 +190,7 @@ pub async fn converse(connection: Arc<Connection>, mut peer: impl Peer, mut subs
         let farewell = peer.farewell(code, connection.format().framing);
         connection.queue(|outbox| outbox.close(farewell));
     }
-    if !matches!(ending, Some(Ending::Lost(_))) {
+    if !matches!(ending, Some(Ending::Lost(_) | Ending::Silent(..))) {
         connection.drain().await;
     }
     drop(subscriptions);

@@ -32,7 +32,7 @@ use crate::wire::dialect::Dialect;
 const SLICE: usize = 128;
 
 /// A keep-alive period has this many steps, so that not all connections are due at once.
-const STEPS: usize = 10;
+const STEPS: usize = 12;
 
 /// The steps of a period left for delays: of steps, of timers, and of the kernel's first retransmission, at which its
 /// own timeout begins. With them, silence is found within the sum of both times and not later.
@@ -269,14 +269,14 @@ impl Hub {
         .await;
     }
 
-    /// One step of a keep-alive period: a keep-alive to a tenth of the connections, and a check of what all
+    /// One step of a keep-alive period: a keep-alive to a share of the connections, and a check of what all
     /// clients have to answer.
     async fn keep_alive(&self, step: usize, period: Duration) {
-        let next = self.clock.tick() + period;
+        let now = self.clock.tick();
         self.each(
             |roll| Some(&roll.all),
             |place, connection| {
-                connection.check_answers(next);
+                connection.check_answers(now, period);
                 if place % STEPS == step {
                     connection.keep_alive();
                 }

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 
 use rustix::net::{RecvFlags, SendFlags};
 use socket2::SockRef;
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 /// The bytes of a stream that may wait unsent in the kernel before the socket counts as full. Few, so that later events can
@@ -71,11 +72,19 @@ impl StreamSocket {
 
     /// Reads the bytes that have arrived; 0 is the client's end.
     ///
+    /// A read that does not fill the buffer has emptied the socket. tokio is told so, and need not read once more to find nothing.
+    ///
     /// # Errors
     ///
     /// The socket's; `WouldBlock` when there are no bytes.
     pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.try_read(buffer)
+        let mut read = 0;
+        let emptied = self.0.try_io(Interest::READABLE, || {
+            (read, _) = rustix::net::recv(&self.0, &mut *buffer, RecvFlags::DONTWAIT)?;
+            let emptied = 0 < read && read < buffer.len();
+            if emptied { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+        });
+        if read > 0 { Ok(read) } else { emptied.map(|()| 0) }
     }
 
     /// Reads the bytes that have arrived, also when the write side has failed; 0 is the client's end.

@@ -48,8 +48,8 @@ pub enum Action {
     Kick(ConnectionId),
     /// Ends the sign-ins that were made with tokens of this subject, issued until this time.
     Revoke(Name, u64),
-    /// Starts the grace period of a lost connection's hold.
-    Lose(ConnectionId),
+    /// Starts the grace period of a lost connection's hold; of a silent client's, at the time since which it is silent.
+    Lose(ConnectionId, Option<Tick>),
     /// Ends a client's hold at once, on whichever connection of the client.
     LeaveClient(ClientId),
 }

@@ -108,7 +108,7 @@ impl Presence {
                 Err(Refusal::new(Code::NotJoined, message))
             }
             Action::Join(..) | Action::SignIn(_) | Action::SignOut(_) | Action::Set(..) | Action::Update(..) => Ok(()),
-            Action::Release(_) | Action::Leave(_) | Action::Kick(_) | Action::Lose(_) => Ok(()),
+            Action::Release(_) | Action::Leave(_) | Action::Kick(_) | Action::Lose(..) => Ok(()),
             Action::LeaveClient(_) | Action::Revoke(..) => Ok(()),
         }
     }
@@ -212,7 +212,7 @@ impl Presence {
                 self.end(user, &[HoldId::Connection(*connection)], DelReason::Kicked, now, outcome);
             }
             Action::Revoke(sub, before) => self.revoke(user, sub, *before, now, outcome),
-            Action::Lose(connection) => self.lose(user, *connection, now, outcome),
+            Action::Lose(connection, since) => self.lose(user, *connection, *since, now, outcome),
             Action::LeaveClient(client) => self.leave_client(user, *client, now, outcome),
         }
     }
@@ -311,11 +311,11 @@ impl Presence {
     }
 
     /// Starts the grace period of a connection's hold.
-    fn lose(&mut self, user: &Name, connection: ConnectionId, now: Moment, outcome: &mut Outcome) {
+    fn lose(&mut self, user: &Name, connection: ConnectionId, since: Option<Tick>, now: Moment, outcome: &mut Outcome) {
         if self.hold(user, connection).is_none_or(|hold| hold.deadline.is_some()) {
             return;
         }
-        let deadline = now.tick + self.bounds.grace;
+        let deadline = since.unwrap_or(now.tick) + self.bounds.grace;
         self.deadlines.change(user, &HoldId::Connection(connection), None, Some(deadline));
         self.edit(user, None, now, outcome, |holds| holds.lose(connection, deadline));
     }

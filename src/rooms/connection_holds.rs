@@ -138,7 +138,8 @@ impl ConnectionHolds {
 impl Drop for ConnectionHolds {
     fn drop(&mut self) {
         // Each hold lasts for the grace period.
-        self.end_all(Action::Lose(self.connection));
+        let since = self.rooms.hold_registry().silent_since(self.connection);
+        self.end_all(Action::Lose(self.connection, since));
         self.rooms.hold_registry().remove(self.connection);
     }
 }

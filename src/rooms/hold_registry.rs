@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 use dashmap::DashMap;
 
 use crate::model::id::ConnectionId;
+use crate::model::moment::Tick;
 use crate::model::outcome::EndedHold;
 use crate::rooms::key::RoomKey;
 
@@ -13,6 +14,9 @@ use crate::rooms::key::RoomKey;
 pub trait HoldListener: Send + Sync {
     /// Others ended a hold of the connection in `room`.
     fn hold_ended(self: Arc<Self>, room: RoomKey, ended: &EndedHold);
+
+    /// Since when the client is silent, of a connection that is lost for this reason.
+    fn silent_since(&self) -> Option<Tick>;
 }
 
 /// The open connections that hold members, by id.
@@ -42,6 +46,15 @@ impl HoldRegistry {
     /// Removes the connection `id`.
     pub fn remove(&self, id: ConnectionId) {
         self.0.remove(&id);
+    }
+
+    /// Since when the client of the connection `id` is silent, if the connection is lost for this reason.
+    pub fn silent_since(&self, id: ConnectionId) -> Option<Tick> {
+        let listener = match self.0.get(&id).as_deref() {
+            Some(Entry::Open(listener)) => listener.upgrade(),
+            Some(Entry::Expected(_)) | None => None,
+        };
+        listener?.silent_since()
     }
 
     /// Notifies the connection whose hold was ended in `room`.
@@ -80,6 +93,10 @@ mod tests {
     impl HoldListener for Causes {
         fn hold_ended(self: Arc<Self>, _: RoomKey, ended: &EndedHold) {
             self.0.lock().push(ended.cause);
+        }
+
+        fn silent_since(&self) -> Option<Tick> {
+            None
         }
     }
 

@@ -240,10 +240,15 @@ pub struct Config {
     #[arg(long, env = "PRESENTLY_KEEP_ALIVE", default_value = "10s", value_name = "TIME", value_parser = duration)]
     pub keep_alive: Duration,
 
-    /// Timeout of a stream's client that accepts no bytes or leaves a ping unanswered. The gateway detects a vanished
-    /// client within the sum of --keep-alive and --send-within
+    /// Timeout of a stream's client that accepts no bytes, or answers no ping at the end of a slow link. The gateway detects a
+    /// vanished client within the sum of --keep-alive and --send-within
     #[arg(long, env = "PRESENTLY_SEND_WITHIN", default_value = "15s", value_name = "TIME", value_parser = duration)]
     pub send_within: Duration,
+
+    /// Timeout of a WebSocket's client that leaves a ping unanswered, as a stopped process does. A link with 3 s each way answers in
+    /// time; bytes before the ping and a late last answer prolong the time, up to --send-within
+    #[arg(long, env = "PRESENTLY_PONG_WITHIN", default_value = "6500ms", value_name = "TIME", value_parser = duration)]
+    pub pong_within: Duration,
 
     /// Interval in which the gateway asks the client of a session, and of a WebSocket with alive=1, whether it is alive. The
     /// system of a frozen client still acknowledges bytes, and only the client itself can answer; asked at keep-alives
@@ -342,6 +347,7 @@ impl Default for Config {
             gather: Duration::from_millis(10),
             keep_alive: Duration::from_secs(10),
             send_within: Duration::from_secs(15),
+            pong_within: Duration::from_millis(6_500),
             alive_every: Duration::from_secs(60),
             alive_within: Duration::from_secs(120),
             log_format: LogFormat::Auto,

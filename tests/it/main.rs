@@ -39,6 +39,7 @@ mod rooms;
 mod session;
 mod shutdown;
 mod signals;
+mod silence;
 mod slow;
 mod statements;
 mod stats;

@@ -151,10 +151,10 @@ impl Naive {
                 let made: Vec<_> = made.collect();
                 if made.is_empty() { Vec::new() } else { self.end(user, &made, DelReason::Kicked) }
             }
-            Action::Lose(id) => {
+            Action::Lose(id, since) => {
                 let hold = self.users.get_mut(user).and_then(|held| held.holds.get_mut(&HoldId::Connection(*id)));
                 if let Some((_, ends @ None)) = hold {
-                    *ends = Some(self.now + GRACE);
+                    *ends = Some(since.unwrap_or(self.now) + GRACE);
                 }
                 Vec::new()
             }
@@ -425,7 +425,7 @@ fn random_step(rng: &mut Rng) -> Step {
         6 => Action::Update(connection, statement(rng)),
         7 => Action::Set(some_statement(rng), rng.bool().then(|| info(rng))),
         8 => Action::Leave(connection),
-        9 => Action::Lose(connection),
+        9 => Action::Lose(connection, None),
         10 => Action::LeaveClient(client(rng)),
         11 => Action::Release(name(rng)),
         12 if rng.bool() => Action::Kick(connection),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{Connection, Ending};
+use crate::model::moment::Tick;
 use crate::model::outcome::{EndCause, EndedHold};
 use crate::model::refusal::Code;
 use crate::rooms::hold_registry::HoldListener;
@@ -24,6 +25,13 @@ impl HoldListener for Connection {
             EndCause::Replaced => self.end(Ending::Ours(Code::Replaced)),
             // Only the hold has ended: the connection may have others.
             EndCause::Left => {}
+        }
+    }
+
+    fn silent_since(&self) -> Option<Tick> {
+        match &*self.ending.lock() {
+            Some(Ending::Silent(since, _)) => Some(*since),
+            Some(Ending::Lost(_) | Ending::Ours(_)) | None => None,
         }
     }
 }

@@ -23,7 +23,7 @@ use crate::runtime::meter::Meter;
 #[test]
 #[cfg(target_pointer_width = "64")]
 fn the_fields_of_a_delivery_are_in_two_cache_lines() {
-    assert!(offset_of!(Connection, ping_sent) <= 2 * 64);
+    assert!(offset_of!(Connection, pings) <= 2 * 64);
 }
 
 /// A connection whose response head is `HEAD`, and its client.
@@ -42,7 +42,9 @@ pub async fn connected() -> (Arc<Connection>, TcpStream) {
         memory,
         tasks: Tasks::default(),
         clock: Arc::default(),
+        began: Instant::now(),
         send_within,
+        pong_within: send_within,
         message_within,
         alive_every,
         alive_within,

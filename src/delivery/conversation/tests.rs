@@ -111,7 +111,7 @@ impl Peer for &mut Hasty {
         if self.pauses_left == 0 {
             // During the first pause, a ping is sent, and its time is over.
             self.connection.keep_alive();
-            self.connection.check_answers(Tick(u64::MAX));
+            self.connection.check_answers(Tick(u64::MAX), Duration::ZERO);
         }
         Some(Duration::from_millis(1))
     }

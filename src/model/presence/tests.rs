@@ -137,7 +137,7 @@ fn model(set: &mut BTreeMap<Name, (Option<Meta>, Meta)>, command: &Command) {
         Action::SignOut(_) => drop(set.remove(user)),
         Action::Set(None, _) | Action::Release(_) | Action::Join(..) | Action::Update(..) => panic!("elsewhere"),
         Action::Leave(_) | Action::Kick(_) | Action::Revoke(..) => panic!("the test of holds has these"),
-        Action::Lose(_) | Action::LeaveClient(_) => panic!("the test of holds has these"),
+        Action::Lose(..) | Action::LeaveClient(_) => panic!("the test of holds has these"),
     }
 }
 
@@ -199,4 +199,22 @@ fn a_renewal_is_of_a_lease_and_changes_nothing_else() {
     let others =
         [lease("ann", Some(2)), silent("ann", Some("a")), lease("bob", None), lease("cyd", None), sign_out("ann")];
     assert!(others.iter().all(|command| !room.renews(command)));
+}
+
+/// A silent client could not return for as long as it was silent.
+#[test]
+fn the_grace_period_of_a_silent_client_began_with_the_silence() {
+    use crate::model::hold::Transport;
+    use crate::model::id::ConnectionId;
+    let connection = ConnectionId(uuid::Uuid::nil());
+    let hold = ConnectionHold { connection, client: None, transport: Transport::WebSocket, deadline: None };
+    let ann = |action| Command::User("ann".parse().unwrap(), action);
+    for (since, deadline) in [(None, 15), (Some(Tick(8)), 13), (Some(Tick(2)), 7)] {
+        let mut room = presence(10, 0);
+        room.apply(&[ann(Action::Join(hold, None, None))], at(1)).unwrap();
+        room.apply(&[ann(Action::Lose(connection, since))], at(10)).unwrap();
+        assert_eq!(room.next_deadline(), Some(Tick(deadline)), "{since:?}");
+        room.apply(&[Command::Expire(10)], at(12)).unwrap();
+        assert_eq!(room.roster().len(), usize::from(deadline > 12), "{since:?}");
+    }
 }

@@ -5,8 +5,8 @@ import { pause } from '../until.mjs';
 import { online, resume, thaw } from './acts.mjs';
 import { ROOMS } from './world.mjs';
 
-/** Time until all is right: longer than the longest wait before another try, and no fault's cure by chance. */
-const PATIENCE_MS = 45_000;
+/** Time until all is right: longer than the longest wait before another try, for which Firefox puts off WebSockets by up to 60 s. */
+const PATIENCE_MS = { chromium: 45_000, firefox: 100_000 };
 const LOOK_MS = 40;
 /** What is right has to stay so. */
 const STAYS_MS = 200;
@@ -33,7 +33,7 @@ export async function rest(world, patient) {
     const problems = judge(world, seen);
     if (!problems.length && right && Date.now() - right > STAYS_MS) break;
     right = problems.length ? 0 : right || Date.now();
-    if (Date.now() - begun > PATIENCE_MS) throw new Fault([...report(seen), ...problems].join('\n'));
+    if (Date.now() - begun > PATIENCE_MS[world.browser.kind]) throw new Fault([...report(seen), ...problems].join('\n'));
     await pause(LOOK_MS);
   }
   settle(world, await look(world));
