@@ -97,7 +97,8 @@ impl Gateway {
         }
         // One hub for each processor.
         let processors = std::thread::available_parallelism().map_or(1, |n| n.get());
-        let pace = Pace { keep_alive: config.keep_alive, gather: config.gather };
+        let answers = [config.pong_within, config.send_within];
+        let pace = Pace { keep_alive: config.keep_alive, gather: config.gather, answers };
         let hub = |_| Hub::start(&rooms, clock.clone(), meter.clone(), &tasks, pace);
         let hubs = (0..processors).map(hub).collect();
         let (swept, limits) = (rooms.clone(), config.history_for);

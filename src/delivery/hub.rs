@@ -45,6 +45,24 @@ pub struct Pace {
     pub keep_alive: Duration,
     /// How long events of a busy room gather for one write.
     pub gather: Duration,
+    /// When an answer to a ping is due at the end of a fast and of a slow link.
+    pub answers: [Duration; 2],
+}
+
+impl Pace {
+    /// The time between two steps of a keep-alive period.
+    fn step(&self) -> Duration {
+        self.keep_alive / (STEPS + SLACK) as u32
+    }
+
+    /// The steps after its ping at which a connection is looked at: the ping's own, and those at which the answer is overdue. At
+    /// the other steps its memory, which is in no cache, is left alone.
+    fn looks(&self) -> [usize; 3] {
+        let [fast, slow] = self.answers;
+        let step = self.step().max(Duration::from_nanos(1));
+        let after = |due: Duration| ((due.as_nanos() / step.as_nanos() + 1) % STEPS as u128) as usize;
+        [0, after(fast.min(slow)), after(slow.saturating_sub(step))]
+    }
 }
 
 /// Writes to its share of all connections.
@@ -94,11 +112,10 @@ type Schedule = BTreeMap<(Instant, Due, RoomKey), Arc<Room>>;
 impl Hub {
     /// Starts a hub that listens to the news of `rooms`, and sends events and keep-alives in the time of `pace`.
     pub fn start(rooms: &Arc<Rooms>, clock: Arc<Clock>, meter: Arc<Meter>, tasks: &Tasks, pace: Pace) -> Arc<Self> {
-        let Pace { keep_alive, gather } = pace;
-        let hub = Hub { tasks: tasks.clone(), clock, meter, gather, roll: Mutex::default() };
+        let hub = Hub { tasks: tasks.clone(), clock, meter, gather: pace.gather, roll: Mutex::default() };
         let hub = Arc::new(hub);
         let (this, rooms) = (hub.clone(), rooms.clone());
-        tasks.supervise("hub", move || this.clone().run(rooms.clone(), keep_alive));
+        tasks.supervise("hub", move || this.clone().run(rooms.clone(), pace));
         hub
     }
 
@@ -113,13 +130,12 @@ impl Hub {
         self.roll.lock().all.iter().for_each(|(_, connection)| connection.end(how.clone()));
     }
 
-    async fn run(self: Arc<Self>, rooms: Arc<Rooms>, keep_alive: Duration) {
+    async fn run(self: Arc<Self>, rooms: Arc<Rooms>, pace: Pace) {
         let mut news = rooms.news();
         let mut rounds = rooms.count_rounds();
         let settles = || rooms.taken().fresh_for.map(|rest| Instant::now() + Duration::from_millis(rest));
         let mut settle_at = Some(settles().unwrap_or_else(Instant::now));
-        let period = keep_alive / (STEPS + SLACK) as u32;
-        let mut steps = interval(period);
+        let mut steps = interval(pace.step());
         steps.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut step = 0;
         let mut schedule = Schedule::new();
@@ -159,7 +175,7 @@ impl Hub {
                 }
                 _ = steps.tick() => {
                     step = (step + 1) % STEPS;
-                    self.keep_alive(step, period).await;
+                    self.keep_alive(step, pace).await;
                 }
             }
         }
@@ -269,15 +285,17 @@ impl Hub {
         .await;
     }
 
-    /// One step of a keep-alive period: a keep-alive to a share of the connections, and a check of what all
-    /// clients have to answer.
-    async fn keep_alive(&self, step: usize, period: Duration) {
-        let now = self.clock.tick();
-        self.each(
+    /// One step of a keep-alive period: a keep-alive to a share of the connections, and a look at those with an answer that may be
+    /// overdue.
+    async fn keep_alive(&self, step: usize, pace: Pace) {
+        let (now, looks) = (self.clock.tick(), pace.looks());
+        let since_ping = |place: usize| (step + STEPS - place % STEPS) % STEPS;
+        self.each_at(
             |roll| Some(&roll.all),
+            |place| looks.contains(&since_ping(place)),
             |place, connection| {
-                connection.check_answers(now, period);
-                if place % STEPS == step {
+                connection.check_answers(now, pace.step());
+                if since_ping(place) == 0 {
                     connection.keep_alive();
                 }
             },
@@ -285,15 +303,26 @@ impl Hub {
         .await;
     }
 
-    /// Calls `act` for each of some connections, in slices, so that neither the lock nor the hub is held for long. A
-    /// connection that is added meanwhile has its own cursor to begin with.
+    /// Calls `act` for each of some connections, see [`Hub::each_at`].
     async fn each(&self, of: impl Fn(&Roll) -> Option<&Slab<Arc<Connection>>>, act: impl Fn(usize, &Arc<Connection>)) {
+        self.each_at(of, |_| true, act).await;
+    }
+
+    /// Calls `act` for each connection at some places, in slices, so that neither the lock nor the hub is held for long. A
+    /// connection that is added meanwhile has its own cursor to begin with.
+    async fn each_at(
+        &self,
+        of: impl Fn(&Roll) -> Option<&Slab<Arc<Connection>>>,
+        at: impl Fn(usize) -> bool,
+        act: impl Fn(usize, &Arc<Connection>),
+    ) {
         let mut from = 0;
         loop {
             let (slice, more) = match of(&self.roll.lock()) {
                 Some(slab) => {
                     let end = slab.capacity().min(from + SLICE);
-                    let slice = (from..end).filter_map(|place| Some((place, slab.get(place)?)));
+                    let slice = (from..end).filter(|place| at(*place));
+                    let slice = slice.filter_map(|place| Some((place, slab.get(place)?)));
                     slice.clone().for_each(|(_, connection)| connection.prefetch());
                     let slice = slice.map(|(place, connection)| (place, connection.clone()));
                     (slice.collect::<Vec<_>>(), end < slab.capacity())
@@ -411,5 +440,31 @@ impl Drop for Registration {
         let mut roll = self.hub.roll.lock();
         roll.all.remove(self.place);
         self.subscriptions.drain(..).for_each(|subscription| roll.unsubscribe(subscription));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_are_looked_at_when_an_answer_is_overdue_and_silence_is_found_within_the_sum_of_the_times() {
+        let pace = |[keep_alive, fast, slow]: [u64; 3]| Pace {
+            keep_alive: Duration::from_millis(keep_alive),
+            gather: Duration::ZERO,
+            answers: [fast, slow].map(Duration::from_millis),
+        };
+        assert_eq!(pace([10_000, 6_500, 15_000]).looks(), [0, 9, 7], "6.9 s after the ping, 9.2 and 14.6");
+        for times in
+            [[10_000, 6_500, 15_000], [10_000, 20_000, 15_000], [200, 700, 60_000], [10, 10, 10], [60_000, 10, 20]]
+        {
+            let pace = pace(times);
+            let (step, [fast, slow]) = (pace.step(), pace.answers);
+            for due in [fast.min(slow), slow.saturating_sub(step)] {
+                let seen = (1..).find(|after| pace.looks().contains(&(after % STEPS)) && step * *after as u32 > due);
+                let within = step * (STEPS + seen.unwrap()) as u32;
+                assert!(within <= pace.keep_alive + slow.max(pace.keep_alive), "{times:?}: {within:?}");
+            }
+        }
     }
 }
