@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::sleep;
 use url::{ParseError, Url};
 use warp::http::Method;
@@ -35,8 +35,8 @@ const FLAGS: [&str; 11] = [
     "--hide-scrollbars",
 ];
 
-/// One browser at a time: more would take turns on a small machine anyway, and starve the tests beside them.
-static TURN: Mutex<()> = Mutex::const_new(());
+/// Two browsers at a time: tests in browsers wait for most of their time, and more would starve the tests beside them.
+static TURN: Semaphore = Semaphore::const_new(2);
 
 /// A program of Debian's packages where `tests/run` unpacked them, or none where they are installed.
 fn unpacked(program: &str) -> Option<PathBuf> {
@@ -95,12 +95,12 @@ pub struct Page {
     pub client: Client,
     _driver: Driver,
     _scratch: TempDir,
-    _turn: MutexGuard<'static, ()>,
+    _turn: SemaphorePermit<'static>,
 }
 
 impl Page {
     pub async fn blank(flags: &[&str]) -> Self {
-        let turn = TURN.lock().await;
+        let turn = TURN.acquire().await.expect("never closed");
         let scratch = tempfile::tempdir().expect("a directory");
         let driver = Driver::start(scratch.path()).await;
         let profile = format!("--user-data-dir={}", scratch.path().join("profile").display());
