@@ -18,10 +18,12 @@ fn unpacked(answer: &Answer) -> Vec<u8> {
     plain
 }
 
-/// What a page asks for: all that it links to but the documentation. The page is at the root here.
+/// What a page asks for: all that it links to but the documentation, and the script that comes later. The page is at the root here.
 fn links(page: &str) -> Vec<String> {
     let quoted = page.split('"').filter(|part| part.starts_with("assets/") && !part.ends_with(".md"));
     let mut links: Vec<_> = quoted.map(|link| format!("/{link}")).collect();
+    let folder = links[0].rsplit_once('/').expect("a folder").0.to_owned();
+    links.push(format!("{folder}/vendor/uPlot.iife.min.js"));
     links.sort_unstable();
     links.dedup();
     links

@@ -25,7 +25,7 @@ type Request = (&'static str, &'static str, &'static str, u16);
 type Door = (&'static str, Request, Request);
 
 /// Reads, which any page may send.
-const READS: [Door; 19] = [
+const READS: [Door; 20] = [
     (
         r#""api" / "rooms" / Segment / "users" / Segment"#,
         ("GET /api/rooms/lobby/users/ann", "", "", 200),
@@ -35,6 +35,11 @@ const READS: [Door; 19] = [
         r#""api" / "rooms" / Segment / "users""#,
         ("GET /api/rooms/lobby/users", "", "", 200),
         ("HEAD /api/rooms/lobby/users?limit=0", "", "", 400),
+    ),
+    (
+        r#""api" / "rooms" / Segment / "events""#,
+        ("GET /api/rooms/lobby/events", "", "", 200),
+        ("GET /api/rooms/lobby/events?limit=0", "", "", 400),
     ),
     (r#""api" / "rooms" / Segment"#, ("GET /api/rooms/lobby", "", "", 200), ("DELETE /api/rooms/lobby", "", "", 405)),
     (r#""api" / "rooms""#, ("HEAD /api/rooms", "", "", 200), ("GET /api/rooms?token=x", "", "", 400)),

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { area, bars, line } from '../../web/page/chart.js';
+import { data } from '../../web/page/chart.js';
+import { ceiling } from '../../web/page/plot.js';
 import { Pulse, STEPS, STEP_MS } from '../../web/page/pulse.js';
-import { trace } from '../../web/page/spark.js';
-import { ceiling, stretches } from '../../web/page/svg.js';
+import { columns } from '../../web/page/spark.js';
 
 const NOW = Date.parse('2026-11-22T12:00:00Z');
 const after = (steps) => NOW + steps * STEP_MS;
@@ -66,15 +66,16 @@ test('an axis ends at a whole number with a whole middle, no less than the large
   for (let value = 0; value < 5_000; value += 7) assert.ok(ceiling(value) >= value && ceiling(value) % 2 === 0, value);
 });
 
-test('lines begin at nought and have gaps where nothing is known', () => {
-  assert.deepEqual(stretches([null, 1, 2, null, 0]), [[1, [1, 2]], [4, [0]]]);
-  assert.equal(line([null, 1, 2], 2), 'M1 50V50H2V0H3');
-  assert.equal(area([1, null], 2), 'M0 100V50H1V100Z');
-  assert.equal(bars([0, null, 2], 4, -1), 'M2.15 50h0.7v-25h-0.7Z');
+test('plots reach to the end of the last step, have bars downwards for who left, and nothing where nothing is known', () => {
+  const steps = (...last) => [...Array(STEPS - last.length).fill(null), ...last];
+  const [over, flow] = data({ members: steps(1, 2), came: steps(0, 3), left: steps(4, 0) });
+  assert.deepEqual([over[0].at(-1), over[1].slice(-4)], [STEPS, [null, 1, 2, 2]]);
+  assert.deepEqual([flow[0].at(-1), flow[1].slice(-3), flow[2].slice(-3)], [STEPS - 0.5, [null, 0, 3], [null, -4, -0]]);
 });
 
 test('a sparkline has a gap where a value is missing or long nobody asked', () => {
   const at = (seconds, value) => ({ at: NOW - seconds * 1_000, value });
-  const parts = trace([at(60, 1), at(57, 2), at(54, null), at(51, 1), at(20, 1)], NOW, 2);
-  assert.equal(parts, 'M80.00 12.00h0.01L81.00 0.00M83.00 12.00h0.01M93.33 12.00h0.01');
+  const samples = [at(60, 1), at(57, 2), at(54, null), at(51, 1), at(20, 1)];
+  const times = [-60_000, -57_000, -54_000, -51_000, -35_500, -20_000];
+  assert.deepEqual(columns(samples, NOW), [times, [1, 2, null, 1, null, 1]]);
 });

@@ -210,3 +210,15 @@ test('two devices that come back restore no word, so that they do not flip it', 
   assert.deepEqual(devices.map(({ holding, seen }) => [holding, seen.length]), [[true, 2], [true, 1]], 'what was said at first');
   assert.deepEqual([said(world, 'update'), world.room('lobby').members.get('ann').meta], [[], { n: 2 }]);
 });
+
+test('what a leading tab said that is gone counts no longer than the grace, though another tab holds on', async (t) => {
+  const world = new World(t);
+  const [leader, tab] = [await world.tab(), await world.tab()];
+  await leader.room('lobby', { as: 'ann', meta: { n: 1 } });
+  const room = await tab.room('lobby', { as: 'ann' });
+  await leader.fire('pagehide');
+  await world.pass(1_000);
+  assert.deepEqual([room.holding, world.room('lobby').members.get('ann').meta], [true, { n: 1 }]);
+  await world.pass(10_000);
+  assert.deepEqual([room.holding, world.room('lobby').members.get('ann').meta], [true, {}]);
+});

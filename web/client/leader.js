@@ -1,7 +1,7 @@
 import { delay } from './delay.js';
 import { countsOf } from './feed.js';
 import { Line } from './line.js';
-import { Wants } from './wants.js';
+import { NOTHING, Wants } from './wants.js';
 import { AWAY, ENDED, FULL, reached, sameEpoch } from './wire.js';
 
 /**
@@ -164,6 +164,20 @@ export class Leader {
     hold.said = ref;
     hold.asking += 1;
     if (one) one.ref = ref;
+    if (hold.spoken || !statement) return;
+    hold.spoken = true;
+    if (hold.held) this.#tellHold(hold);
+  }
+
+  /** What a tab said that went with the leader of before counts until the grace is over. */
+  #unsay(hold) {
+    const { room, user } = hold;
+    const work = () => {
+      if (this.#closed || this.#wants.get(room, user) !== hold || hold.statement) return;
+      hold.statement = NOTHING;
+      this.#update(hold);
+    };
+    setTimeout(work, this.#wants.grace);
   }
 
   /** The message's `ref`, or 0 while there is no connection. */
@@ -248,6 +262,7 @@ export class Leader {
     if (join) {
       Object.assign(hold, { held: true, had: true, since: cursor });
       this.#tellHold(hold);
+      if (hold.spoken && !statement) this.#unsay(hold);
     }
     this.#settled(hold);
   }
@@ -333,8 +348,8 @@ export class Leader {
     this.#tellHold(hold, { over: true, ...(code ? { gone: { user, reason: code, at: '' } } : { refusal, gone }) });
   }
 
-  #tellHold({ room, user, client, held }, more) {
-    this.#election.tell({ seats: ['hold', { room, user, client, held, ...more }] });
+  #tellHold({ room, user, client, held, spoken }, more) {
+    this.#election.tell({ seats: ['hold', { room, user, client, held, spoken, ...more }] });
   }
 
   #reply(one, n, refusal) {

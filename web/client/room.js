@@ -291,11 +291,11 @@ export class Room extends EventTarget {
   }
 
   /** Whether the gateway holds the user, and if it is over, why. */
-  #held({ room, user, client, held, over, refusal, gone }) {
+  #held({ room, user, client, held, spoken, over, refusal, gone }) {
     const { name, hold } = this.#seat;
     if (name !== room || hold?.user !== user) return;
     const turned = hold.held !== held;
-    Object.assign(hold, { shared: client, held });
+    Object.assign(hold, { shared: client, held, spoken });
     if (over) {
       this.#seat.hold = null;
       this.#ended = gone ?? null;

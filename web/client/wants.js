@@ -1,6 +1,9 @@
 /** The gateway's default grace period. */
 const GRACE_MS = 5_000;
 
+/** Where nobody says anything any more, what was said cannot be taken back, but hides nothing else at the lowest rank. */
+export const NOTHING = { meta: '{}', rank: -9 };
+
 const key = (room, user) => `${room}\n${user}`; // names have no control characters
 
 /** Who of all tabs wants what: the leader's bookkeeping. On the connection it is one of each. */
@@ -31,13 +34,14 @@ export class Wants {
 
   /**
    * The hold, and whether it is new. `by` has who wants it, each with the `word` that they said, the one that was accepted
-   * last (`good`), and the number `n` of what they asked for.
+   * last (`good`), and the number `n` of what they asked for. `spoken` is whether any tab has said anything, also one of before.
    */
-  join({ tab, id, room, user, client, held, word, good, n }) {
+  join({ tab, id, room, user, client, held, spoken, word, good, n }) {
     const there = this.get(room, user);
     const hold = there ?? { room, user, client, by: new Map(), failures: 0, asking: 0, held: false, since: '' };
     this.holds.set(key(room, user), hold);
     hold.had ||= held;
+    hold.spoken ||= spoken;
     const one = hold.by.get(id) ?? { id, good };
     hold.by.delete(id); // whoever asks last is the last
     hold.by.set(id, Object.assign(one, { tab, word, n, open: true, until: Infinity }));
@@ -54,8 +58,7 @@ export class Wants {
     const before = hold.statement;
     said.sort(({ word: one }, { word: other }) => other.rank - one.rank || other.at - one.at);
     hold.speaker = said[0];
-    // Where nobody says anything any more, what was said cannot be taken back, but hides nothing else at the lowest rank.
-    hold.statement = said[0]?.word ?? (before && { meta: '{}', rank: -9 });
+    hold.statement = said[0]?.word ?? (before && NOTHING);
     if (!hold.statement) return false;
     return hold.statement.meta !== before?.meta || hold.statement.rank !== before.rank;
   }

@@ -21,6 +21,8 @@ import { You } from './you.js';
 const NEWS_MS = 4_000;
 const TICK_MS = 30_000;
 const AROUND_MS = 250;
+/** The first change after a pause is drawn at once; of a flood, nobody sees more than so many a second. */
+const DRAW_MS = 100;
 /** After a longer look elsewhere the room's history is asked for what happened meanwhile. */
 const AWAY_MS = 10_000;
 
@@ -132,7 +134,7 @@ function follow(name, known) {
     order.replace(room.members.values());
     changes = Infinity;
   });
-  on('change', draw);
+  on('change', drawSoon);
   on('state', stand);
   // A room where this tab is has its members already.
   if (room.cursor && !known.members) {
@@ -196,7 +198,9 @@ function draw() {
   drawAround();
 }
 
-/** All but the list, which alone has to keep up with every frame. */
+const drawSoon = throttled(draw, DRAW_MS);
+
+/** All but the list, which alone has to keep up. */
 const drawAround = throttled(() => {
   if (!room?.cursor) return;
   const { count } = room;

@@ -1,90 +1,83 @@
+import { Plot, ceiling } from './plot.js';
 import { STEPS } from './pulse.js';
 import { put } from './row.js';
-import { ceiling, path, stretches, svg } from './svg.js';
 import { number } from './words.js';
 
-/** Of the drawing, whose place gives it its real height. */
-const HIGH = 100;
-/** Of a step's width, which a bar leaves free at each side. */
-const FREE = 0.15;
+/** Where each step begins, and the end of the last. */
+const PLACES = Array.from({ length: STEPS + 1 }, (_, i) => i);
+/** Where bars stand: in the middle of their step. */
+const MIDDLES = PLACES.slice(1).map((i) => i - 0.5);
+/** A line for each minute. */
+const MINUTES = [1, 2, 3, 4].map((minute) => (minute * STEPS) / 5);
 
-const steps = (from, values, top) =>
-  values.map((value, i) => `V${HIGH - (value / top) * HIGH}H${from + i + 1}`).join('');
-
-/** The line of `members` on an axis from 0 to `top`, a step wide for each value; nothing where nothing is known. */
-export function line(members, top) {
-  const begin = ([from, values]) => `M${from} ${HIGH - (values[0] / top) * HIGH}${steps(from, values, top)}`;
-  return stretches(members).map(begin).join('');
+/** The scales of both plots, and an axis with labels at the ends and the middle of the y scale. */
+function frame(colour, range) {
+  const grid = { stroke: colour('--line'), width: 1 };
+  return {
+    padding: [6, 1, 6, 0],
+    scales: { x: { time: false, range: [0, STEPS] }, y: { range } },
+    axes: [
+      { size: 0, splits: () => MINUTES, values: () => [], ticks: { show: false }, grid },
+      { size: wide, gap: 4, splits: thirds, values: numbers, ticks: { show: false }, grid, stroke: colour('--muted'), font: colour('--font') },
+    ],
+  };
 }
 
-/** The same down to 0 and closed, to be filled. */
-export function area(members, top) {
-  return stretches(members).map(([from, values]) => `M${from} ${HIGH}${steps(from, values, top)}V${HIGH}Z`).join('');
+const thirds = (_plot, _axis, least, most) => [least, (least + most) / 2, most];
+const numbers = (_plot, values) => values.map((value) => number(Math.abs(value)));
+/** As wide as the longest number. */
+const wide = (_plot, values) => 10 + 7 * Math.max(1, ...(values ?? []).map(({ length }) => length));
+
+/** A line of members on an axis from 0. Its last value reaches to the end of its step. */
+function overall(Library, colour) {
+  const [stroke, fill] = [colour('--accent'), colour('--veil')];
+  const paths = Library.paths.stepped({ align: 1 });
+  const line = { stroke, fill, width: 2, paths, points: { show: false } };
+  return { ...frame(colour, (_plot, _least, most) => [0, ceiling(most ?? 0)]), series: [{}, line] };
 }
 
-/** Bars from the middle, upwards or downwards (`sign` -1 and 1), of a scale to `top`. */
-export function bars(values, top, sign) {
-  const middle = HIGH / 2;
-  const wide = 1 - 2 * FREE;
-  const bar = (value, i) => `M${i + FREE} ${middle}h${wide}v${(sign * value * middle) / top}h${-wide}Z`;
-  return values.map((value, i) => (value ? bar(value, i) : '')).join('');
+/** Bars of who came, upwards from the middle, and of who left, downwards. */
+function flowing(Library, colour) {
+  const bar = (name) => ({ fill: colour(name), width: 0, paths: Library.paths.bars({ size: [0.7] }), points: { show: false } });
+  const range = (_plot, least, most) => {
+    const end = ceiling(Math.max(most ?? 0, -(least ?? 0)));
+    return [-end, end];
+  };
+  return { ...frame(colour, range), series: [{}, bar('--came'), bar('--left')] };
 }
 
-const GRID = Array.from({ length: 4 }, (_, i) => `M${((i + 1) * STEPS) / 5} 0v${HIGH}`).join('');
+/** What the plots take of `columns`: those of the line, and those of the bars. */
+export function data({ members, came, left }) {
+  const down = left.map((value) => (value === null ? null : -value));
+  return [[PLACES, [...members, members.at(-1)]], [MIDDLES, came, down]];
+}
 
 /** Members as a line from 0, and below it who came and left as bars with a scale of their own. */
 export class Chart {
   #element;
-  #draw = {};
-  #labels = {};
+  #plots;
 
   constructor(element) {
     this.#element = element;
-    const halves = `M0 ${HIGH / 2}H${STEPS}M0 0H${STEPS}`;
-    this.#panel('over', [['grid', GRID + halves], ['fill'], ['members'], ['base', `M0 ${HIGH}H${STEPS}`]]);
-    this.#panel('flow', [['grid', GRID], ['came'], ['left'], ['base', `M0 ${HIGH / 2}H${STEPS}`]]);
-    const times = div('times');
-    times.append(...['5 min ago', '4', '3', '2', '1', 'now'].map((text) => span(text)));
-    element.append(times);
+    const [over, flow, times] = ['over', 'flow', 'times'].map(div);
+    times.append(...['5 min ago', '4', '3', '2', '1', 'now'].map(span));
+    element.append(over, flow, times);
+    this.#plots = [new Plot(over, overall), new Plot(flow, flowing)];
   }
 
-  /** A drawing with the numbers beside it: at its top, middle and bottom. */
-  #panel(name, lines) {
-    const axis = div('axis');
-    this.#labels[name] = [span(''), span(''), span('')];
-    axis.append(...this.#labels[name]);
-    const drawing = svg(STEPS, HIGH);
-    drawing.classList.add(name);
-    for (const [of, d = ''] of lines) {
-      this.#draw[of] = path(drawing, of);
-      this.#draw[of](d);
-    }
-    this.#element.append(axis, drawing);
-  }
-
-  show({ members, came, left }, sums) {
-    const known = members.filter((value) => value !== null);
-    const top = ceiling(Math.max(0, ...known));
-    const most = ceiling(Math.max(0, ...came, ...left));
-    this.#draw.members(line(members, top));
-    this.#draw.fill(area(members, top));
-    this.#draw.came(bars(came, most, -1));
-    this.#draw.left(bars(left, most, 1));
-    this.#axis('over', [top, top / 2, 0]);
-    this.#axis('flow', [most, 0, most]);
-    this.#say(known, sums);
-  }
-
-  #axis(name, values) {
-    values.forEach((value, i) => put(this.#labels[name][i], number(value)));
-  }
-
-  #say(known, { came, left }) {
-    const [least, most] = [Math.min(...known), Math.max(...known)];
-    const range = known.length === 0 ? 'not known' : least === most ? `${most}` : `between ${least} and ${most}`;
-    const label = `Members over the last five minutes: ${range}; ${came} came, ${left} left.`;
+  show(columns, sums) {
+    const plotted = data(columns);
+    this.#plots.forEach((plot, i) => plot.show(plotted[i]));
+    const label = described(columns.members, sums);
     if (this.#element.ariaLabel !== label) this.#element.ariaLabel = label;
   }
+}
+
+function described(members, { came, left }) {
+  const known = members.filter((value) => value !== null);
+  const [least, most] = [Math.min(...known), Math.max(...known)];
+  const range = known.length === 0 ? 'not known' : least === most ? `${most}` : `between ${least} and ${most}`;
+  return `Members over the last five minutes: ${range}; ${came} came, ${left} left.`;
 }
 
 /** Shows how many came and left beside the chart. */

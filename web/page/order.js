@@ -108,11 +108,22 @@ export class Order {
   }
 
   put(member) {
+    if (this.#replaced(member)) return;
     this.remove(member.user);
     this.#members.set(member.user, member);
     this.#touched?.add(member.user);
     this.#insert(this.#sorted, member);
     if (this.#shown !== this.#sorted && this.#matches(member)) this.#insert(this.#shown, member);
+  }
+
+  /** Who says something else mostly stays where they are: nobody else has to move. */
+  #replaced(member) {
+    const old = this.#members.get(member.user);
+    if (!old || this.#search || this.#compare(old, member) !== 0) return false;
+    this.#sorted[this.#find(this.#sorted, old)] = member;
+    this.#members.set(member.user, member);
+    this.#touched?.add(member.user);
+    return true;
   }
 
   remove(user) {

@@ -115,7 +115,8 @@ async fn what_happens_is_listed_with_its_reason_and_charted() {
     page.until("listed", &format!("{log}.join('|') === 'ann left signed out|bob changed away|bob came|ann came'"))
         .await;
     page.until("counted", "document.getElementById('came').textContent === '2'").await;
-    page.until("drawn", "document.querySelector('#chart .members').getAttribute('d').startsWith('M')").await;
+    page.until("drawn", &Page::inked("#chart .over", "--accent")).await;
+    page.until("with bars", &Page::inked("#chart .flow", "--came")).await;
     page.until("described", "document.getElementById('chart').ariaLabel.endsWith('2 came, 1 left.')").await;
     for n in 0..60 {
         gateway.sign_in("lobby", &format!("guest-{n}")).await;

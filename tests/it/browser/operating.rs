@@ -124,8 +124,8 @@ async fn after_a_restart_the_rooms_of_before_are_gone() {
 async fn the_numbers_have_lines_and_links() {
     let gateway = Binary::start(&["--user", "ann"]).await;
     let page = Page::of(&gateway).await;
-    page.until("lines", "document.querySelectorAll('#sparks .trace[d^=M]').length >= 2").await;
-    let said = "Array.from(document.querySelectorAll('#sparks svg'), (svg) => svg.getAttribute('aria-label').split(' over')[0])";
+    page.until("lines", &Page::inked("#sparks li:last-child .trace", "--accent")).await;
+    let said = "Array.from(document.querySelectorAll('#sparks .trace'), (trace) => trace.getAttribute('aria-label').split(' over')[0])";
     page.until("said", &format!("{said}.at(-1) === 'Memory' && {said}[1] === 'Connections'")).await;
     let links = page.get("Array.from(document.querySelectorAll('.gateway a, #connect .note a'), (a) => a.href)").await;
     for link in links.as_array().expect("links").iter().filter_map(Value::as_str) {

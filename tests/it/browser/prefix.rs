@@ -36,7 +36,7 @@ async fn the_page_is_live_and_whole() {
     page.until("its status", "document.querySelector('li[data-user=ann] .meta').textContent === 'away'").await;
     page.sign_out_by_row("bob").await;
     page.until_users(&["ann"]).await;
-    page.until("the chart", "document.querySelector('#chart .members').getAttribute('d')").await;
+    page.until("the chart", &Page::inked("#chart .over", "--accent")).await;
     page.until("the numbers", "document.querySelector('dd[data-value=uptime]').textContent !== '–'").await;
     page.until("the style", "getComputedStyle(document.querySelector('.unseen')).position === 'absolute'").await;
     page.until("the picture", "document.querySelector('.brand img').naturalWidth > 0").await;

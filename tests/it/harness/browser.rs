@@ -157,6 +157,21 @@ impl Page {
         within(css, self.find(css).await.send_keys(text)).await.expect("it takes keys");
     }
 
+    /// An expression: whether a plot within `css` has drawn something in the colour of this custom property.
+    pub fn inked(css: &str, colour: &str) -> String {
+        format!(
+            "(() => {{
+                const [place, probe] = [document.querySelector('{css}'), document.createElement('canvas').getContext('2d')];
+                const plot = place.querySelector('canvas');
+                probe.fillStyle = getComputedStyle(place).getPropertyValue('{colour}').trim();
+                probe.fillRect(0, 0, 1, 1);
+                const wanted = new Uint32Array(probe.getImageData(0, 0, 1, 1).data.buffer)[0];
+                const drawn = plot.getContext('2d').getImageData(0, 0, plot.width, plot.height).data;
+                return new Uint32Array(drawn.buffer).includes(wanted);
+            }})()"
+        )
+    }
+
     /// Takes the browser off the network, or puts it back.
     pub async fn network(&self, offline: bool) {
         within("the network", self.client.issue_cmd(Network { offline })).await.expect("chromedriver does it");
