@@ -8,6 +8,7 @@ pub mod model;
 pub mod access;
 pub mod wire;
 mod runtime;
+pub mod journal;
 mod rooms;
 mod delivery;
 mod gateway;

@@ -8,7 +8,7 @@ use parking_lot::{Mutex, RwLock};
 use uuid::Uuid;
 
 use crate::access::pass::{Pass, UnixTime};
-use crate::access::passbook::{Passbook, TICKET_LIFE};
+use crate::access::passbook::{Passbook, SecretId, TICKET_LIFE};
 use crate::access::revocations::{LEEWAY, LONGEST_LIFE, Revocations, Revoked};
 use crate::access::rights::{Admin, Rights};
 use crate::gateway::live::Live;
@@ -107,18 +107,18 @@ impl Passes {
     /// `too_many_passes`.
     pub fn make_ticket(&self, pass: Pass, now: Tick) -> Result<String, Refusal> {
         let ticket = secret();
-        self.tickets.lock().keep(&ticket, Arc::new(pass), now + TICKET_LIFE, now)?;
+        self.tickets.lock().keep(SecretId::of(&ticket), Arc::new(pass), now + TICKET_LIFE, now)?;
         Ok(ticket)
     }
 
     /// The pass of a ticket, which is used up then.
     pub fn use_ticket(&self, ticket: &str, now: Tick) -> Option<Arc<Pass>> {
-        self.tickets.lock().take(ticket, now)
+        self.tickets.lock().take(SecretId::of(ticket), now)
     }
 
     /// The pass of a ticket, which stays good.
     pub fn see_ticket(&self, ticket: &str, now: Tick) -> Option<Arc<Pass>> {
-        self.tickets.lock().find(ticket, now)
+        self.tickets.lock().find(SecretId::of(ticket), now)
     }
 
     /// Makes a cookie that gives `pass` until the pass ends.
@@ -129,18 +129,18 @@ impl Passes {
     pub fn make_cookie(&self, pass: Arc<Pass>, now: Tick) -> Result<String, Refusal> {
         let id = secret();
         let left = pass.expires.map_or(LONGEST_LIFE, |end| (end + LEEWAY).saturating_sub(unix_now()));
-        self.cookies.write().keep(&id, pass, now + Duration::from_secs(left), now)?;
+        self.cookies.write().keep(SecretId::of(&id), pass, now + Duration::from_secs(left), now)?;
         Ok(id)
     }
 
     /// The pass of a cookie.
     pub fn find_cookie(&self, id: &str, now: Tick) -> Option<Arc<Pass>> {
-        self.cookies.read().find(id, now)
+        self.cookies.read().find(SecretId::of(id), now)
     }
 
     /// Ends a cookie.
     pub fn end_cookie(&self, id: &str, now: Tick) {
-        self.cookies.write().take(id, now);
+        self.cookies.write().take(SecretId::of(id), now);
     }
 
     /// Revokes tokens issued until `before`, and ends the connections with such tokens.

@@ -11,6 +11,11 @@ use crate::model::name::Name;
 pub struct Deadlines(BTreeSet<(Tick, Name, HoldId)>);
 
 impl Deadlines {
+    /// All of `deadlines`, sorted once.
+    pub fn of(deadlines: impl IntoIterator<Item = (Tick, Name, HoldId)>) -> Self {
+        Deadlines(deadlines.into_iter().collect())
+    }
+
     /// Moves a hold's deadline from `old` to `new`; `None` is no deadline.
     pub fn change(&mut self, user: &Name, id: &HoldId, old: Option<Tick>, new: Option<Tick>) {
         if let Some(old) = old {

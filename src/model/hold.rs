@@ -135,6 +135,13 @@ impl Holds {
         Holds::of(HoldKind::PERMANENT, (!meta.is_empty()).then(statement))
     }
 
+    /// Holds that were kept, in their order, and what was said for the member; `None` without a hold, since nobody is a
+    /// member then.
+    pub fn kept(holds: impl IntoIterator<Item = Hold>, of_member: Option<Arc<Said>>) -> Option<Self> {
+        let holds: SmallVec<_> = holds.into_iter().collect();
+        (!holds.is_empty()).then(|| Holds(Arc::new(List { holds, of_member })))
+    }
+
     /// Whether the member's `meta` tells the holds: one permanent sign-in without a name, which said the `meta` at rank 0,
     /// or nothing if the `meta` is `{}`. Most members of a large room have such holds, which need not be stored.
     pub fn are_plain(&self) -> bool {

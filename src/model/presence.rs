@@ -56,6 +56,17 @@ impl Presence {
         }
     }
 
+    /// A room that was kept: without a history, so a reader resumes only at `head`.
+    pub fn kept(room: Name, head: Cursor, roster: Roster, bounds: Bounds) -> Self {
+        let deadlines = Deadlines::of(roster.deadlines());
+        Presence { roster, deadlines, ..Presence::new(room, head, bounds) }
+    }
+
+    /// Puts other bounds in force. What is beyond them stays.
+    pub fn bound(&mut self, members: usize, grace: Duration) {
+        self.bounds = Bounds { members, grace, ..self.bounds };
+    }
+
     /// Applies all of `commands`, in order, or refuses all of them.
     ///
     /// # Errors
