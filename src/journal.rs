@@ -8,6 +8,8 @@ pub mod bytes;
 pub mod entry;
 pub mod values;
 pub mod codec;
+pub mod checkpoint;
+pub mod fold;
 
 #[cfg(test)]
 mod made_up;

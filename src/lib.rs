@@ -32,6 +32,16 @@ pub use server::{Server, StartError};
 #[path = "../tests/it/harness/mutants.rs"]
 mod mutants;
 
+/// The reference of rooms, for the unit tests.
+#[cfg(test)]
+#[path = "../tests/it/harness/naive.rs"]
+#[allow(dead_code, missing_docs, reason = "the integration tests use all of it")]
+mod naive;
+
+/// Files of the integration tests name the library as others do.
+#[cfg(test)]
+extern crate self as presently;
+
 /// Keys and tokens, for the unit tests.
 #[cfg(test)]
 #[path = "../tests/it/harness/signer.rs"]

@@ -12,6 +12,9 @@ pub enum Unreadable {
     /// The format is a later one.
     #[error("the format {0} is of a newer version")]
     Newer(u8),
+    /// Parts of a checkpoint that do not belong together.
+    #[error("the checkpoint {0}")]
+    Checkpoint(&'static str),
     /// No format has this.
     #[error("{what} at byte {at}")]
     Malformed {
@@ -309,7 +312,7 @@ mod tests {
         let beyond = [&[0x80; 9][..], &[2]].concat();
         let said = "a number beyond 64 bits at byte 9";
         assert_eq!(u64::take(&mut Input::of(&beyond)).unwrap_err().to_string(), said);
-        assert_eq!(u32::take(&mut Input::of(&bytes(&(1u64 << 32)))).is_err(), true);
+        assert!(u32::take(&mut Input::of(&bytes(&(1u64 << 32)))).is_err());
     }
 
     #[test]

@@ -7,12 +7,9 @@ use crate::access::pass::{Pass, UnixTime};
 use crate::access::passbook::SecretId;
 use crate::access::revocations::Revoked;
 use crate::model::command::Command;
+use crate::model::cursor::Position;
 use crate::model::moment::{Moment, Tick};
 use crate::model::name::Name;
-
-/// A place in the journal's order. An entry takes as many positions as it can make events, at least one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Position(pub u64);
 
 /// Where and when an entry was appended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

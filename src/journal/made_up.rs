@@ -79,7 +79,8 @@ pub fn maker(rng: &mut Rng) -> Arc<Maker> {
 
 pub fn hold(rng: &mut Rng) -> ConnectionHold {
     let (connection, client) = (connection(rng), some(rng, client));
-    ConnectionHold { connection, client, transport: one(rng, &[Transport::Sse, Transport::WebSocket]), deadline: None }
+    let transport = one(rng, &[Transport::Sse, Transport::WebSocket]);
+    ConnectionHold { connection, client, transport, deadline: None, unclaimed: false }
 }
 
 fn number(rng: &mut Rng) -> u64 {
@@ -97,7 +98,8 @@ fn action(rng: &mut Rng) -> Action {
         3 => Action::Set(some(rng, statement), some(rng, info)),
         4 => {
             let deadline = some(rng, number).map(Tick);
-            Action::Join(ConnectionHold { deadline, ..hold(rng) }, some(rng, statement), some(rng, info))
+            let hold = ConnectionHold { deadline, unclaimed: rng.bool(), ..hold(rng) };
+            Action::Join(hold, some(rng, statement), some(rng, info))
         }
         5 => Action::Update(connection(rng), statement(rng)),
         6 => Action::Leave(connection(rng)),
@@ -113,6 +115,7 @@ fn command(rng: &mut Rng) -> Command {
         0 => Command::Expire(number(rng) as usize),
         1 => Command::Trim(Tick(number(rng))),
         2 => Command::Shorten(number(rng) as usize, Tick(number(rng))),
+        3 => Command::Begin(time(rng)),
         _ => Command::User(user(rng), action(rng)),
     }
 }

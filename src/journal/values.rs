@@ -12,9 +12,10 @@ use crate::access::revocations::Revoked;
 use crate::access::rights::{Admin, Grant, Rights};
 use crate::access::verb::{Verb, Verbs};
 use crate::journal::bytes::{Input, Keep, Unreadable, put_all, put_text};
-use crate::journal::entry::{Position, Rules};
+use crate::journal::entry::Rules;
 use crate::model::command::{Action, Command, SignIn};
 use crate::model::count::Prefix;
+use crate::model::cursor::{Offset, Position};
 use crate::model::denylist::Denial;
 use crate::model::event::DelReason;
 use crate::model::hold::{ConnectionHold, Hold, HoldKind, Maker, Transport};
@@ -99,7 +100,7 @@ macro_rules! take {
 
 pub(super) use {put, take};
 
-wrapped!(Position, Tick, Timestamp, Order, ConnectionId, ClientId, SecretId, KeyId);
+wrapped!(Position, Offset, Tick, Timestamp, Order, ConnectionId, ClientId, SecretId, KeyId);
 
 fields! {
     Moment { tick, time }
@@ -192,13 +193,14 @@ const IS_UNCLAIMED: u8 = 8;
 
 impl Keep for ConnectionHold {
     fn put(&self, to: &mut Vec<u8>) {
-        let ConnectionHold { connection, client, transport, deadline } = self;
+        let ConnectionHold { connection, client, transport, deadline, unclaimed } = self;
         let transport = match transport {
             Transport::Sse => 0,
             Transport::WebSocket => IS_WEBSOCKET,
         };
         let flag = |is: bool, flag: u8| if is { flag } else { 0 };
-        to.push(transport | flag(client.is_some(), HAS_CLIENT) | flag(deadline.is_some(), HAS_DEADLINE));
+        let has = flag(client.is_some(), HAS_CLIENT) | flag(deadline.is_some(), HAS_DEADLINE);
+        to.push(transport | has | flag(*unclaimed, IS_UNCLAIMED));
         connection.put(to);
         client.iter().for_each(|client| client.put(to));
         deadline.iter().for_each(|deadline| deadline.put(to));
@@ -214,7 +216,7 @@ impl Keep for ConnectionHold {
         let connection = Keep::take(from)?;
         let client = has(HAS_CLIENT).then(|| Keep::take(from)).transpose()?;
         let deadline = has(HAS_DEADLINE).then(|| Keep::take(from)).transpose()?;
-        Ok(ConnectionHold { connection, client, transport, deadline })
+        Ok(ConnectionHold { connection, client, transport, deadline, unclaimed: has(IS_UNCLAIMED) })
     }
 }
 
@@ -242,6 +244,7 @@ impl Keep for Command {
             Command::Expire(most) => put!(to: 1, most),
             Command::Trim(before) => put!(to: 2, before),
             Command::Shorten(bytes, until) => put!(to: 3, bytes, until),
+            Command::Begin(hold_for) => put!(to: 4, hold_for),
         }
     }
 
@@ -251,6 +254,7 @@ impl Keep for Command {
             1 => take!(from: Command::Expire(most)),
             2 => take!(from: Command::Trim(before)),
             3 => take!(from: Command::Shorten(bytes, until)),
+            4 => take!(from: Command::Begin(hold_for)),
             _ => Err(from.malformed("an unknown command")),
         }
     }

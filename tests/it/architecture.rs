@@ -19,7 +19,7 @@ const LAYERS: [(&str, &[&str]); 11] = [
     ("bench", &[]),
 ];
 
-/// The sources without their tests, by module path: `rooms::room`, or `rooms` for `rooms.rs`.
+/// The library's sources without their tests, by module path: `rooms::room`, or `rooms` for `rooms.rs`.
 fn modules() -> BTreeMap<String, String> {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
@@ -29,7 +29,8 @@ fn modules() -> BTreeMap<String, String> {
         let text = fs::read_to_string(file).unwrap();
         (name, text.split("#[cfg(test)]").next().unwrap().to_owned())
     };
-    files.iter().map(module).filter(|(name, _)| name != "lib" && name != "main" && !name.ends_with("::tests")).collect()
+    let part = |name: &str| name != "lib" && !name.starts_with("program::") && !name.ends_with("::tests");
+    files.iter().map(module).filter(|(name, _)| part(name)).collect()
 }
 
 fn files_below(folder: &Path, files: &mut Vec<PathBuf>) {
