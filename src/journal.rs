@@ -1,9 +1,49 @@
-//! The journal: what lasts. All changes in one order, and checkpoints of the whole state.
+//! What lasts: one ordered log of entries behind a seam, in memory or on a disk.
 //!
-//! The pure half knows no file and no clock: entries, their bytes, checkpoints, and the fold that makes the state of them.
+//! May import: [`crate::model`], [`crate::access`], [`crate::runtime`]. Knows neither rooms nor routes. `log`, `queue`, `frame`,
+//! `store` and `disk` carry bytes, and know no entry.
 //!
-//! May import: [`crate::model`], [`crate::access`], [`crate::runtime`].
+//! `bytes` to `fold` are pure like the model: what the entries are, their bytes, checkpoints of the whole state, and the fold that
+//! makes the state. The owner of the state brings both halves together:
+//!
+//! ```text
+//! let mut restore = Restore::new(identity, memory);           // at a start: each Read::Part of the newest snapshot
+//! restore.part(bytes)?;
+//! let mut fold = restore.done()?;                             // without a snapshot: Fold::new(identity, memory)
+//! fold.fold(Stamp { position, moment }, codec::decode(payload)?);         // each Read::Record after it, then Begin, Rules
+//! let State { rooms, denylist, revocations, cookies, rules, last, .. } = fold.into_state();
+//!
+//! codec::encode_change(&room, &commands, out);                // under the room's lock
+//! let header = Header { at, listed, moment, rules, incarnation };         // `listed`: the next position, then the rooms' names
+//! for part in Parts::of(header, pieces) { … }                 // pieces captured one by one: Piece::from(&presence)
+//! ```
+//!
+//! ```text
+//! let opening = disk::open(dir, wait)?;           // locked; Identity, is_fresh(); blocking, like all calls up to `start`
+//! let end = opening.read(|read| …)?;              // Read::Part of a snapshot in order, then Read::Record, by position
+//! let first = start::first(end.last, now, random);            // above the wall clock, or a random step above the last
+//! let journal = Arc::new(opening.start(first, Options { sync, queue })?);    // or Journal::memory(Position(1))
+//!
+//! journal.admits()?;                              // before a change: Err(Refused::NotDurable | Refused::Stopping)
+//! let given = journal.append(takes, waits, moment, |out| codec::encode(&entry, out));    // under a room's lock; never waits
+//! given.ticket.await?;                            // before the answer, without locks: Err(NotDurable), although it is done
+//!
+//! journal.snapshot_wanted().await;                // then on a thread that may block:
+//! let mut snapshot = journal.snapshot()?;         // begins at snapshot.at(); states read from here on contain all before it
+//! snapshot.put(&part)?;                           // … each part, in order
+//! snapshot.finish(moment)?;                       // durable; ends a failure, and older segments are removed
+//!
+//! journal.is_failing(); journal.numbers();        // for /readyz, metrics and logs
+//! journal.stop();                                 // from here on `admits` says Stopping
+//! journal.close();                                // blocking: all is flushed, and the directory is free for another process
+//! ```
 
+pub mod position;
+pub mod ticket;
+pub mod frame;
+pub mod error;
+pub mod log;
+pub mod queue;
 pub mod bytes;
 pub mod entry;
 pub mod values;

@@ -35,6 +35,12 @@ pub struct NotACursor;
 
 const RADIX: u32 = 36;
 
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 impl Position {
     /// The offset of the event with this number.
     pub fn offset(self) -> Offset {
