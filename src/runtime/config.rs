@@ -18,7 +18,7 @@ use crate::model::origin::Origin;
 use crate::model::presence::Bounds;
 use crate::runtime::address::Address;
 use crate::runtime::config::values::{
-    anyone, bytes, duration, duration_or_none, gather, host_name, network, web_origin,
+    anyone, bytes, duration, duration_or_none, gather, host_name, log_filter, network, web_origin,
 };
 use crate::runtime::key_source::{KeyFile, Secrets};
 use crate::runtime::memory::Amount;
@@ -49,6 +49,11 @@ pub struct Config {
     /// /api/gateway are served there, and only there
     #[arg(long, global = true, env = "PRESENTLY_ADMIN", value_name = "ADDRESS")]
     pub admin: Option<Address>,
+
+    /// TOML file with further options: keys are the names of long options (max-rooms = 1000), repeatable ones are lists, and
+    /// flags true or false. Options and variables win over the file; presently config shows what is in force
+    #[arg(long, global = true, env = "PRESENTLY_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
 
     /// User to sign in to the lobby at start; repeatable
     #[arg(long = "user", env = "PRESENTLY_USER", value_delimiter = ',', value_name = "NAME")]
@@ -264,7 +269,7 @@ pub struct Config {
     pub log_format: LogFormat,
 
     /// Log level (error, warn, info, debug, trace), or directives such as presently=debug,warn
-    #[arg(long, env = "PRESENTLY_LOG", default_value = "info", value_name = "FILTER")]
+    #[arg(long, env = "PRESENTLY_LOG", default_value = "info", value_name = "FILTER", value_parser = log_filter)]
     pub log: String,
 
     /// Secrets that are values of variables
@@ -309,6 +314,7 @@ impl Default for Config {
         Config {
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 4000)).into()],
             admin: None,
+            config: None,
             users: Vec::new(),
             allow_origins: Vec::new(),
             public_urls: Vec::new(),

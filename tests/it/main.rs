@@ -10,6 +10,7 @@ mod browser;
 mod browser_client;
 mod client_sources;
 mod comings;
+mod config;
 mod convergence;
 mod cors;
 mod counts;
