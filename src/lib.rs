@@ -18,6 +18,7 @@ pub mod bench;
 
 pub use runtime::address::Address;
 pub use runtime::config::{Config, LogFormat};
+pub use runtime::drain::Stop;
 pub use runtime::key_source::{KeyFile, Secrets};
 pub use runtime::listener::ListenError;
 pub use runtime::log::Log;

@@ -8,6 +8,7 @@ pub mod log;
 pub mod tasks;
 pub mod meter;
 pub mod clock;
+pub mod drain;
 pub mod idle;
 pub mod memory;
 pub mod process;

@@ -4,6 +4,7 @@ mod health;
 mod load;
 mod output;
 mod serve;
+mod signals;
 
 use std::process::ExitCode;
 

@@ -14,6 +14,7 @@ mod convergence;
 mod cors;
 mod counts;
 mod doors;
+mod drain;
 mod events;
 mod exercise;
 mod frames;
