@@ -14,6 +14,8 @@ pub mod memory;
 pub mod process;
 pub mod admission;
 pub mod address;
+pub mod service;
+pub mod inherited;
 pub mod listener;
 pub mod rates;
 pub mod key_source;

@@ -22,10 +22,12 @@ use crate::runtime::drain::Stop;
 use crate::runtime::exposure;
 use crate::runtime::handover::{self, Limits};
 use crate::runtime::head_timer::HeadLimits;
+use crate::runtime::inherited::Inherited;
 use crate::runtime::keys::Keys;
 use crate::runtime::listener::{ListenError, Listeners};
 use crate::runtime::rates::Source;
 use crate::runtime::repeats::Repeats;
+use crate::runtime::service;
 use crate::runtime::tasks::Tasks;
 
 /// The pause after an error of accepting, such as at the limit of open files. Without a pause, the loop would only burn
@@ -84,10 +86,19 @@ impl Server {
     /// Strangers would reach a gateway without keys, a key cannot be used, an address cannot be listened on, or the users of
     /// `--user` are refused.
     pub async fn bind(config: Config) -> Result<Self, StartError> {
-        exposure::judge(&config).await.map_err(StartError::Options)?;
+        Server::inherit(config, Inherited::default()).await
+    }
+
+    /// Listens on the `inherited` sockets, too.
+    ///
+    /// # Errors
+    ///
+    /// As [`Server::bind`].
+    pub async fn inherit(config: Config, inherited: Inherited) -> Result<Self, StartError> {
+        exposure::judge(&config, &inherited.addresses()).await.map_err(StartError::Options)?;
         let keys = Keys::load(&config).map_err(StartError::Options)?;
-        let public = listen("--listen", &config.listen).await?;
-        let operators = listen("--admin", config.admin.as_slice()).await?;
+        let public = listen("--listen", inherited, &config.listen).await?;
+        let operators = listen("--admin", Inherited::default(), config.admin.as_slice()).await?;
         let gateway = Gateway::start(config, keys).map_err(StartError::Users)?;
         Ok(Server { public, operators, gateway })
     }
@@ -112,6 +123,7 @@ impl Server {
         for place in operators.places() {
             info!("listening for operators on {place}");
         }
+        service::ready();
         let door = Arc::new(Door::new(gateway.clone()));
         let (admin, own) = (Desk::new(Entrance::Operators, &door, &gateway), Tasks::default());
         let serving = async {
@@ -122,6 +134,7 @@ impl Server {
             };
             info!("stopping");
             gateway.announce_stop();
+            service::stopping(stops_within(gateway.config()));
             tokio::select! {
                 () = desk.close(public, stop) => {}
                 () = again(&mut stops) => {
@@ -246,8 +259,13 @@ async fn again(stops: &mut Receiver<Stop>) {
     }
 }
 
-async fn listen(option: &'static str, addresses: &[Address]) -> Result<Listeners, StartError> {
-    Listeners::bind(addresses).await.map_err(|error| StartError::Listen { option, error })
+async fn listen(option: &'static str, inherited: Inherited, addresses: &[Address]) -> Result<Listeners, StartError> {
+    Listeners::bind(inherited, addresses).await.map_err(|error| StartError::Listen { option, error })
+}
+
+/// The longest time from SIGTERM to the end.
+fn stops_within(config: &Config) -> Duration {
+    config.drain_delay + config.drain + STOP_WITHIN + HURRY_WITHIN
 }
 
 fn limits(config: &Config) -> Limits {

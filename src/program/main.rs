@@ -8,8 +8,9 @@ mod signals;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-use presently::{Config, Secrets, bench, tokens};
+use clap::parser::ValueSource;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use presently::{Config, Inherited, Secrets, bench, tokens};
 use tokio::runtime::Builder;
 
 use crate::health::health;
@@ -48,23 +49,38 @@ enum Other {
 /// not healthy, or something was lost), 2 for a bad option.
 fn main() -> ExitCode {
     // The runtime is built by hand: what reads or clears the environment must run before there are other threads.
-    let mut program = match Program::try_parse() {
-        Ok(program) => program,
+    let (mut program, is_default) = match options() {
+        Ok(options) => options,
         Err(error) => return refuse_options(&error),
     };
+    let inherited = match Inherited::from_env() {
+        Ok(inherited) => inherited,
+        Err(sentence) => return failed(1, &sentence),
+    };
+    // Inherited sockets take the place of the default address, and not of others.
+    if is_default && !inherited.is_empty() {
+        program.config.listen.clear();
+    }
     program.config.secrets = Secrets::read(|name| std::env::var(name).ok());
     match Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(run(program)),
+        Ok(runtime) => runtime.block_on(run(program, inherited)),
         Err(error) => failed(1, &format!("cannot start threads: {error}")),
     }
 }
 
-async fn run(program: Program) -> ExitCode {
+/// The options, and whether `--listen` has its default.
+fn options() -> Result<(Program, bool), clap::Error> {
+    let matches = Program::command().try_get_matches()?;
+    let is_default = matches.value_source("listen") == Some(ValueSource::DefaultValue);
+    Ok((Program::from_arg_matches(&matches)?, is_default))
+}
+
+async fn run(program: Program, inherited: Inherited) -> ExitCode {
     match program.other {
         Some(Other::Health) => health(&program.config).await,
         Some(Other::Bench(options)) => load(options).await,
         Some(Other::Token(wanted)) => print(tokens::make(&program.config, &wanted)),
         Some(Other::CheckToken) => print(tokens::check(&program.config).await),
-        None => serve(program.config).await,
+        None => serve(program.config, inherited).await,
     }
 }

@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use presently::{Config, Log, LogFormat, Server, StartError};
+use presently::{Config, Inherited, Log, LogFormat, Server, StartError};
 use tracing::Level;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::filter_fn;
@@ -13,15 +13,16 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::output::failed;
 use crate::signals::signals;
 
-/// Serves as `config` says.
-pub async fn serve(config: Config) -> ExitCode {
+/// Serves as `config` says, also on the `inherited` sockets.
+pub async fn serve(config: Config, inherited: Inherited) -> ExitCode {
     let log = match log(&config) {
         Ok(log) => log,
         Err(error) => return failed(2, &error),
     };
     let served = async {
         let stops = signals().map_err(|error| (1, format!("cannot listen for signals: {error}")))?;
-        let server = Server::bind(config).await.map_err(|error| (exit_code(&error), error.to_string()))?;
+        let server =
+            Server::inherit(config, inherited).await.map_err(|error| (exit_code(&error), error.to_string()))?;
         server.run(stops).await;
         Ok::<_, (u8, String)>(())
     };
