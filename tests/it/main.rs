@@ -31,6 +31,7 @@ mod logs;
 mod memory;
 mod model;
 mod modules;
+mod offline;
 mod places;
 mod program;
 mod proxies;
