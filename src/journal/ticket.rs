@@ -8,7 +8,7 @@ use std::thread::{self, Thread};
 
 use tokio::sync::oneshot;
 
-use crate::journal::position::Position;
+use crate::model::cursor::Position;
 
 /// A change was made, and may be lost at the next start: it could not be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -3,6 +3,7 @@
 mod config;
 mod file;
 mod health;
+mod journal;
 mod load;
 mod output;
 mod serve;
@@ -53,6 +54,12 @@ enum Other {
     Config,
     /// Read a token or API key on standard input, and say what it allows, or which check fails; exit code 0 means it is good
     CheckToken,
+    /// Describe the files of a journal, also one in use: entries, positions, times, damage; exit code 0 means that it can be opened
+    Inspect(journal::Directory),
+    /// Cut a damaged journal at the first damage, and print what is lost; everything cut off is kept in files named *.lost
+    Repair(journal::Directory),
+    /// Copy a journal, also one in use, to an empty directory; a gateway started there shares no cursors with the original
+    Backup(journal::Copied),
 }
 
 /// Exit codes: 0 when stopped by a signal (or healthy, or all was delivered), 1 when the gateway could not serve (or is
@@ -87,6 +94,9 @@ async fn run(settings: Settings, inherited: Inherited) -> ExitCode {
         Some(Other::Token(wanted)) => print(tokens::make(&settings.program.config, &wanted)),
         Some(Other::Config) => print(Ok(config(&settings))),
         Some(Other::CheckToken) => print(tokens::check(&settings.program.config).await),
+        Some(Other::Inspect(of)) => journal::inspect(&of),
+        Some(Other::Repair(of)) => journal::repair(&of),
+        Some(Other::Backup(of)) => journal::backup(&of),
         None => serve(settings.program.config, inherited).await,
     }
 }

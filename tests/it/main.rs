@@ -34,6 +34,7 @@ mod manifests;
 mod memory;
 mod model;
 mod modules;
+mod offline;
 mod places;
 mod program;
 mod proxies;
