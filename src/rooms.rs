@@ -1,6 +1,6 @@
 //! Rooms: found by name, changed under their own locks, announced to the hubs.
 //!
-//! May import: [`crate::model`], [`crate::wire`], [`crate::runtime`].
+//! May import: [`crate::model`], [`crate::wire`], [`crate::runtime`], [`crate::journal`].
 
 pub mod key;
 pub mod netted;
@@ -8,6 +8,7 @@ pub mod edition;
 pub mod upkeep;
 pub mod histories;
 pub mod tally;
+pub mod changed;
 pub mod room;
 pub mod registers;
 pub mod directory;
@@ -15,6 +16,7 @@ pub mod listing;
 pub mod counting;
 pub mod hold_registry;
 pub mod connection_holds;
+mod capture;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -22,6 +24,7 @@ use std::time::Duration;
 
 use tokio::sync::{broadcast, watch};
 
+use crate::journal::ticket::Ticket;
 use crate::model::command::Command;
 use crate::model::count::Prefix;
 use crate::model::moment::Taken;
@@ -29,6 +32,7 @@ use crate::model::name::Name;
 use crate::model::outcome::Outcome;
 use crate::model::presence::Presence;
 use crate::model::refusal::Refusal;
+use crate::rooms::changed::Changed;
 use crate::rooms::counting::Counting;
 use crate::rooms::directory::Directory;
 use crate::rooms::hold_registry::HoldRegistry;
@@ -102,7 +106,7 @@ impl Rooms {
     /// # Errors
     ///
     /// The refusal of the commands, or `too_many_rooms` when a new room is needed.
-    pub fn change(&self, room: &Name, commands: &[Command]) -> Result<Outcome, Refusal> {
+    pub fn change(&self, room: &Name, commands: &[Command]) -> Result<Changed, Refusal> {
         let adds = commands.iter().any(|command| command.adds().is_some());
         loop {
             let found = match self.directory.find(room) {
@@ -111,13 +115,14 @@ impl Rooms {
                 // Without a member to add, an absent room stays absent.
                 None => {
                     let absent = self.directory.absent(room);
-                    return absent.check(commands).map(|()| Outcome::none(absent.head()));
+                    absent.check(commands)?;
+                    return Ok(Changed { outcome: Outcome::none(absent.head()), kept: Ticket::done() });
                 }
             };
             match found.change(commands, self.clock().now()) {
-                Ok(outcome) => {
-                    self.announce(found, &outcome);
-                    return Ok(outcome);
+                Ok(changed) => {
+                    self.announce(found, &changed.outcome);
+                    return Ok(changed);
                 }
                 Err(ChangeError::Refused(refusal)) => {
                     // The room may have been made for these commands only.
@@ -151,10 +156,15 @@ impl Rooms {
             return false;
         };
         // A room that was removed meanwhile has no deadlines left.
-        if let Ok(outcome) = room.expire(now) {
-            self.announce(room, &outcome);
+        if let Ok(changed) = room.expire(now) {
+            self.announce(room, &changed.outcome);
         }
         true
+    }
+
+    /// Whether a hold in any room ends by itself.
+    pub fn have_deadlines(&self) -> bool {
+        self.directory.registers().upkeep.has_deadlines()
     }
 
     /// Notifies connections and hubs of a change, outside the room's lock.
@@ -298,9 +308,15 @@ impl Rooms {
         )
     }
 
+    /// A journal that keeps nothing.
+    pub fn no_journal() -> Arc<crate::journal::queue::Journal> {
+        Arc::new(crate::journal::queue::Journal::memory(crate::journal::position::Position(1)))
+    }
+
     /// The same within `memory`.
     pub fn with_memory(most: usize, bounds: crate::model::presence::Bounds, memory: Memory) -> Self {
-        let registers = registers::Registers::new(most, Arc::new(memory), Arc::default(), Duration::ZERO);
+        let registers =
+            registers::Registers::new(most, Arc::new(memory), Arc::default(), Rooms::no_journal(), Duration::ZERO);
         Rooms::new(Directory::new(registers, bounds, crate::model::identity::Identity::default()), Arc::default())
     }
 }

@@ -4,13 +4,15 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
+use crate::journal::codec;
+use crate::journal::ticket::Given;
 use crate::model::changes::Changes;
 use crate::model::command::Command;
 use crate::model::cursor::Offset;
 use crate::model::moment::{Moment, Taken, Tick};
-use crate::model::outcome::Outcome;
 use crate::model::presence::Presence;
 use crate::model::refusal::Refusal;
+use crate::rooms::changed::Changed;
 use crate::rooms::edition::Edition;
 use crate::rooms::histories::{self, LAST};
 use crate::rooms::key::RoomKey;
@@ -102,6 +104,16 @@ impl Room {
         Room { state: Mutex::new(state), registers }
     }
 
+    /// Enters a room that was kept in the registers.
+    pub(super) fn restore(self: &Arc<Self>) {
+        let mut state = self.state.lock();
+        state.exists = true;
+        self.registers.index.restore(state.presence.room());
+        let deadline = state.presence.next_deadline();
+        self.move_deadline(&mut state, deadline);
+        self.count_history(&mut state);
+    }
+
     /// The room's key.
     pub fn key(&self) -> RoomKey {
         RoomKey::of(self)
@@ -168,13 +180,13 @@ impl Room {
     ///
     /// [`ChangeError::Refused`] with the first refusal, and [`ChangeError::Retired`] for a room that was removed
     /// meanwhile.
-    pub(super) fn change(self: &Arc<Self>, commands: &[Command], now: Moment) -> Result<Outcome, ChangeError> {
+    pub(super) fn change(self: &Arc<Self>, commands: &[Command], now: Moment) -> Result<Changed, ChangeError> {
         let mut state = self.state.lock();
         if state.retired {
             return Err(ChangeError::Retired);
         }
         let existed = state.exists;
-        let outcome = self.apply(&mut state, commands, now).map_err(ChangeError::Refused)?;
+        let Changed { outcome, kept } = self.apply(&mut state, commands, now).map_err(ChangeError::Refused)?;
         if outcome.added != outcome.removed || existed != state.exists {
             self.tally(&mut state);
         }
@@ -183,19 +195,25 @@ impl Room {
         self.count_history(&mut state);
         drop(state);
         self.registers.memory.grew(outcome.events as u64 * MAX_EVENT);
-        Ok(outcome)
+        Ok(Changed { outcome, kept })
     }
 
-    fn apply(&self, state: &mut State, commands: &[Command], now: Moment) -> Result<Outcome, Refusal> {
+    fn apply(&self, state: &mut State, commands: &[Command], now: Moment) -> Result<Changed, Refusal> {
         let name = state.presence.room().clone();
         self.registers.check_denylist(&name, commands, now.tick)?;
         self.check_memory(&state.presence, commands)?;
+        if commands.iter().any(Command::may_wait) {
+            self.registers.journal.admits()?;
+        }
         state.presence.check(commands)?;
         let begins = !state.exists && commands.iter().any(|command| command.adds().is_some());
         if begins {
             self.registers.index.insert(&name)?;
         }
-        let position = self.registers.positions.take(state.presence.takes(commands, now.tick));
+        let takes = state.presence.takes(commands, now.tick);
+        let encode = |out: &mut Vec<u8>| codec::encode_change(&name, commands, out);
+        let is_asked = commands.iter().any(Command::is_asked);
+        let Given { position, ticket } = self.registers.journal.append(takes, is_asked, now, encode);
         let outcome = state.presence.fold(commands, position, now);
         if begins {
             state.exists = !state.presence.is_idle();
@@ -204,7 +222,7 @@ impl Room {
             }
         }
         self.registers.record_denied(&name, &outcome, now.tick);
-        Ok(outcome)
+        Ok(Changed { outcome, kept: ticket })
     }
 
     /// Refuses new members, and larger `meta`, when memory is short. Members stay, and who takes the place of a hold comes
@@ -221,7 +239,7 @@ impl Room {
     /// # Errors
     ///
     /// [`ChangeError::Retired`]; the command is never refused.
-    pub(super) fn expire(self: &Arc<Self>, now: Moment) -> Result<Outcome, ChangeError> {
+    pub(super) fn expire(self: &Arc<Self>, now: Moment) -> Result<Changed, ChangeError> {
         self.change(&[Command::Expire(MAX_EXPIRED)], now)
     }
 

@@ -40,6 +40,7 @@ mod program;
 mod proxies;
 mod rates;
 mod refusals;
+mod restart;
 mod rooms;
 mod session;
 mod shutdown;

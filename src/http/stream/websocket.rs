@@ -207,6 +207,7 @@ impl Peer for WsClient {
         if code.is_some_and(is_clean)
             && let Some(speaker) = &mut self.speaker
         {
+            // A close frame is answered at once: a leave that is lost with the process ends as a loss.
             speaker.leave();
         }
         talk.close(output);
@@ -214,7 +215,7 @@ impl Peer for WsClient {
     }
 
     fn poll_posted(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.speaker.as_mut().map_or(Poll::Pending, |speaker| speaker.poll_judged(cx))
+        self.speaker.as_mut().map_or(Poll::Pending, |speaker| speaker.poll_resumed(cx))
     }
 
     fn take_posted(&mut self, talk: &mut Talk<'_>) -> Flow {
