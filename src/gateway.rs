@@ -88,9 +88,10 @@ impl Gateway {
         let (clock, meter) = (Arc::<Clock>::default(), Arc::<Meter>::default());
         let memory = Memory::new(config.max_memory.of(memory_limit()), Box::new(Statm::open()));
         let bounds = config.bounds(memory.budget());
-        let registers = Registers::new(config.max_rooms, Arc::new(memory), clock.clone(), config.fresh_for());
+        let registers =
+            Registers::new(config.max_rooms, Arc::new(memory), clock.clone(), meter.clone(), config.fresh_for());
         let directory = Directory::new(registers, bounds, Identity { journal: Uuid::new_v4(), generation: 0 });
-        let rooms = Arc::new(Rooms::new(directory, meter.clone()));
+        let rooms = Arc::new(Rooms::new(directory));
         let at_start: Vec<_> = config.users.iter().map(|user| Command::sign_in(user.clone())).collect();
         if !at_start.is_empty() {
             rooms.change(&Name::lobby(), &at_start)?;
@@ -99,7 +100,7 @@ impl Gateway {
         let processors = std::thread::available_parallelism().map_or(1, |n| n.get());
         let answers = [config.pong_within, config.send_within];
         let pace = Pace { keep_alive: config.keep_alive, gather: config.gather, answers };
-        let hub = |_| Hub::start(&rooms, clock.clone(), meter.clone(), &tasks, pace);
+        let hub = |_| Hub::start(&rooms, clock.clone(), meter.hub(), &tasks, pace);
         let hubs = (0..processors).map(hub).collect();
         let (swept, limits) = (rooms.clone(), config.history_for);
         let sweeper = tasks.clone();

@@ -21,6 +21,7 @@ use crate::rooms::tally::Tally;
 use crate::rooms::upkeep::Upkeep;
 use crate::runtime::clock::Clock;
 use crate::runtime::memory::Memory;
+use crate::runtime::meter::Meter;
 
 /// What all rooms share: their upkeep, their index, the memory and the denylist. The locks here are taken under a room's lock, and never
 /// the other way round.
@@ -40,6 +41,8 @@ pub struct Registers<R> {
     pub clock: Arc<Clock>,
     /// The positions of entries.
     pub positions: Positions,
+    /// The counters.
+    pub meter: Arc<Meter>,
     /// The end of the grace period after the gateway's start.
     fresh_until: Tick,
     denylist: Mutex<Denylist>,
@@ -50,7 +53,7 @@ pub struct Registers<R> {
 impl<R> Registers<R> {
     /// Empty registers for at most `most` rooms within `memory`. Members of before the start may be missing for
     /// `fresh_for` from now on.
-    pub fn new(most: usize, memory: Arc<Memory>, clock: Arc<Clock>, fresh_for: Duration) -> Self {
+    pub fn new(most: usize, memory: Arc<Memory>, clock: Arc<Clock>, meter: Arc<Meter>, fresh_for: Duration) -> Self {
         let fresh_until = clock.tick() + fresh_for;
         Registers {
             upkeep: Upkeep::default(),
@@ -61,6 +64,7 @@ impl<R> Registers<R> {
             memory,
             clock,
             positions: Positions::default(),
+            meter,
             fresh_until,
             denylist: Mutex::default(),
             denies: AtomicBool::new(false),
@@ -127,6 +131,11 @@ pub struct Index {
 }
 
 impl Index {
+    /// The maximum number of rooms.
+    pub fn most(&self) -> usize {
+        self.most
+    }
+
     /// The number of rooms.
     pub fn len(&self) -> usize {
         self.names.read().len()
