@@ -92,8 +92,10 @@ impl Gateway {
         let bounds = config.bounds(memory.budget());
         let Opened { journal, identity, clock, rules, incarnation, state } = opened;
         let fresh_for = if state.is_none() { config.fresh_for() } else { Duration::ZERO };
-        let registers = Registers::new(config.max_rooms, Arc::new(memory), clock.clone(), journal.clone(), fresh_for);
-        let rooms = Arc::new(Rooms::new(Directory::new(registers, bounds, identity), meter.clone()));
+        let memory = Arc::new(memory);
+        let registers =
+            Registers::new(config.max_rooms, memory, clock.clone(), journal.clone(), meter.clone(), fresh_for);
+        let rooms = Arc::new(Rooms::new(Directory::new(registers, bounds, identity)));
         let keys = Arc::new(keys);
         let passes = Arc::new(Passes::new(&config, keys.clone(), journal.clone(), clock.clone()));
         if let Some(state) = state {
@@ -109,7 +111,7 @@ impl Gateway {
         let processors = std::thread::available_parallelism().map_or(1, |n| n.get());
         let answers = [config.pong_within, config.send_within];
         let pace = Pace { keep_alive: config.keep_alive, gather: config.gather, answers };
-        let hub = |_| Hub::start(&rooms, clock.clone(), meter.clone(), &tasks, pace);
+        let hub = |_| Hub::start(&rooms, clock.clone(), meter.hub(), &tasks, pace);
         let hubs = (0..processors).map(hub).collect();
         let (swept, limits) = (rooms.clone(), config.history_for);
         let sweeper = tasks.clone();

@@ -23,6 +23,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::sync::{broadcast, watch};
+use tokio::time::Instant;
 
 use crate::journal::ticket::Ticket;
 use crate::model::command::Command;
@@ -42,7 +43,6 @@ use crate::rooms::room::{ChangeError, Following, Room, Shortened};
 use crate::rooms::tally::Round;
 use crate::runtime::clock::Clock;
 use crate::runtime::memory::{Kind, Level, Memory};
-use crate::runtime::meter::Meter;
 
 /// The rooms with news that a hub may fall behind before it looks through all of its rooms instead.
 const MAX_NEWS: usize = 1_024;
@@ -56,22 +56,29 @@ pub struct Rooms {
     directory: Arc<Directory>,
     listings: Listings,
     hold_registry: HoldRegistry,
-    meter: Arc<Meter>,
     /// Names the rooms that have new events. The events themselves are in the room's history, where each reader's
     /// cursor finds them, so a late hub joins all events since its last look.
-    news: broadcast::Sender<Arc<Room>>,
+    news: broadcast::Sender<News>,
     /// Whether holds stay that would end by time or with their connection.
     keeps_holds: AtomicBool,
 }
 
+/// A room with new events.
+#[derive(Clone, Debug)]
+pub struct News {
+    /// The room.
+    pub room: Arc<Room>,
+    /// When the events were announced.
+    pub at: Instant,
+}
+
 impl Rooms {
     /// The rooms of `directory`.
-    pub fn new(directory: Directory, meter: Arc<Meter>) -> Self {
+    pub fn new(directory: Directory) -> Self {
         Rooms {
             directory: Arc::new(directory),
             listings: Listings::default(),
             hold_registry: HoldRegistry::default(),
-            meter,
             news: broadcast::Sender::new(MAX_NEWS),
             keeps_holds: AtomicBool::new(false),
         }
@@ -84,6 +91,11 @@ impl Rooms {
     /// The present moment, for what is read now.
     pub fn taken(&self) -> Taken {
         self.directory.registers().taken()
+    }
+
+    /// The maximum number of rooms.
+    pub fn most(&self) -> usize {
+        self.directory.registers().index.most()
     }
 
     /// The number of rooms.
@@ -170,10 +182,10 @@ impl Rooms {
     /// Notifies connections and hubs of a change, outside the room's lock.
     fn announce(&self, room: Arc<Room>, outcome: &Outcome) {
         outcome.ended.iter().for_each(|ended| self.hold_registry.notify(room.key(), ended));
-        self.meter.happened(outcome.events, outcome.added, outcome.removed);
+        self.directory.registers().meter.happened(outcome);
         if outcome.events > 0 {
             // Fails only when no hub listens, and then no reader waits for news.
-            let _ = self.news.send(room);
+            let _ = self.news.send(News { room, at: Instant::now() });
         }
     }
 
@@ -292,7 +304,7 @@ impl Rooms {
     }
 
     /// Subscribes to the rooms that have new events.
-    pub fn news(&self) -> broadcast::Receiver<Arc<Room>> {
+    pub fn news(&self) -> broadcast::Receiver<News> {
         self.news.subscribe()
     }
 }
@@ -315,9 +327,15 @@ impl Rooms {
 
     /// The same within `memory`.
     pub fn with_memory(most: usize, bounds: crate::model::presence::Bounds, memory: Memory) -> Self {
-        let registers =
-            registers::Registers::new(most, Arc::new(memory), Arc::default(), Rooms::no_journal(), Duration::ZERO);
-        Rooms::new(Directory::new(registers, bounds, crate::model::identity::Identity::default()), Arc::default())
+        let registers = registers::Registers::new(
+            most,
+            Arc::new(memory),
+            Arc::default(),
+            Rooms::no_journal(),
+            Arc::default(),
+            Duration::ZERO,
+        );
+        Rooms::new(Directory::new(registers, bounds, crate::model::identity::Identity::default()))
     }
 }
 

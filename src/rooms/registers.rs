@@ -21,6 +21,7 @@ use crate::rooms::tally::Tally;
 use crate::rooms::upkeep::Upkeep;
 use crate::runtime::clock::Clock;
 use crate::runtime::memory::Memory;
+use crate::runtime::meter::Meter;
 
 /// What all rooms share: their upkeep, their index, the memory and the denylist. The locks here are taken under a room's lock, and never
 /// the other way round.
@@ -40,6 +41,8 @@ pub struct Registers<R> {
     pub clock: Arc<Clock>,
     /// The order of all entries.
     pub journal: Arc<Journal>,
+    /// The counters.
+    pub meter: Arc<Meter>,
     /// The end of the grace period after the gateway's start.
     fresh_until: Tick,
     denylist: Mutex<Denylist>,
@@ -55,6 +58,7 @@ impl<R> Registers<R> {
         memory: Arc<Memory>,
         clock: Arc<Clock>,
         journal: Arc<Journal>,
+        meter: Arc<Meter>,
         fresh_for: Duration,
     ) -> Self {
         let fresh_until = clock.tick() + fresh_for;
@@ -67,6 +71,7 @@ impl<R> Registers<R> {
             memory,
             clock,
             journal,
+            meter,
             fresh_until,
             denylist: Mutex::default(),
             denies: AtomicBool::new(false),
@@ -128,6 +133,11 @@ pub struct Index {
 }
 
 impl Index {
+    /// The maximum number of rooms.
+    pub fn most(&self) -> usize {
+        self.most
+    }
+
     /// The number of rooms.
     pub fn len(&self) -> usize {
         self.names.read().len()

@@ -47,9 +47,10 @@ pub async fn upgrade(call: Call) -> Answer {
         Ok(charge) => (charge, options(&call)),
         Err(refusal) => (Charge::default(), Err(refusal)),
     };
-    if let (Err(refusal), Some(asked)) = (&options, Asked::of("GET", "/ws", &call.query, || call.forwarded().client()))
-    {
-        asked.refused(refusal);
+    if let Err(refusal) = &options {
+        call.gate.count_refusal(refusal);
+        let asked = Asked::of("GET", "/ws", &call.query, || call.forwarded().client());
+        asked.iter().for_each(|asked| asked.refused(refusal));
     }
     let alive = options.as_ref().is_ok_and(|(.., options)| options.alive);
     let mut first = head_bytes(&head);
