@@ -14,6 +14,7 @@ mod mutants;
 mod prefix;
 mod proxy;
 mod reader;
+pub mod schema;
 mod server;
 mod session;
 pub mod signer;

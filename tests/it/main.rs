@@ -36,6 +36,7 @@ mod proxies;
 mod rates;
 mod refusals;
 mod rooms;
+mod schemas;
 mod session;
 mod shutdown;
 mod signals;
