@@ -204,6 +204,8 @@ fn routes(gate: Gate) -> BoxedFilter<(Response,)> {
         path!("healthz").and(open()).then(stats::health).boxed(),
         path!("readyz").and(open()).then(stats::readiness).boxed(),
         path!("users").and(call()).then(html::users).boxed(),
+        path!("openapi.json").and(open()).then(asset::openapi).boxed(),
+        path!("asyncapi.json").and(open()).then(asset::asyncapi).boxed(),
         path!(Module).and(open()).then(asset::module).boxed(),
         path!("assets" / ..).and(path::tail()).and(open()).then(asset::asset).boxed(),
         path!("api" / "rooms" / Segment).and(call()).then(rooms::room).boxed(),

@@ -16,6 +16,7 @@ pub mod naive;
 mod prefix;
 mod proxy;
 mod reader;
+pub mod schema;
 mod server;
 mod session;
 pub mod signer;

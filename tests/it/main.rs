@@ -44,6 +44,7 @@ mod rates;
 mod refusals;
 mod restart;
 mod rooms;
+mod schemas;
 mod session;
 mod shutdown;
 mod signals;
