@@ -23,9 +23,9 @@ use crate::delivery::session::Sessions;
 use crate::delivery::step::COUNT_EVERY;
 use crate::gateway::passes::Passes;
 use crate::model::command::Command;
-use crate::model::cursor::Epoch;
 use crate::model::hold::Transport;
 use crate::model::id::ConnectionId;
+use crate::model::identity::Identity;
 use crate::model::name::Name;
 use crate::model::refusal::{Code, Refusal};
 use crate::rooms::Rooms;
@@ -89,7 +89,7 @@ impl Gateway {
         let memory = Memory::new(config.max_memory.of(memory_limit()), Box::new(Statm::open()));
         let bounds = config.bounds(memory.budget());
         let registers = Registers::new(config.max_rooms, Arc::new(memory), clock.clone(), config.fresh_for());
-        let directory = Directory::new(registers, bounds, random_epoch());
+        let directory = Directory::new(registers, bounds, Identity { journal: Uuid::new_v4(), generation: 0 });
         let rooms = Arc::new(Rooms::new(directory, meter.clone()));
         let at_start: Vec<_> = config.users.iter().map(|user| Command::sign_in(user.clone())).collect();
         if !at_start.is_empty() {
@@ -230,13 +230,6 @@ impl Gateway {
         self.hubs.iter().for_each(|hub| hub.end(&Ending::Ours(Code::Stopping)));
         self.tasks.ended(STOP_WITHIN).await;
     }
-}
-
-/// An epoch to count from, so that a cursor from before a restart is not taken for a present one. 48 bits: ten characters
-/// of each cursor, and no two starts alike in practice.
-fn random_epoch() -> Epoch {
-    let (random, _) = Uuid::new_v4().as_u64_pair();
-    Epoch(random >> 16)
 }
 
 /// Runs the gateway's clock, and ends the holds whose deadline has passed.

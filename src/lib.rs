@@ -8,6 +8,8 @@ pub mod model;
 pub mod access;
 pub mod wire;
 mod runtime;
+#[allow(dead_code, reason = "a part of it is for the layers below")]
+mod journal;
 mod rooms;
 mod delivery;
 mod gateway;

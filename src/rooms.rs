@@ -105,7 +105,10 @@ impl Rooms {
                 Some(room) => room,
                 None if adds => self.directory.find_or_make(room),
                 // Without a member to add, an absent room stays absent.
-                None => return self.directory.absent(room).apply(commands, self.clock().now()),
+                None => {
+                    let absent = self.directory.absent(room);
+                    return absent.check(commands).map(|()| Outcome::none(absent.head()));
+                }
             };
             match found.change(commands, self.clock().now()) {
                 Ok(outcome) => {
@@ -218,7 +221,7 @@ impl Rooms {
     pub fn sweep(&self, age: Duration) {
         let now = self.clock().now();
         let before = now.tick.before(age);
-        self.directory.remove_idle(|room| room.retire_if_idle(before, now));
+        self.directory.remove_idle(|room| room.retire_if_idle(before));
         self.directory.registers().trim_denylist(now.tick);
     }
 
@@ -246,7 +249,7 @@ impl Rooms {
             let Some(room) = registers.histories.largest().filter(|_| beyond > 0) else {
                 return false;
             };
-            match room.shorten(until, now) {
+            match room.shorten(until) {
                 Shortened::Gone => self.directory.release(&room),
                 Shortened::Less => {}
                 Shortened::Nothing => return false,
@@ -283,7 +286,7 @@ impl Rooms {
     /// The same within `memory`.
     pub fn with_memory(most: usize, bounds: crate::model::presence::Bounds, memory: Memory) -> Self {
         let registers = registers::Registers::new(most, Arc::new(memory), Arc::default(), Duration::ZERO);
-        Rooms::new(Directory::new(registers, bounds, crate::model::cursor::Epoch(0)), Arc::default())
+        Rooms::new(Directory::new(registers, bounds, crate::model::identity::Identity::default()), Arc::default())
     }
 }
 

@@ -21,6 +21,9 @@ pub enum Command {
     User(Name, Action),
     /// Ends the holds whose deadline has passed, the earliest first, at most this many.
     Expire(usize),
+    /// A process begins: each connection's hold is lost, and lasts for this long, unless nobody has claimed the hold since an
+    /// earlier beginning.
+    Begin(Duration),
     /// Forgets the events from before this time, and expired denylist entries.
     Trim(Tick),
     /// Forgets the oldest history until all of it takes at most this many bytes, but no event after this time.
@@ -84,7 +87,9 @@ impl Command {
     pub fn adds(&self) -> Option<&Name> {
         match self {
             Command::User(user, Action::SignIn(_) | Action::Join(..)) => Some(user),
-            Command::User(..) | Command::Expire(_) | Command::Trim(_) | Command::Shorten(..) => None,
+            Command::User(..) | Command::Expire(_) | Command::Begin(_) | Command::Trim(_) | Command::Shorten(..) => {
+                None
+            }
         }
     }
 
@@ -92,7 +97,9 @@ impl Command {
     pub fn removes(&self) -> Option<&Name> {
         match self {
             Command::User(user, Action::SignOut(_)) => Some(user),
-            Command::User(..) | Command::Expire(_) | Command::Trim(_) | Command::Shorten(..) => None,
+            Command::User(..) | Command::Expire(_) | Command::Begin(_) | Command::Trim(_) | Command::Shorten(..) => {
+                None
+            }
         }
     }
 }

@@ -68,6 +68,8 @@ pub struct ConnectionHold {
     pub transport: Transport,
     /// The end of the grace period, once the connection is lost.
     pub deadline: Option<Tick>,
+    /// Whether the connection was one of an earlier process, and its client has not come back since.
+    pub unclaimed: bool,
 }
 
 /// A connection's transport.
@@ -202,6 +204,23 @@ impl Holds {
         }
     }
 
+    /// Starts the grace period of the connections' holds, unless nobody has claimed the hold since an earlier beginning.
+    /// Calls `changed` with each id, the deadline before and the new one.
+    pub fn begin(&mut self, deadline: Tick, mut changed: impl FnMut(HoldId, Option<Tick>, Tick)) {
+        let begins = |hold: &Hold| matches!(&hold.kind, HoldKind::Connection(hold) if !hold.unclaimed);
+        if !self.iter().any(begins) {
+            return;
+        }
+        for hold in &mut self.edit().holds {
+            if let HoldKind::Connection(hold) = &mut hold.kind
+                && !hold.unclaimed
+            {
+                changed(HoldId::Connection(hold.connection), hold.deadline, deadline);
+                (hold.deadline, hold.unclaimed) = (Some(deadline), true);
+            }
+        }
+    }
+
     /// The `meta` that readers see: what was said last at the highest rank, `{}` if nothing was said.
     pub fn shown(&self) -> Meta {
         self.said().max_by_key(|said| said.weight()).map(|said| said.statement.meta.clone()).unwrap_or_default()
@@ -275,7 +294,13 @@ mod tests {
 
     fn connection(n: u128, client: Option<u128>) -> HoldKind {
         let (connection, client) = (ConnectionId(Uuid::from_u128(n)), client.map(|n| ClientId(Uuid::from_u128(n))));
-        HoldKind::Connection(ConnectionHold { connection, client, transport: Transport::Sse, deadline: None })
+        HoldKind::Connection(ConnectionHold {
+            connection,
+            client,
+            transport: Transport::Sse,
+            deadline: None,
+            unclaimed: false,
+        })
     }
 
     fn statement(n: u32, rank: &str) -> Statement {

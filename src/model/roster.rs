@@ -127,6 +127,18 @@ impl Roster {
         Some(if changed { Edited::Changed(entry.member.clone()) } else { Edited::Same })
     }
 
+    /// Changes the holds of all members by `change`, in a way that readers do not see.
+    pub fn edit_all(&mut self, mut change: impl FnMut(&Name, &mut Holds)) {
+        for chunk in &mut self.chunks {
+            // Plain holds are of sign-ins without a deadline.
+            if chunk.iter().any(|entry| entry.holds.is_some()) {
+                let entries = Arc::make_mut(chunk).iter_mut();
+                entries
+                    .for_each(|Entry { member, holds }| holds.iter_mut().for_each(|holds| change(&member.user, holds)));
+            }
+        }
+    }
+
     /// Adds `member` with its holds, or replaces the member of that name.
     pub fn put(&mut self, member: Arc<Member>, holds: Holds) {
         let (mark, found) = self.find(&member.user);

@@ -64,7 +64,8 @@ impl ConnectionHolds {
             let message = format!("this connection holds {} users, the maximum", self.most);
             return Err(Refusal::new(Code::TooManyJoined, message));
         }
-        let hold = ConnectionHold { connection: self.connection, client, transport: self.transport, deadline: None };
+        let (connection, transport) = (self.connection, self.transport);
+        let hold = ConnectionHold { connection, client, transport, deadline: None, unclaimed: false };
         let command = Command::User(held.1.clone(), Action::Join(hold, statement, info));
         if known {
             return self.rooms.change(&held.0, &[command]);

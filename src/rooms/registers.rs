@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 
 use crate::model::command::Command;
 use crate::model::count::Prefix;
+use crate::model::cursor::Position;
 use crate::model::denylist::Denylist;
 use crate::model::moment::{Moment, Taken, Tick};
 use crate::model::name::Name;
@@ -37,6 +38,8 @@ pub struct Registers<R> {
     pub memory: Arc<Memory>,
     /// The gateway's clock.
     pub clock: Arc<Clock>,
+    /// The positions of entries.
+    pub positions: Positions,
     /// The end of the grace period after the gateway's start.
     fresh_until: Tick,
     denylist: Mutex<Denylist>,
@@ -57,6 +60,7 @@ impl<R> Registers<R> {
             tally: Tally::new(most.saturating_mul(2)),
             memory,
             clock,
+            positions: Positions::default(),
             fresh_until,
             denylist: Mutex::default(),
             denies: AtomicBool::new(false),
@@ -96,6 +100,22 @@ impl<R> Registers<R> {
             denylist.forget(now);
             self.denies.store(!denylist.is_empty(), Relaxed);
         }
+    }
+}
+
+/// Numbers entries, in one order for all rooms.
+#[derive(Debug, Default)]
+pub struct Positions(AtomicU64);
+
+impl Positions {
+    /// The last position that was given.
+    pub fn last(&self) -> Position {
+        Position(self.0.load(Relaxed))
+    }
+
+    /// Gives the next `takes` positions; returns the first.
+    pub fn take(&self, takes: u64) -> Position {
+        Position(self.0.fetch_add(takes, Relaxed) + 1)
     }
 }
 

@@ -24,7 +24,7 @@ use crate::runtime::memory::{Kind, Level};
 const MAX_STORED: usize = 100_000;
 
 /// A stored edition still serves while at most one event for this many members has happened since.
-const MEMBERS_PER_EVENT: u64 = 16;
+const MEMBERS_PER_EVENT: usize = 16;
 
 /// The most holds that one step ends at their deadlines: less than a millisecond under the lock, also when a hundred
 /// thousand leases end together.
@@ -127,8 +127,8 @@ impl Room {
     pub fn edition(self: &Arc<Self>, at_least: Offset) -> Arc<Edition> {
         let taken = self.taken();
         let mut state = self.state.lock();
-        let few = state.presence.roster().len() as u64 / MEMBERS_PER_EVENT;
-        let serves = |at: Offset| at >= at_least && state.presence.head().offset.0 - at.0 <= few;
+        let few = state.presence.roster().len() / MEMBERS_PER_EVENT;
+        let serves = |at: Offset| at >= at_least && state.presence.count_after(at).is_some_and(|events| events <= few);
         if let Some(edition) = &state.edition
             && edition.is_fresh() == taken.fresh_for.is_some()
             && state.presence.place(edition.cursor()).is_some_and(serves)
@@ -190,18 +190,19 @@ impl Room {
         let name = state.presence.room().clone();
         self.registers.check_denylist(&name, commands, now.tick)?;
         self.check_memory(&state.presence, commands)?;
+        state.presence.check(commands)?;
         let begins = !state.exists && commands.iter().any(|command| command.adds().is_some());
         if begins {
             self.registers.index.insert(&name)?;
         }
-        let outcome = state.presence.apply(commands, now);
+        let position = self.registers.positions.take(state.presence.takes(commands, now.tick));
+        let outcome = state.presence.fold(commands, position, now);
         if begins {
             state.exists = !state.presence.is_idle();
             if !state.exists {
                 self.registers.index.remove(&name);
             }
         }
-        let outcome = outcome?;
         self.registers.record_denied(&name, &outcome, now.tick);
         Ok(outcome)
     }
@@ -244,19 +245,19 @@ impl Room {
 
     /// Forgets the events from before `before`. A room without members and events then exists no longer, and retires
     /// unless readers keep it; true when retired.
-    pub(super) fn retire_if_idle(self: &Arc<Self>, before: Tick, now: Moment) -> bool {
-        self.forget(&mut self.state.lock(), Command::Trim(before), now);
+    pub(super) fn retire_if_idle(self: &Arc<Self>, before: Tick) -> bool {
+        self.forget(&mut self.state.lock(), &Command::Trim(before));
         self.retire()
     }
 
     /// Forgets the oldest half of the events, a bounded number at once, for want of memory, but no event after `until`. A
     /// room with only such events is listed last.
-    pub(super) fn shorten(self: &Arc<Self>, until: Tick, now: Moment) -> Shortened {
+    pub(super) fn shorten(self: &Arc<Self>, until: Tick) -> Shortened {
         let mut state = self.state.lock();
         let bytes = state.presence.history_bytes();
         let most = (bytes / 2).max(bytes.saturating_sub(MAX_SHORTENED));
         let most = if most < MIN_HISTORY { 0 } else { most };
-        self.forget(&mut state, Command::Shorten(most, until), now);
+        self.forget(&mut state, &Command::Shorten(most, until));
         if !state.exists {
             return Shortened::Gone;
         }
@@ -272,9 +273,9 @@ impl Room {
         Shortened::Less
     }
 
-    /// Forgets events by a command that is never refused. Without members and events, the room exists no longer.
-    fn forget(self: &Arc<Self>, state: &mut State, command: Command, now: Moment) {
-        let _ = state.presence.apply(&[command], now);
+    /// Forgets events by `command`. Without members and events, the room exists no longer.
+    fn forget(self: &Arc<Self>, state: &mut State, command: &Command) {
+        state.presence.forget(command);
         self.count_history(state);
         if state.exists && state.presence.is_idle() {
             state.exists = false;

@@ -35,8 +35,7 @@ fn rooms_are_bounded_and_an_idle_room_makes_space() {
     sign_in(&rooms, "a", "bob").unwrap();
     sign_out(&rooms, "nobody-named-it", "ann");
     sign_out(&rooms, "b", "ann");
-    let now = rooms.clock().now();
-    rooms.directory.remove_idle(|room| room.retire_if_idle(Tick(u64::MAX), now));
+    rooms.directory.remove_idle(|room| room.retire_if_idle(Tick(u64::MAX)));
     assert_eq!(rooms.list(&Prefix::all(), None, 10), [(name("a"), 2)]);
     assert_eq!(rooms.directory.in_memory(), 1, "the refused room and the idle room are gone");
     sign_in(&rooms, "c", "ann").unwrap();
@@ -63,8 +62,7 @@ fn a_watched_room_stops_existing_and_begins_again_in_the_same_epoch() {
     let following = rooms.follow(&name("a"));
     let first = sign_in(&rooms, "a", "ann").unwrap().cursor;
     sign_out(&rooms, "a", "ann");
-    let now = rooms.clock().now();
-    rooms.directory.remove_idle(|room| room.retire_if_idle(Tick(u64::MAX), now));
+    rooms.directory.remove_idle(|room| room.retire_if_idle(Tick(u64::MAX)));
     assert_eq!((rooms.count(), rooms.directory.in_memory()), (0, 1));
     assert_eq!(sign_in(&rooms, "a", "ann").unwrap().cursor.epoch, first.epoch);
     assert_eq!(rooms.count(), 1);
@@ -93,22 +91,20 @@ fn watchers_writers_and_the_sweeper_leave_nothing_behind() {
         }
     });
     rooms.tick();
-    let now = rooms.clock().now();
-    rooms.directory.remove_idle(|room| room.retire_if_idle(Tick(u64::MAX), now));
+    rooms.directory.remove_idle(|room| room.retire_if_idle(Tick(u64::MAX)));
     assert_eq!((rooms.count(), rooms.directory.in_memory()), (0, 0));
 }
 
 #[test]
-fn a_room_that_is_created_again_has_another_epoch() {
+fn a_room_that_is_created_again_goes_on_behind_all_old_cursors() {
     let rooms = Rooms::within(10, BOUNDS);
     let first = sign_in(&rooms, "a", "ann").unwrap().cursor;
     sign_out(&rooms, "a", "ann");
     // A sweep keeps the history of the current millisecond, so the room is retired with a later time.
-    let now = rooms.clock().now();
-    rooms.directory.remove_idle(|room| room.retire_if_idle(Tick(u64::MAX), now));
+    rooms.directory.remove_idle(|room| room.retire_if_idle(Tick(u64::MAX)));
     assert!(rooms.list(&Prefix::all(), None, 10).is_empty());
     let second = sign_in(&rooms, "a", "ann").unwrap().cursor;
-    assert_ne!(first.epoch, second.epoch);
+    assert!(first.epoch == second.epoch && first.offset < second.offset);
     assert!(rooms.read(&name("a"), |presence| presence.place(first)).is_none());
 }
 
@@ -138,7 +134,8 @@ fn no_deadline_is_enforced_just_after_the_process_was_stopped() {
     let clock = Arc::new(Clock::starting(Tick(0), Instant::now() - Duration::from_secs(60)));
     let memory = Memory::new(u64::MAX, Box::new(MadeUp::default()));
     let registers = registers::Registers::new(10, Arc::new(memory), clock.clone(), Duration::ZERO);
-    let rooms = Rooms::new(Directory::new(registers, BOUNDS, crate::model::cursor::Epoch(0)), Arc::default());
+    let rooms =
+        Rooms::new(Directory::new(registers, BOUNDS, crate::model::identity::Identity::default()), Arc::default());
     let lease = SignIn { ttl: Some(Duration::from_millis(1)), ..SignIn::default() };
     let lease = Command::User(name("ann"), Action::SignIn(lease));
     rooms.change(&name("a"), &[lease]).unwrap();
@@ -228,7 +225,7 @@ fn for_want_of_memory_no_reader_who_is_a_moment_behind_loses_events_until_newcom
     let hour = Duration::from_secs(3_600);
     let clock = Arc::new(Clock::starting(Tick(0) + 2 * hour, Instant::now()));
     let registers = registers::Registers::new(100, Arc::new(memory), clock, Duration::ZERO);
-    let directory = Directory::new(registers, BOUNDS, crate::model::cursor::Epoch(0));
+    let directory = Directory::new(registers, BOUNDS, crate::model::identity::Identity::default());
     let rooms = Rooms::new(directory, Arc::default());
     let start = sign_in(&rooms, "busy", "ann").unwrap().cursor;
     let is_known = || rooms.read(&name("busy"), |presence| presence.after(start.offset).is_some());

@@ -5,16 +5,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each part of `src/` and the parts that it may import, in the order of `lib.rs`.
-const LAYERS: [(&str, &[&str]); 10] = [
+const LAYERS: [(&str, &[&str]); 11] = [
     ("model", &[]),
     ("access", &["model"]),
     ("wire", &["model"]),
     ("runtime", &["model", "access"]),
-    ("rooms", &["model", "wire", "runtime"]),
+    ("journal", &["model", "access", "runtime"]),
+    ("rooms", &["model", "wire", "runtime", "journal"]),
     ("delivery", &["model", "wire", "runtime", "rooms"]),
-    ("gateway", &["model", "access", "wire", "runtime", "rooms", "delivery"]),
-    ("http", &["model", "access", "wire", "runtime", "rooms", "delivery", "gateway"]),
-    ("server", &["model", "runtime", "gateway", "http"]),
+    ("gateway", &["model", "access", "wire", "runtime", "journal", "rooms", "delivery"]),
+    ("http", &["model", "access", "wire", "runtime", "journal", "rooms", "delivery", "gateway"]),
+    ("server", &["model", "runtime", "journal", "gateway", "http"]),
     ("bench", &[]),
 ];
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use presently::model::command::{Action, Command, SignIn};
-use presently::model::cursor::{Cursor, Epoch, Offset};
+use presently::model::cursor::{Cursor, Epoch, Offset, Position};
 use presently::model::denylist::Denylist;
 use presently::model::event::{Change, DelReason};
 use presently::model::history::Bound;
@@ -293,10 +293,16 @@ struct Core {
     denylist: Denylist,
 }
 
+/// Applies all of `commands` right behind the last event, or refuses all of them.
+fn apply(room: &mut Presence, commands: &[Command], now: Moment) -> Result<Outcome, Refusal> {
+    room.check(commands)?;
+    Ok(room.fold(commands, Position(room.head().offset.next().0), now))
+}
+
 impl Core {
     fn apply(&mut self, commands: &[Command], now: Moment) -> Result<Outcome, Refusal> {
         self.denylist.check(self.room.room(), commands, now.tick)?;
-        let outcome = self.room.apply(commands, now)?;
+        let outcome = apply(&mut self.room, commands, now)?;
         self.denylist.record(self.room.room(), &outcome, now.tick);
         Ok(outcome)
     }
@@ -419,7 +425,13 @@ fn random_step(rng: &mut Rng) -> Step {
         }),
         2..=5 => {
             let client = (rng.u8(..3) > 0).then(|| client(rng));
-            let hold = ConnectionHold { connection, client, transport: Transport::WebSocket, deadline: None };
+            let hold = ConnectionHold {
+                connection,
+                client,
+                transport: Transport::WebSocket,
+                deadline: None,
+                unclaimed: false,
+            };
             Action::Join(hold, some_statement(rng), (rng.u8(..4) == 0).then(|| info(rng)))
         }
         6 => Action::Update(connection, statement(rng)),

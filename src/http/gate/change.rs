@@ -51,7 +51,8 @@ impl Change<'_> {
     fn judge(&self, command: &Command) -> Result<(), Refusal> {
         let verb = match command {
             Command::User(user, action) if self.pass.is(user) => own_verb(action),
-            Command::User(..) | Command::Expire(_) | Command::Trim(_) | Command::Shorten(..) => Verb::Manage,
+            Command::User(..) | Command::Expire(_) | Command::Begin(_) => Verb::Manage,
+            Command::Trim(_) | Command::Shorten(..) => Verb::Manage,
         };
         self.pass.demand(verb, self.room)
     }
