@@ -36,6 +36,7 @@ mod program;
 mod proxies;
 mod rates;
 mod refusals;
+mod request_ids;
 mod rooms;
 mod session;
 mod shutdown;
