@@ -15,6 +15,7 @@ mod origin;
 mod page;
 mod payer;
 mod query;
+mod request_id;
 mod rest;
 mod stream;
 
@@ -51,6 +52,7 @@ use page::asset::{self, Module};
 use page::html;
 use page::refused::Reader;
 use query::without_token;
+use request_id::REQUEST_ID;
 use rest::{
     access, cookies, counts, events, exercise, holds, member, members, metrics, revocations, rooms, stats, tickets,
 };
@@ -113,17 +115,19 @@ impl Door {
         if self.warning.is_due() && forwarded::is_forwarded(&parts.headers) {
             self.warning.tell();
         }
+        let id = request_id::settle(&mut parts.headers, is_trusted(peer, &self.trusted_proxies));
         let forwarded = || Forwarded::of(&parts.headers, peer, &self.trusted_proxies);
         let client = || forwarded().client();
         let brings_cookie = parts.headers.contains_key(header::COOKIE);
         let without_cookie = brings_cookie.then(|| self.gate.delete_cookie(&forwarded()).parse().ok()).flatten();
-        let asked = Asked::of(parts.method.as_str(), parts.uri.path(), parts.uri.query().unwrap_or_default(), client);
+        let asked = Asked::of(&id, (parts.method.as_str(), parts.uri.path()), parts.uri.query(), client);
         let sharing = Sharing::of(&parts.headers, &self.allow_origins);
         let reader = (entrance == Entrance::Public).then(|| Reader::of(&parts.headers, parts.uri.path())).flatten();
         let mut response = match self.at_once(&mut parts, entrance) {
             None => self.route(parts, body, slot, peer).await,
             Some(answer) => answer::respond(answer),
         };
+        response.headers_mut().insert(REQUEST_ID, id);
         sharing.mark(response.headers_mut());
         if let Some(refusal) = answer::refusal(&mut response) {
             if let Some(delete) = without_cookie.filter(|_| cookie::is_ended(&refusal)) {

@@ -6,8 +6,10 @@
 use std::net::IpAddr;
 
 use tracing::{Level, debug, enabled, info};
+use warp::http::HeaderValue;
 
 use crate::http::query::Query;
+use crate::http::request_id;
 use crate::model::command::{Action, Command};
 use crate::model::event::DelReason;
 use crate::model::id::ConnectionId;
@@ -26,6 +28,7 @@ const MAX_FIELD: usize = 21;
 
 /// A request, as far as the line about its refusal tells.
 pub struct Asked {
+    id: HeaderValue,
     client: IpAddr,
     method: String,
     path: String,
@@ -34,23 +37,37 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// The request of `client`; `None` while refusals are not logged.
-    pub fn of(method: &str, path: &str, query: &str, client: impl FnOnce() -> IpAddr) -> Option<Self> {
+    /// The request `id` of `client`; `None` while refusals are not logged.
+    pub fn of(
+        id: &HeaderValue,
+        (method, path): (&str, &str),
+        query: Option<&str>,
+        client: impl FnOnce() -> IpAddr,
+    ) -> Option<Self> {
         enabled!(Level::DEBUG).then(|| Asked {
+            id: id.clone(),
             client: client(),
             method: short(method),
             path: short(path),
-            query: Query::lenient(query, &["room", "as"]).ok(),
+            query: Query::lenient(query.unwrap_or_default(), &["room", "as"]).ok(),
         })
     }
 
     /// Logs the refusal of the request.
     pub fn refused(&self, refusal: &Refusal) {
-        let Asked { client, method, path, query } = self;
+        let Asked { id, client, method, path, query } = self;
+        let request = request_id::text(id);
         let parameter = |name| query.as_ref().and_then(|query| query.get(name)).map(short);
         let (room, user) = (parameter("room"), parameter("as"));
         let (code, field, sentence) = told(refusal);
-        debug!(%client, method, path, room, user, code, field, sentence, "request refused");
+        debug!(%request, %client, method, path, room, user, code, field, sentence, "request refused");
+    }
+}
+
+/// Logs that the request `id` of `client` has become a stream: later lines have the `connection`.
+pub fn began(id: &HeaderValue, client: impl FnOnce() -> IpAddr, connection: ConnectionId) {
+    if enabled!(Level::DEBUG) {
+        debug!(request = %request_id::text(id), client = %client(), %connection, "stream began");
     }
 }
 
@@ -60,22 +77,22 @@ pub fn refused(client: IpAddr, connection: ConnectionId, refusal: &Refusal) {
     debug!(%client, %connection, code, field, sentence, "message refused");
 }
 
-/// Logs the users whom `client` signed in or out, or kicked, over HTTP.
-pub fn changed(client: IpAddr, room: &Name, commands: &[Command], outcome: &Outcome) {
-    let room: &str = room;
+/// Logs the users whom the request `id` of `client` signed in or out, or kicked.
+pub fn changed(id: &HeaderValue, client: IpAddr, room: &Name, commands: &[Command], outcome: &Outcome) {
+    let (request, room): (_, &str) = (request_id::text(id), room);
     if outcome.removed > 0
         && let Some((users, count)) = users(commands, |action| *action == Action::SignOut(DelReason::Kicked))
     {
-        info!(%client, room, ?users, count, "kicked");
+        info!(%request, %client, room, ?users, count, "kicked");
     }
     if !enabled!(Level::DEBUG) {
         return;
     }
     if let Some((users, count)) = users(commands, |action| matches!(action, Action::SignIn(_))) {
-        debug!(%client, room, ?users, count, "signed in");
+        debug!(%request, %client, room, ?users, count, "signed in");
     }
     if let Some((users, count)) = users(commands, |action| *action == Action::SignOut(DelReason::SignedOut)) {
-        debug!(%client, room, ?users, count, "signed out");
+        debug!(%request, %client, room, ?users, count, "signed out");
     }
 }
 

@@ -13,15 +13,17 @@ use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 use tokio::time::{error::Elapsed, timeout};
 use warp::Filter;
-use warp::http::{HeaderMap, Method, StatusCode, Version, header};
+use warp::http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 
 use crate::access::verb::Verb;
 use crate::http::answer::{self, Answer};
+use crate::http::audit;
 use crate::http::forwarded::Forwarded;
 use crate::http::gate::{Caller, Change, Count, Gate, List, Ticket, Visitor, Watch};
 use crate::http::query::{Query, well_encoded};
+use crate::http::request_id;
 use crate::http::stream::message;
-use crate::model::id::ClientId;
+use crate::model::id::{ClientId, ConnectionId};
 use crate::model::name::Name;
 use crate::model::refusal::{Code, Refusal};
 use crate::runtime::handover::ClaimSlot;
@@ -106,6 +108,16 @@ impl Call {
     /// The headers, with what trusted proxies report.
     pub fn forwarded(&self) -> Forwarded<'_> {
         Forwarded::of(&self.headers, self.peer, &self.gate.config().trusted_proxies)
+    }
+
+    /// The request's id.
+    pub fn id(&self) -> HeaderValue {
+        request_id::of(&self.headers)
+    }
+
+    /// Notes for the log that the request has become the stream of `connection`.
+    pub fn began(&self, connection: ConnectionId) {
+        audit::began(&self.id(), || self.forwarded().client(), connection);
     }
 
     async fn identify(&self, tickets: Tickets) -> Result<Caller, Refusal> {

@@ -16,7 +16,7 @@ const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE";
 const HEADERS: &str = "Authorization, Content-Type, Last-Event-ID, Presently-Client, Presently-Session, Presently-Seq";
 
 /// The headers of answers that scripts may read, beside those that browsers always show.
-const EXPOSED: &str = "Retry-After, WWW-Authenticate";
+const EXPOSED: &str = "Retry-After, WWW-Authenticate, X-Request-Id";
 
 /// How long a browser may skip the question, in seconds: as long as Chromium keeps an answer at most (WebKit: 10 min). An origin
 /// that is no longer allowed is refused all the same, since every change is judged, and every answer marked, by itself.

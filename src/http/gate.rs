@@ -30,6 +30,7 @@ use crate::http::answer::Answer;
 use crate::http::forwarded::Forwarded;
 use crate::http::origin;
 use crate::http::payer::Payer;
+use crate::http::request_id;
 use crate::model::hold::Holds as Holding;
 use crate::model::id::{ClientId, ConnectionId};
 use crate::model::moment::{Moment, Taken};
@@ -187,7 +188,8 @@ impl Gate {
         self.judge_origin(request, caller)?;
         let own = user.filter(|(user, _)| caller.pass().is(user));
         caller.pass().demand(own.map_or(Verb::Manage, |(_, verb)| verb), room)?;
-        Ok(Change { gate: self.clone(), client: request.source(), pass: caller.pass().clone(), room })
+        let (id, client) = (request_id::of(request.headers()), request.source());
+        Ok(Change { gate: self.clone(), id, client, pass: caller.pass().clone(), room })
     }
 
     /// Judges the page that sent a change. Behind a cookie there may be any page, so the browser must name it.

@@ -32,7 +32,7 @@ pub fn print(said: Result<String, (u8, String)>) -> ExitCode {
 /// Prints the reason of a failure as one sentence, and exits all the same where stderr is broken or not read.
 pub fn failed(code: u8, sentence: &str) -> ExitCode {
     if let Ok(log) = Log::to_stderr() {
-        log.line(format!("presently: {sentence}\n").as_bytes());
+        log.last_words(sentence);
         log.finish();
     }
     ExitCode::from(code)

@@ -56,6 +56,9 @@ fn log(config: &Config) -> Result<Log, String> {
         LogFormat::Auto | LogFormat::Plain => logs.with_ansi(coloured).with_target(false).finish().with(told).init(),
         LogFormat::Json => logs.json().finish().with(told).init(),
     }
-    log.catch_panics(config.log_format == LogFormat::Json);
+    if config.log_format == LogFormat::Json {
+        log.be_json();
+    }
+    log.catch_panics();
     Ok(log)
 }

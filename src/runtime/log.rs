@@ -3,36 +3,31 @@
 //! A full disk, a closed pipe or a reader that stops reading costs log lines, and never a connection. Lines that are dropped
 //! are counted, and said once writing works again.
 
-use std::any::Any;
+mod line;
+
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::panic::Location;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
-use serde::Serialize;
 use tracing::level_filters::LevelFilter;
 use tracing::warn;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder};
 use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 
+use crate::runtime::log::line::{MAX_LINE, cut, panic_line, sentence_line};
 use crate::runtime::repeats::Repeats;
+
+pub use crate::runtime::log::line::panic_text;
 
 /// The lines that wait for the writer. A line takes some 200 bytes, so a full queue takes less than 1 MiB in practice.
 const MAX_LINES: usize = 4_096;
-
-/// The longest line, in bytes; the rest is cut.
-const MAX_LINE: usize = 4_096;
-
-/// The longest message of a panic, in bytes. As JSON it may take six times as much.
-const MAX_PANIC: usize = 512;
 
 /// How long the end of the process waits for the last lines. Beside the gateway's own 4.5 s to stop, less than 5 s.
 const LAST_LINES_WITHIN: Duration = Duration::from_millis(400);
@@ -66,6 +61,8 @@ struct Progress {
     failed: AtomicU64,
     /// Lines that found the queue full.
     refused: OnceLock<ErrorCounter>,
+    /// Whether lines are JSON objects.
+    json: AtomicBool,
 }
 
 impl Log {
@@ -101,8 +98,22 @@ impl Log {
         // Never fails: a line that finds the queue full is counted.
         let _ = match line.len() <= MAX_LINE {
             true => self.queue.clone().write(line),
-            false => self.queue.clone().write(&[&line[..boundary(line, MAX_LINE)], " …\n".as_bytes()].concat()),
+            false => self.queue.clone().write(&cut(line, self.is_json())),
         };
+    }
+
+    /// Writes why the program ends.
+    pub fn last_words(&self, sentence: &str) {
+        self.line(sentence_line(sentence, self.is_json()).as_bytes());
+    }
+
+    /// Makes each line a JSON object from now on, also the lines that `tracing_subscriber` does not make.
+    pub fn be_json(&self) {
+        self.progress.json.store(true, Relaxed);
+    }
+
+    fn is_json(&self) -> bool {
+        self.progress.json.load(Relaxed)
     }
 
     /// Waits until all lines are written or dropped, for a bounded time; whether they are.
@@ -112,15 +123,15 @@ impl Log {
         !progress.advanced.wait_while_for(&mut progress.done.lock(), waits, LAST_LINES_WITHIN).timed_out()
     }
 
-    /// Logs panics from now on, as `json` or as text: one line each, and of many from one place only some. Takes nothing of
+    /// Logs panics from now on: one line each, and of many from one place only some. Takes nothing of
     /// a panic but its text and its place, and passes by `tracing`, whose thread-locals may be gone.
-    pub fn catch_panics(&self, json: bool) {
+    pub fn catch_panics(&self) {
         let log = self.clone();
         std::panic::set_hook(Box::new(move |panic| {
             if LevelFilter::current() >= LevelFilter::ERROR
                 && let Some(times) = panics_at(panic.location()).again()
             {
-                log.line(panic_line(panic.payload(), panic.location(), times, json).as_bytes());
+                log.line(panic_line(panic.payload(), panic.location(), times, log.is_json()).as_bytes());
             }
         }));
     }
@@ -223,17 +234,6 @@ impl<W: Write> Output<W> {
     }
 }
 
-/// The greatest end of at most `most` bytes of `text`, UTF-8, that cuts no character.
-fn boundary(text: &[u8], most: usize) -> usize {
-    (0..=most.min(text.len())).rev().find(|end| text.get(*end).is_none_or(|byte| byte & 0xC0 != 0x80)).unwrap_or(0)
-}
-
-/// The text of a panic, if `panic!` made it of a text. Nothing else of a payload is used: its own code might panic again.
-pub fn panic_text(payload: &(dyn Any + Send)) -> Option<&str> {
-    let text = payload.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| payload.downcast_ref::<&str>().copied())
-}
-
 /// Counts panics by place. Without locks, for the hook; when all are taken, further places share the last.
 struct Place {
     key: AtomicU64,
@@ -251,45 +251,6 @@ fn panics_at(location: Option<&Location<'_>>) -> &'static Repeats {
         Err(taken) => taken == key,
     };
     &PLACES.iter().find(is_mine).unwrap_or(&PLACES[PLACES.len() - 1]).repeats
-}
-
-/// A panic as a line of the log, in the form of `tracing_subscriber`'s lines.
-fn panic_line(payload: &(dyn Any + Send), at: Option<&Location<'_>>, times: u64, json: bool) -> String {
-    let text = panic_text(payload).unwrap_or("(no text)");
-    let text = &text[..boundary(text.as_bytes(), MAX_PANIC)];
-    let place = at.map(ToString::to_string).unwrap_or_default();
-    let mut message = format!("panicked at {place}: ");
-    for char in text.chars() {
-        match char.is_control() {
-            true => message.extend(char.escape_default()),
-            false => message.push(char),
-        }
-    }
-    let mut timestamp = String::new();
-    // Without a time rather than without the line.
-    let _ = SystemTime.format_time(&mut Writer::new(&mut timestamp));
-    match json {
-        true => {
-            let fields = PanicFields { message: &message, times };
-            let line = JsonLine { timestamp: &timestamp, level: "ERROR", fields, target: "presently" };
-            serde_json::to_string(&line).unwrap_or_default() + "\n"
-        }
-        false => format!("{timestamp} ERROR {message} times={times}\n"),
-    }
-}
-
-#[derive(Serialize)]
-struct JsonLine<'a> {
-    timestamp: &'a str,
-    level: &'a str,
-    fields: PanicFields<'a>,
-    target: &'a str,
-}
-
-#[derive(Serialize)]
-struct PanicFields<'a> {
-    message: &'a str,
-    times: u64,
 }
 
 #[cfg(test)]
@@ -382,22 +343,6 @@ mod tests {
         while !log.finish() {}
         let text = disk.text();
         assert!(text.ends_with("é …\n") && text.len() < MAX_LINE + 10, "{}", text.len());
-    }
-
-    #[test]
-    fn a_panic_is_one_line_of_its_text_and_place_whatever_its_payload_is() {
-        let at = Location::caller();
-        let line = |payload: &(dyn Any + Send), json| panic_line(payload, Some(at), 4, json);
-        let plain = line(&"two\nlines \u{1b}[31m", false);
-        assert!(plain.contains(&format!(" ERROR panicked at {at}: two\\nlines \\u{{1b}}[31m times=4\n")), "{plain}");
-        assert_eq!(plain.lines().count(), 1);
-        let json: serde_json::Value = serde_json::from_str(&line(&"a \"quote\"\n".to_owned(), true)).unwrap();
-        assert_eq!(json["fields"]["message"], format!("panicked at {at}: a \"quote\"\\n"));
-        assert_eq!((&json["level"], &json["fields"]["times"]), (&"ERROR".into(), &4.into()));
-        assert!(json["timestamp"].as_str().is_some_and(|time| time.ends_with('Z')), "{json}");
-        assert!(line(&7, false).contains("(no text)"));
-        let long = line(&"\u{1}".repeat(100_000), true);
-        assert!(long.len() <= MAX_LINE, "{}", long.len());
     }
 
     #[test]

@@ -42,6 +42,7 @@ mod program;
 mod proxies;
 mod rates;
 mod refusals;
+mod request_ids;
 mod restart;
 mod rooms;
 mod schemas;

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use warp::http::HeaderValue;
+
 use super::{Gate, Holds};
 use crate::access::pass::Pass;
 use crate::access::verb::Verb;
@@ -22,6 +24,8 @@ use crate::runtime::rates::{Source, Work};
 /// A permit to change one room.
 pub struct Change<'a> {
     pub(super) gate: Gate,
+    /// The request's id.
+    pub(super) id: HeaderValue,
     pub(super) client: Source,
     pub(super) pass: Arc<Pass>,
     pub(super) room: &'a Name,
@@ -43,7 +47,7 @@ impl Change<'_> {
             self.pay(payer, commands)?;
         }
         let Changed { outcome, kept } = self.gate.0.rooms().change(self.room, commands)?;
-        audit::changed(self.client.address, self.room, commands, &outcome);
+        audit::changed(&self.id, self.client.address, self.room, commands, &outcome);
         self.take_back(commands)?;
         kept.await?;
         Ok(outcome)

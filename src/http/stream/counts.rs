@@ -42,9 +42,11 @@ pub async fn stream(call: &Call) -> Answer {
     if alive {
         first.extend_from_slice(&format.answer(&call.gate.hello(call.caller()?).json()));
     }
-    let options = Options { id: ConnectionId(Uuid::new_v4()), format, alive, asks: None, head: first.into() };
+    let id = ConnectionId(Uuid::new_v4());
+    let options = Options { id, format, alive, asks: None, head: first.into() };
     let (gate, pass) = (call.gate.clone(), call.caller()?.pass().clone());
     let peer = CountsClient { reader: Some(Box::new(reader)), watch: PassWatch::new(gate, pass) };
+    call.began(id);
     call.gate.stream(&call.slot, charge, move |_| (options, peer)).await
 }
 

@@ -50,6 +50,7 @@ pub async fn open(mut call: Call) -> Answer {
     let id = ConnectionId(Uuid::new_v4());
     let options = Options { id, format, alive: true, asks: Some(asks), head: bytes.into() };
     let peer = SessionClient { mailbox, speaker: Some(Speaker::new(visitor, client)) };
+    call.began(id);
     call.gate.stream(&call.slot, charge, move |_| (options, peer)).await
 }
 

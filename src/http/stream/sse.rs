@@ -18,6 +18,7 @@ use crate::http::call::{Call, Segment};
 use crate::http::cors::Sharing;
 use crate::http::gate::{Holds, PassWatch};
 use crate::http::query::Query;
+use crate::http::request_id::REQUEST_ID;
 use crate::http::stream::message::Reference;
 use crate::http::stream::options::StreamOptions;
 use crate::journal::ticket::Ticket;
@@ -108,6 +109,7 @@ pub async fn answer(
     let reader = Reader::new(follower);
     let watch = PassWatch::new(call.gate.clone(), call.caller()?.pass().clone());
     let peer = SseClient { holds: granted.holds, reader: Some(Box::new(reader)), watch };
+    call.began(id);
     call.gate.stream(&call.slot, granted.charge, move |_| (connection_options, peer)).await
 }
 
@@ -205,6 +207,7 @@ pub fn head(version: Version) -> Response<Body> {
 
 /// The `head` of an event stream on the wire, with what hyper's answers get at the door.
 pub fn begun(call: &Call, mut head: Response<Body>) -> Vec<u8> {
+    head.headers_mut().insert(REQUEST_ID, call.id());
     Sharing::of(&call.headers, &call.gate.config().allow_origins).mark(head.headers_mut());
     if call.gate.is_stopping() {
         head.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

@@ -17,6 +17,7 @@ use crate::http::answer::{self, Answer, Body};
 use crate::http::audit::Asked;
 use crate::http::call::Call;
 use crate::http::query::Query;
+use crate::http::request_id::REQUEST_ID;
 use crate::http::stream::options::StreamOptions;
 use crate::http::stream::speaker::Speaker;
 use crate::http::stream::sse::{head_bytes, no_body};
@@ -41,7 +42,8 @@ const GOING_AWAY: u16 = 4001;
 /// `GET /ws`
 pub async fn upgrade(call: Call) -> Answer {
     call.only("GET")?;
-    let head = handshake(&call)?;
+    let mut head = handshake(&call)?;
+    head.headers_mut().insert(REQUEST_ID, call.id());
     // From here on a refusal is a close code, because browsers hide HTTP errors of WebSockets from scripts.
     let (charge, options) = match call.gate.charge(&call.forwarded()) {
         Ok(charge) => (charge, options(&call)),
@@ -49,7 +51,8 @@ pub async fn upgrade(call: Call) -> Answer {
     };
     if let Err(refusal) = &options {
         call.gate.count_refusal(refusal);
-        let asked = Asked::of("GET", "/ws", &call.query, || call.forwarded().client());
+        let client = || call.forwarded().client();
+        let asked = Asked::of(&call.id(), ("GET", "/ws"), Some(&call.query), client);
         asked.iter().for_each(|asked| asked.refused(refusal));
     }
     let alive = options.as_ref().is_ok_and(|(.., options)| options.alive);
@@ -60,10 +63,11 @@ pub async fn upgrade(call: Call) -> Answer {
     // A client from before the questions does not answer them, and is found by pings.
     let asks = alive.then(|| call.gate.asks(false));
     let max_message = call.gate.config().max_message;
+    let id = ConnectionId(Uuid::new_v4());
+    call.began(id);
     call.gate
         .stream(&call.slot, charge, move |socket| {
             let read = std::mem::take(&mut socket.read);
-            let id = ConnectionId(Uuid::new_v4());
             let connection_options = Options { id, format: Format::WEBSOCKET, alive, asks, head: first.into() };
             let websocket = WebSocket::new(max_message);
             (connection_options, WsClient { websocket, begin: Some(Box::new((read, options))), speaker: None })
