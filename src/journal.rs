@@ -19,37 +19,46 @@
 //! ```
 //!
 //! ```text
-//! let opening = disk::open(dir, wait)?;           // locked; Identity, is_fresh(); blocking, like all calls up to `start`
-//! let end = opening.read(|read| …)?;              // Read::Part of a snapshot in order, then Read::Record, by position
-//! let first = start::first(end.last, now, random);            // above the wall clock, or a random step above the last
-//! let journal = Arc::new(opening.start(first, Options { sync, queue })?);    // or Journal::memory(Position(1))
+//! let mut opening = disk::open(dir, wait)?;       // locked. Blocking, as all calls up to `start`
+//! opening.identity(); opening.is_fresh();         // a backup that is started has a new identity already
+//! let end = opening.read(&mut |read| …)?;         // Read::Part of the snapshot in order, then Read::Record by position
+//! let first = First::after(end.last, now, random);            // above the wall clock, or a random step above the last
+//! let journal = Journal::start(Box::new(opening), first.position(), Options { sync, queue })?;
+//! let journal = Journal::memory(Position(1));     // … or this one
 //!
 //! journal.admits()?;                              // before a change: Err(Refused::NotDurable | Refused::Stopping)
-//! let given = journal.append(takes, waits, moment, |out| codec::encode(&entry, out));    // under a room's lock; never waits
+//! let given = journal.append(takes, waits, moment, |out| …);  // under a room's lock; encodes to `out`; never waits
 //! given.ticket.await?;                            // before the answer, without locks: Err(NotDurable), although it is done
 //!
 //! journal.snapshot_wanted().await;                // then on a thread that may block:
-//! let mut snapshot = journal.snapshot()?;         // begins at snapshot.at(); states read from here on contain all before it
+//! let mut snapshot = journal.snapshot()?;         // states read from here on contain all entries before snapshot.at()
 //! snapshot.put(&part)?;                           // … each part, in order
-//! snapshot.finish(moment)?;                       // durable; ends a failure, and older segments are removed
+//! snapshot.finish(moment)?;                       // durable; ends a failure, and older files are removed
 //!
-//! journal.is_failing(); journal.numbers();        // for /readyz, metrics and logs
+//! journal.is_failing(); journal.numbers();        // for metrics and logs
 //! journal.stop();                                 // from here on `admits` says Stopping
-//! journal.close();                                // blocking: all is flushed, and the directory is free for another process
+//! journal.close()?;                               // blocking: all is flushed, and another process may have the directory
 //! ```
 
 pub mod position;
 pub mod ticket;
-pub mod frame;
 pub mod error;
 pub mod log;
+pub mod frame;
+pub mod store;
+pub mod disk;
+pub mod numbers;
 pub mod queue;
+pub mod repair;
+pub mod inspect;
+pub mod backup;
 pub mod bytes;
 pub mod entry;
 pub mod values;
 pub mod codec;
 pub mod checkpoint;
 pub mod fold;
+pub mod offline;
 
 #[cfg(test)]
 mod made_up;
