@@ -47,6 +47,11 @@ impl Passbook {
         Passbook { entries: HashMap::new(), ends: BTreeSet::new(), of_each: HashMap::new(), most }
     }
 
+    /// The same book with another bound. What is beyond it stays.
+    pub fn within(self, most: usize) -> Self {
+        Passbook { most, ..self }
+    }
+
     /// Keeps `pass` under the secret of `id` until `end`. A user's oldest pass gives way to one too many of that user.
     ///
     /// # Errors

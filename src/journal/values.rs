@@ -368,3 +368,41 @@ impl Keep for Rights {
         Ok(Rights::new(grants, Keep::take(from)?))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn again<T: Keep>(value: &T) -> Result<T, Unreadable> {
+        let mut bytes = Vec::new();
+        value.put(&mut bytes);
+        T::take(&mut Input::of(&bytes))
+    }
+
+    /// The rules for new input may become stricter; who signed in before stays signed in.
+    #[test]
+    fn what_is_kept_is_read_by_no_rules_of_today() {
+        for text in ["", "..", "\n", "\u{202E}", &"x".repeat(1_000)] {
+            assert_eq!(again(&Name::kept(text)), Ok(Name::kept(text)));
+            assert_eq!(again(&HoldName::kept(text)), Ok(HoldName::kept(text)));
+            let prefix = Pattern::Prefix(Prefix::kept(text));
+            assert_eq!(again(&prefix), Ok(prefix));
+        }
+        let large = Meta::kept(&format!(r#"{{"a":"{}"}}"#, "x".repeat(5_000))).unwrap();
+        assert_eq!(again(&Info::kept(large.clone())), Ok(Info::kept(large)));
+        assert_eq!(again(&Rank::kept(-100)), Ok(Rank::kept(-100)));
+        let only = Verbs::kept([Verb::Manage]);
+        assert!(again(&only) == Ok(only) && !only.have(Verb::Watch));
+    }
+
+    #[test]
+    fn a_meta_is_an_object_in_any_case() {
+        for text in ["[]", "1", "{", "{} {}", "nul", "{\"a\":\"\n\"}"] {
+            assert_eq!(Meta::kept(text), None, "{text}");
+            let mut bytes = Vec::new();
+            put_text(text, &mut bytes);
+            assert!(Meta::take(&mut Input::of(&bytes)).is_err(), "{text}");
+        }
+        assert_eq!(Meta::kept("{}"), Some(Meta::default()));
+    }
+}

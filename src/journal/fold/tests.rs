@@ -1,31 +1,26 @@
-use std::collections::{BTreeMap, VecDeque};
-use std::ops::Range;
+mod live;
+mod reference;
+
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
 use uuid::Uuid;
 
+use self::live::{Checkpoint, Live};
+use self::reference::Reference;
 use super::restore::Restore;
 use super::*;
-use crate::access::pass::{Pass, UnixTime};
+use crate::access::pass::UnixTime;
 use crate::access::passbook::SecretId;
-use crate::access::revocations::Revoked;
-use crate::journal::checkpoint::{Header, Parts, Piece};
+use crate::journal::checkpoint::{Parts, Piece};
 use crate::journal::codec;
-use crate::journal::made_up;
-use crate::model::command::{Action, SignIn};
-use crate::model::denylist::Denial;
-use crate::model::event::DelReason;
-use crate::model::id::ClientId;
 use crate::model::moment::{Moment, Timestamp};
-use crate::naive::{self, Naive, Seen, Shown};
+use crate::naive;
 
 const IDENTITY: Identity = Identity { journal: Uuid::from_u128(17), generation: 0 };
 const MEMORY: Memory = Memory { history: Bound { events: 20, bytes: usize::MAX }, bytes: 30_000 };
-
-/// Much longer than any hold of these tests lasts; the denylist forgets after it.
-const HOUR: Duration = Duration::from_secs(3_600);
 
 fn at(now: Tick) -> Moment {
     Moment { time: Timestamp(now.0), tick: now }
@@ -33,400 +28,6 @@ fn at(now: Tick) -> Moment {
 
 fn seconds(now: Tick) -> UnixTime {
     now.0 / 1_000
-}
-
-/// A gateway that accepts changes, keeps rooms only while there is something in them, and writes a journal.
-struct Live {
-    rng: Rng,
-    rooms: BTreeMap<Name, Presence>,
-    denylist: Denylist,
-    revocations: Revocations,
-    cookies: Passbook,
-    rules: Rules,
-    incarnation: u128,
-    next: Position,
-    now: Tick,
-    journal: Vec<(Stamp, Vec<u8>)>,
-    /// The checkpoint under way.
-    capture: Option<Capture>,
-    checkpoints: Vec<Checkpoint>,
-}
-
-struct Capture {
-    header: Header,
-    /// Entries in the journal when it began.
-    began: usize,
-    rooms: VecDeque<Name>,
-    pieces: Vec<Piece>,
-}
-
-/// A checkpoint, and the entries in the journal when it began and when it was done.
-struct Checkpoint {
-    entries: Range<usize>,
-    parts: Vec<Vec<u8>>,
-}
-
-impl Live {
-    fn begin(seed: u64) -> Self {
-        let mut live = Live {
-            rng: Rng::with_seed(seed),
-            rooms: BTreeMap::new(),
-            denylist: Denylist::default(),
-            revocations: Revocations::default(),
-            cookies: Passbook::new(usize::MAX),
-            rules: Rules::default(),
-            incarnation: 0,
-            next: Position(1 << 20),
-            now: Tick(1_000),
-            journal: Vec::new(),
-            capture: None,
-            checkpoints: Vec::new(),
-        };
-        live.restart();
-        live
-    }
-
-    fn append(&mut self, takes: u64, entry: &Entry) -> Stamp {
-        let stamp = Stamp { position: self.next, moment: at(self.now) };
-        self.next.0 += takes + self.rng.u64(..3);
-        let mut bytes = Vec::new();
-        codec::encode(entry, &mut bytes);
-        self.journal.push((stamp, bytes));
-        stamp
-    }
-
-    /// Does something, and appends at most a few entries.
-    fn step(&mut self) {
-        if self.rng.u8(..4) == 0 {
-            let most = if self.rng.u32(..2_000) == 0 { HOUR.as_millis() as u64 } else { 4 };
-            self.now = self.now + Duration::from_millis(self.rng.u64(..=most));
-        }
-        match self.rng.u8(..60) {
-            0..=5 => self.expire(),
-            6 | 7 => drop(self.append(1, &Entry::Mark)),
-            8 | 9 => self.revoke(),
-            10 | 11 => self.make_cookie(),
-            12 => self.end_cookie(),
-            13..=16 => self.forget(),
-            17 if self.rng.u8(..4) == 0 => self.restart(),
-            18 | 19 => self.batch(),
-            _ => {
-                let (room, user) = (made_up::room(&mut self.rng), made_up::user(&mut self.rng));
-                let action = action(&mut self.rng, &user);
-                self.change(room, vec![Command::User(user, action)]);
-            }
-        }
-        self.go_on_capturing();
-    }
-
-    fn change(&mut self, name: Name, commands: Vec<Command>) {
-        let moment = at(self.now);
-        if self.denylist.check(&name, &commands, self.now).is_err() {
-            return;
-        }
-        let bounds = self.bounds();
-        let start = Cursor { epoch: IDENTITY.epoch(&name), offset: Offset(self.next.0 - 1) };
-        let room = self.rooms.entry(name.clone()).or_insert_with(|| Presence::new(name.clone(), start, bounds));
-        if room.check(&commands).is_err() {
-            return;
-        }
-        let takes = room.takes(&commands, self.now);
-        let Stamp { position, .. } =
-            self.append(takes, &Entry::Change { room: name.clone(), commands: commands.clone() });
-        let room = self.rooms.get_mut(&name).expect("made above");
-        let outcome = room.fold(&commands, position, moment);
-        assert!(outcome.events as u64 <= takes, "{commands:?}");
-        self.denylist.record(&name, &outcome, self.now);
-    }
-
-    fn batch(&mut self) {
-        let room = made_up::room(&mut self.rng);
-        let commands = (0..self.rng.usize(1..5)).map(|_| {
-            let user = made_up::user(&mut self.rng);
-            match self.rng.bool() {
-                true => Command::sign_in(user),
-                false => Command::User(user, Action::SignOut(made_up::reason(&mut self.rng))),
-            }
-        });
-        let commands = commands.collect();
-        self.change(room, commands);
-    }
-
-    fn expire(&mut self) {
-        let due = |(_, room): &(&Name, &Presence)| room.next_deadline().is_some_and(|ends| ends <= self.now);
-        let due: Vec<_> = self.rooms.iter().filter(due).map(|(name, _)| name.clone()).collect();
-        for name in due {
-            let most = self.rng.usize(1..4);
-            self.change(name, vec![Command::Expire(most)]);
-        }
-    }
-
-    /// Forgets events, and the rooms in which nothing is left.
-    fn forget(&mut self) {
-        let now = self.now;
-        self.rooms.values_mut().for_each(|room| room.forget(&Command::Trim(now)));
-        self.rooms.retain(|_, room| !room.is_idle());
-    }
-
-    fn revoke(&mut self) {
-        let (revoked, at) = (made_up::revoked(&mut self.rng), seconds(self.now));
-        let before = at - self.rng.u64(..=at.min(3));
-        self.revocations.add(revoked.clone(), before, at).unwrap();
-        self.append(1, &Entry::Revoked { revoked, before, at });
-    }
-
-    fn make_cookie(&mut self) {
-        let (id, pass) = (SecretId::of(&self.rng.u64(..).to_string()), made_up::pass(&mut self.rng));
-        let end = self.now + Duration::from_millis(self.rng.u64(1..100_000));
-        self.cookies.keep(id, pass.clone(), end, self.now).unwrap();
-        self.append(1, &Entry::Cookie { id, pass, end });
-    }
-
-    fn end_cookie(&mut self) {
-        let mut ids: Vec<_> = self.cookies.all().map(|(id, ..)| id).collect();
-        ids.sort();
-        if let Some(id) = self.rng.choice(ids) {
-            self.cookies.take(id, self.now);
-            self.append(1, &Entry::CookieEnded { id });
-        }
-    }
-
-    /// The process ends, cleanly or not, and the next one begins.
-    fn restart(&mut self) {
-        if self.rng.bool() {
-            self.append(1, &Entry::End);
-        }
-        self.capture = None;
-        self.next.0 += self.rng.u64(1..1_000);
-        let hold_for = Duration::from_millis(self.rng.u64(..10));
-        self.incarnation = self.rng.u128(..);
-        let begin = Entry::Begin { incarnation: self.incarnation, hold_for };
-        let Stamp { position, moment } = self.append(1, &begin);
-        for room in self.rooms.values_mut() {
-            room.fold(&[Command::Begin(hold_for)], position, moment);
-        }
-        let rules = Rules { grace: Duration::from_millis(self.rng.u64(1..8)), members: 0, max_named: 100 };
-        if self.rng.bool() && self.rules != rules {
-            self.rules = rules;
-            self.append(1, &Entry::Rules(rules));
-            self.rooms.values_mut().for_each(|room| room.bound(rules.members, rules.grace));
-        }
-    }
-
-    fn bounds(&self) -> Bounds {
-        Bounds { history: MEMORY.history, members: self.rules.members, grace: self.rules.grace }
-    }
-
-    fn header(&self) -> Header {
-        let (moment, rules, incarnation) = (at(self.now), self.rules, self.incarnation);
-        Header { at: self.next, listed: self.next, moment, rules, incarnation }
-    }
-
-    /// Begins a checkpoint. As entries may come before the rooms are listed, `steps` do.
-    fn begin_capture(&mut self, steps: usize) {
-        let (began, header) = (self.journal.len(), self.header());
-        self.capture = None;
-        (0..steps).for_each(|_| self.step());
-        let restarted = |(_, bytes): &(Stamp, Vec<u8>)| matches!(codec::decode(bytes), Ok(Entry::Begin { .. }));
-        if !self.journal[began..].iter().any(restarted) {
-            let header = Header { listed: self.next, ..header };
-            let mut rooms: Vec<_> = self.rooms.keys().cloned().collect();
-            self.rng.shuffle(&mut rooms);
-            self.capture = Some(Capture { header, began, rooms: rooms.into(), pieces: Vec::new() });
-        }
-    }
-
-    fn go_on_capturing(&mut self) {
-        let Some(capture) = self.capture.as_mut().filter(|_| self.rng.u8(..4) == 0) else {
-            return;
-        };
-        match capture.rooms.pop_front() {
-            Some(room) => capture.pieces.push(match self.rooms.get(&room) {
-                Some(presence) => presence.into(),
-                None => Piece::Absent { room, until: self.next },
-            }),
-            None => self.finish_capture(),
-        }
-    }
-
-    fn finish_capture(&mut self) {
-        let Some(Capture { header, began, rooms, mut pieces }) = self.capture.take() else {
-            return;
-        };
-        pieces.extend(rooms.iter().map(|room| Piece::from(&self.rooms[room])));
-        let revoked = self.revocations.all().map(|(revoked, before, until)| (revoked.clone(), before, until));
-        let cookies = self.cookies.all().map(|(id, pass, end)| (id, pass.clone(), end));
-        pieces.push(Piece::Cookies { until: self.next, all: cookies.collect() });
-        pieces.push(Piece::Revocations { until: self.next, all: revoked.collect() });
-        pieces.push(Piece::Denials(self.denylist.all().collect()));
-        let (entries, parts) = (began..self.journal.len(), Parts::of(header, pieces).collect());
-        self.checkpoints.push(Checkpoint { entries, parts });
-    }
-
-    /// The state at this moment, as a checkpoint that nothing disturbs.
-    fn snapshot(&mut self) -> Vec<Vec<u8>> {
-        self.begin_capture(0);
-        self.capture.as_mut().expect("begun").rooms.make_contiguous().sort();
-        self.finish_capture();
-        self.checkpoints.pop().expect("done").parts
-    }
-}
-
-fn action(rng: &mut Rng, user: &Name) -> Action {
-    match rng.u8(..17) {
-        0 | 1 => {
-            let (name, statement) = (made_up::some(rng, made_up::hold_name), made_up::some(rng, made_up::statement));
-            let (info, ttl) = (made_up::some(rng, made_up::info), made_up::some(rng, |rng| rng.u64(1..12)));
-            let (ttl, maker) = (ttl.map(Duration::from_millis), made_up::some(rng, made_up::maker));
-            Action::SignIn(SignIn { name, statement, info, ttl, maker })
-        }
-        2..=5 => {
-            Action::Join(made_up::hold(rng), made_up::some(rng, made_up::statement), made_up::some(rng, made_up::info))
-        }
-        6 | 7 => Action::Update(made_up::connection(rng), made_up::statement(rng)),
-        8 => Action::Set(made_up::some(rng, made_up::statement), made_up::some(rng, made_up::info)),
-        9 => Action::Leave(made_up::connection(rng)),
-        10 | 11 => Action::Lose(made_up::connection(rng), None),
-        12 => Action::LeaveClient(made_up::client(rng)),
-        13 => Action::Release(made_up::hold_name(rng)),
-        14 => Action::Kick(made_up::connection(rng)),
-        15 => Action::Revoke(user.clone(), rng.u64(..3)),
-        _ => Action::SignOut(made_up::reason(rng)),
-    }
-}
-
-/// The reference: naive rooms, and lists.
-#[derive(Default)]
-struct Reference {
-    rooms: BTreeMap<Name, (Naive, Offset)>,
-    rules: Rules,
-    revoked: BTreeMap<Revoked, (UnixTime, UnixTime)>,
-    /// The oldest first.
-    cookies: Vec<(SecretId, Arc<Pass>, Tick)>,
-    now: Tick,
-}
-
-impl Reference {
-    fn fold(&mut self, Stamp { position, moment }: Stamp, entry: &Entry) {
-        self.now = moment.tick;
-        match entry {
-            Entry::Begin { hold_for, .. } => self.rooms.values_mut().for_each(|(room, _)| {
-                room.now = moment.tick;
-                room.begin(*hold_for);
-            }),
-            Entry::Rules(rules) => self.rules = *rules,
-            Entry::Change { room, commands } => self.change(position, room, commands),
-            Entry::Mark | Entry::End => {}
-            Entry::Revoked { revoked, before, at } => {
-                let (old, _) = self.revoked.get(revoked).copied().unwrap_or_default();
-                let before = *before.max(&old);
-                self.revoked.insert(revoked.clone(), (before, before.max(*at)));
-            }
-            Entry::Cookie { id, pass, end } => {
-                self.cookies.retain(|(.., end)| *end > moment.tick);
-                let of_user = |(_, other, _): &(SecretId, Arc<Pass>, Tick)| pass.sub.is_some() && other.sub == pass.sub;
-                if self.cookies.iter().filter(|cookie| of_user(cookie)).count() == 100 {
-                    let oldest = self.cookies.iter().position(of_user).expect("one of 100");
-                    self.cookies.remove(oldest);
-                }
-                self.cookies.push((*id, pass.clone(), *end));
-            }
-            Entry::CookieEnded { id } => self.cookies.retain(|(other, ..)| other != id),
-        }
-    }
-
-    fn change(&mut self, position: Position, name: &Name, commands: &[Command]) {
-        let (room, head) = self.rooms.entry(name.clone()).or_default();
-        (room.now, room.grace) = (self.now, self.rules.grace);
-        let mut next = position.offset();
-        for command in commands {
-            let seen = match command {
-                Command::User(user, action) => room.act(user, action),
-                Command::Expire(most) => room.expire(*most),
-                Command::Begin(_) | Command::Trim(_) | Command::Shorten(..) => panic!("in no journal: {command:?}"),
-            };
-            for _ in seen.iter().filter(|seen| matches!(seen, Seen::Add(..) | Seen::Update(..) | Seen::Del(..))) {
-                (*head, next) = (next, next.next());
-            }
-        }
-    }
-
-    fn content(&self) -> Content {
-        let rooms = self.rooms.iter().filter(|(_, (room, _))| !room.users.is_empty());
-        let denied = self.rooms.iter().flat_map(|(name, (room, _))| {
-            let lasts = room.denied.iter().filter(|(_, _, until, _)| *until > self.now);
-            lasts.map(|(user, client, until, reason)| ((name.clone(), user.clone(), *client), (*until, *reason)))
-        });
-        Content {
-            rooms: rooms
-                .map(|(name, (room, head))| (name.clone(), (*head, room.shown(), room.next_deadline())))
-                .collect(),
-            denied: denied.collect(),
-            revoked: self.revoked.iter().map(|(revoked, (before, _))| (revoked.clone(), *before)).collect(),
-            cookies: cookies(self.cookies.iter().cloned(), self.now),
-            rules: self.rules,
-        }
-    }
-}
-
-/// All that counts of a state.
-#[derive(Debug, PartialEq)]
-struct Content {
-    /// The last event, the members and the next deadline of each room with members.
-    rooms: BTreeMap<Name, RoomContent>,
-    denied: BTreeMap<(Name, Name, ClientId), (Tick, DelReason)>,
-    revoked: BTreeMap<Revoked, UnixTime>,
-    cookies: Cookies,
-    rules: Rules,
-}
-
-type RoomContent = (Offset, BTreeMap<Name, Shown>, Option<Tick>);
-
-/// Those of each user, the oldest first.
-type Cookies = BTreeMap<Option<Name>, Vec<(SecretId, Arc<Pass>, Tick)>>;
-
-fn cookies(all: impl Iterator<Item = (SecretId, Arc<Pass>, Tick)>, now: Tick) -> Cookies {
-    let mut of_each = Cookies::new();
-    for cookie in all.filter(|(.., end)| *end > now) {
-        of_each.entry(cookie.1.sub.clone()).or_default().push(cookie);
-    }
-    if let Some(nobodys) = of_each.get_mut(&None) {
-        nobodys.sort_by_key(|(id, ..)| *id);
-    }
-    of_each
-}
-
-impl State {
-    fn content(&self) -> Content {
-        let now = self.last.moment.tick;
-        let rooms = self.rooms.iter().filter(|(_, room)| !room.roster().is_empty());
-        let lasting = self.denylist.all().filter(|denial| denial.deadline > now);
-        let denied =
-            lasting.map(|Denial { client, room, user, deadline, reason }| ((room, user, client), (deadline, reason)));
-        Content {
-            rooms: rooms
-                .map(|(name, room)| (name.clone(), (room.head().offset, naive::shown(room), room.next_deadline())))
-                .collect(),
-            denied: denied.collect(),
-            revoked: self.revocations.all().map(|(revoked, before, _)| (revoked.clone(), before)).collect(),
-            cookies: cookies(self.cookies.all().map(|(id, pass, end)| (id, pass.clone(), end)), now),
-            rules: self.rules,
-        }
-    }
-
-    /// Everything, also what has no effect yet: the order of holds and of what was said, and the ends of revocations.
-    fn everything(&self) -> String {
-        let with_members = self.rooms.iter().filter(|(_, room)| !room.roster().is_empty());
-        let rooms: BTreeMap<_, _> = with_members
-            .map(|(name, room)| {
-                let held: Vec<_> = room.roster().held_from(Default::default()).collect();
-                let deadlines: Vec<_> = room.roster().deadlines().collect();
-                (name, (room.head(), room.applied(), format!("{held:?} {deadlines:?}"), room.next_deadline()))
-            })
-            .collect();
-        let revoked: Vec<_> = self.revocations.all().collect();
-        format!("{:?} {rooms:?} {revoked:?} {:?} {:?} {}", self.content(), self.last, self.incarnation, self.ended)
-    }
 }
 
 fn decoded((stamp, bytes): &(Stamp, Vec<u8>)) -> (Stamp, Entry) {
@@ -489,7 +90,7 @@ fn a_long_journal_cut_anywhere_makes_what_the_reference_makes() {
         live.step();
     }
     let mut rng = Rng::with_seed(17);
-    let cuts: std::collections::HashSet<_> = (0..1_000).map(|_| rng.usize(..live.journal.len())).collect();
+    let cuts: HashSet<_> = (0..1_000).map(|_| rng.usize(..live.journal.len())).collect();
     compare(&live.journal, |n| cuts.contains(&n), "100,000 entries");
 }
 
@@ -539,9 +140,9 @@ fn a_state_is_read_as_it_is_written() {
         let revoked = again.state.revocations.all();
         let header = live.header();
         let cookies: Vec<_> = cookies.map(|(id, pass, end)| (id, pass.clone(), end)).collect();
-        pieces.push(Piece::Cookies { until: live.next, all: cookies });
+        pieces.push(Piece::Cookies { until: header.at, all: cookies });
         let revoked = revoked.map(|(revoked, before, until)| (revoked.clone(), before, until)).collect();
-        pieces.push(Piece::Revocations { until: live.next, all: revoked });
+        pieces.push(Piece::Revocations { until: header.at, all: revoked });
         pieces.push(Piece::Denials(again.state.denylist.all().collect()));
         let second: Vec<_> = Parts::of(header, pieces).collect();
         assert_eq!(second.concat().len(), parts.concat().len(), "seed {seed}");
