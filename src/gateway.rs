@@ -2,8 +2,10 @@
 //!
 //! May import: all layers above.
 
+mod drain;
 pub mod live;
 pub mod passes;
+pub mod keep;
 
 use std::future::pending;
 use std::sync::Arc;
@@ -14,20 +16,21 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::yield_now;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::info;
-use uuid::Uuid;
 
 use crate::delivery::connection::{Connection, Ending, Options, Shared};
 use crate::delivery::conversation::{Peer, converse};
 use crate::delivery::hub::{Hub, Pace};
 use crate::delivery::session::Sessions;
 use crate::delivery::step::COUNT_EVERY;
+use crate::gateway::keep::{Checkpoints, Marks, Opened};
 use crate::gateway::passes::Passes;
+use crate::journal::fold::State;
+use crate::journal::queue::Journal;
 use crate::model::command::Command;
-use crate::model::cursor::Epoch;
 use crate::model::hold::Transport;
 use crate::model::id::ConnectionId;
 use crate::model::name::Name;
-use crate::model::refusal::{Code, Refusal};
+use crate::model::refusal::Refusal;
 use crate::rooms::Rooms;
 use crate::rooms::connection_holds::ConnectionHolds;
 use crate::rooms::directory::Directory;
@@ -35,17 +38,14 @@ use crate::rooms::registers::Registers;
 use crate::runtime::admission::Admissions;
 use crate::runtime::clock::{BEAT, Clock};
 use crate::runtime::config::Config;
+use crate::runtime::drain::{Drain, Phase};
 use crate::runtime::handover::Socket;
 use crate::runtime::keys::Keys;
 use crate::runtime::memory::Memory;
 use crate::runtime::meter::Meter;
-use crate::runtime::process::{Statm, memory_limit};
+use crate::runtime::process::Statm;
 use crate::runtime::rates::Rates;
 use crate::runtime::tasks::Tasks;
-
-/// How long streams and requests may take to end. The gateway then ends within 5 s, before Docker (10 s) or Kubernetes
-/// (30 s) would kill it.
-const STOP_WITHIN: Duration = Duration::from_millis(4_500);
 
 /// The age of events that a lack of memory does not take from their room: longer than the way of an event to the readers
 /// takes on a busy machine.
@@ -68,29 +68,39 @@ pub struct Gateway {
     hubs: Vec<Arc<Hub>>,
     next_hub: AtomicUsize,
     tasks: Tasks,
+    drain: Drain,
     shared: Arc<Shared>,
     admissions: Arc<Admissions>,
     rates: Arc<Rates>,
     sessions: Arc<Sessions>,
     passes: Arc<Passes>,
+    journal: Arc<Journal>,
     /// On the wall clock, and for measuring.
     started: (SystemTime, Instant),
 }
 
 impl Gateway {
-    /// Starts the hubs and the background tasks, and signs in the users given at start.
+    /// Puts back what was kept, starts the hubs and the background tasks, and signs in the users given at start.
     ///
     /// # Errors
     ///
     /// The refusal of those users.
-    pub fn start(config: Config, keys: Keys) -> Result<Arc<Self>, Refusal> {
+    pub fn start(config: Config, keys: Keys, opened: Opened) -> Result<Arc<Self>, Refusal> {
         let tasks = Tasks::new(config.faults.clone());
-        let (clock, meter) = (Arc::<Clock>::default(), Arc::<Meter>::default());
-        let memory = Memory::new(config.max_memory.of(memory_limit()), Box::new(Statm::open()));
+        let meter = Arc::<Meter>::default();
+        let memory = Memory::new(config.budget(), Box::new(Statm::open()));
         let bounds = config.bounds(memory.budget());
-        let registers = Registers::new(config.max_rooms, Arc::new(memory), clock.clone(), config.fresh_for());
-        let directory = Directory::new(registers, bounds, random_epoch());
-        let rooms = Arc::new(Rooms::new(directory, meter.clone()));
+        let Opened { journal, identity, clock, rules, incarnation, state } = opened;
+        let fresh_for = if state.is_none() { config.fresh_for() } else { Duration::ZERO };
+        let registers = Registers::new(config.max_rooms, Arc::new(memory), clock.clone(), journal.clone(), fresh_for);
+        let rooms = Arc::new(Rooms::new(Directory::new(registers, bounds, identity), meter.clone()));
+        let keys = Arc::new(keys);
+        let passes = Arc::new(Passes::new(&config, keys.clone(), journal.clone(), clock.clone()));
+        if let Some(state) = state {
+            let State { rooms: kept, denylist, revocations, cookies, .. } = state;
+            rooms.restore(kept.into_values().map(|room| *room), denylist);
+            passes.restore(&cookies, revocations);
+        }
         let at_start: Vec<_> = config.users.iter().map(|user| Command::sign_in(user.clone())).collect();
         if !at_start.is_empty() {
             rooms.change(&Name::lobby(), &at_start)?;
@@ -105,7 +115,9 @@ impl Gateway {
         let sweeper = tasks.clone();
         tasks.supervise("sweep", move || sweep(swept.clone(), limits, sweeper.clone()));
         let (timed, beaten, timer) = (rooms.clone(), clock.clone(), tasks.clone());
-        tasks.supervise("time", move || keep_time(timed.clone(), beaten.clone(), timer.clone()));
+        let (marked, soon) = (journal.clone(), clock.tick() + keep::hold_for(&config));
+        let time = move || keep_time(timed.clone(), beaten.clone(), Marks::new(marked.clone(), soon), timer.clone());
+        tasks.supervise("time", time);
         let counted = rooms.clone();
         let counter = tasks.clone();
         tasks.supervise("counts", move || keep_counts(counted.clone(), counter.clone()));
@@ -124,12 +136,13 @@ impl Gateway {
         let (relieved, shed, reliever) = (rooms.clone(), admissions.clone(), tasks.clone());
         tasks.supervise("memory", move || keep_memory(relieved.clone(), shed.clone(), reliever.clone()));
         let rates = Arc::new(Rates::new(config.rates()));
-        let keys = Arc::new(keys);
-        let passes = Arc::new(Passes::new(&config, keys.clone()));
         tasks.supervise("keys", move || keep_keys(keys.clone()));
         let (kept, keeper) = (passes.clone(), tasks.clone());
         let clocked = clock.clone();
         tasks.supervise("passes", move || keep_passes(kept.clone(), clocked.clone(), keeper.clone()));
+        let kept = (journal.clone(), clock.clone());
+        let checkpoints = Arc::new(Checkpoints::of(kept, rooms.clone(), passes.clone(), (rules, incarnation)));
+        tasks.supervise("journal", move || checkpoints.clone().keep());
         Ok(Arc::new(Gateway {
             config,
             rooms,
@@ -138,11 +151,13 @@ impl Gateway {
             hubs,
             next_hub: AtomicUsize::new(0),
             tasks,
+            drain: Drain::default(),
             shared,
             admissions,
             rates,
             sessions: Arc::default(),
             passes,
+            journal,
             started: (SystemTime::now(), Instant::now()),
         }))
     }
@@ -218,29 +233,16 @@ impl Gateway {
         let connection = Arc::new(Connection::new(socket, options, open, self.shared.clone()));
         let hub = &self.hubs[self.next_hub.fetch_add(1, Relaxed) % self.hubs.len()];
         let registration = hub.add(connection.clone());
-        if self.tasks.stop().is_cancelled() {
-            connection.end(Ending::Ours(Code::Stopping));
+        // The drain may have passed the hub before.
+        if self.drain.phase() >= Phase::Draining {
+            connection.end(Ending::Stopping(self.drain.any_wait(Instant::now())));
         }
         self.tasks.spawn(converse(connection, peer, registration));
     }
-
-    /// Ends all streams and tasks, within 5 s.
-    pub async fn stop(&self) {
-        self.tasks.stop().cancel();
-        self.hubs.iter().for_each(|hub| hub.end(&Ending::Ours(Code::Stopping)));
-        self.tasks.ended(STOP_WITHIN).await;
-    }
-}
-
-/// An epoch to count from, so that a cursor from before a restart is not taken for a present one. 48 bits: ten characters
-/// of each cursor, and no two starts alike in practice.
-fn random_epoch() -> Epoch {
-    let (random, _) = Uuid::new_v4().as_u64_pair();
-    Epoch(random >> 16)
 }
 
 /// Runs the gateway's clock, and ends the holds whose deadline has passed.
-async fn keep_time(rooms: Arc<Rooms>, clock: Arc<Clock>, tasks: Tasks) {
+async fn keep_time(rooms: Arc<Rooms>, clock: Arc<Clock>, mut marks: Marks, tasks: Tasks) {
     let mut beats = interval(BEAT);
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -250,6 +252,7 @@ async fn keep_time(rooms: Arc<Rooms>, clock: Arc<Clock>, tasks: Tasks) {
         while rooms.expire() {
             yield_now().await;
         }
+        marks.pass(clock.now(), || rooms.have_deadlines());
     }
 }
 

@@ -8,6 +8,8 @@ pub mod model;
 pub mod access;
 pub mod wire;
 mod runtime;
+#[allow(dead_code, reason = "a part of it is for the layers below")]
+mod journal;
 mod rooms;
 mod delivery;
 mod gateway;
@@ -16,8 +18,11 @@ mod server;
 
 pub mod bench;
 
+pub use journal::offline;
 pub use runtime::address::Address;
 pub use runtime::config::{Config, LogFormat};
+pub use runtime::drain::Stop;
+pub use runtime::inherited::Inherited;
 pub use runtime::key_source::{KeyFile, Secrets};
 pub use runtime::listener::ListenError;
 pub use runtime::log::Log;
@@ -30,6 +35,16 @@ pub use server::{Server, StartError};
 #[cfg(test)]
 #[path = "../tests/it/harness/mutants.rs"]
 mod mutants;
+
+/// The reference of rooms, for the unit tests.
+#[cfg(test)]
+#[path = "../tests/it/harness/naive.rs"]
+#[allow(dead_code, missing_docs, reason = "the integration tests use all of it")]
+mod naive;
+
+/// Files of the integration tests name the library as others do.
+#[cfg(test)]
+extern crate self as presently;
 
 /// Keys and tokens, for the unit tests.
 #[cfg(test)]

@@ -14,6 +14,7 @@ pub mod statement;
 pub mod id;
 pub mod moment;
 pub mod cursor;
+pub mod identity;
 pub mod hold;
 pub mod roster;
 pub mod event;

@@ -1,6 +1,6 @@
 //! Rooms: found by name, changed under their own locks, announced to the hubs.
 //!
-//! May import: [`crate::model`], [`crate::wire`], [`crate::runtime`].
+//! May import: [`crate::model`], [`crate::wire`], [`crate::runtime`], [`crate::journal`].
 
 pub mod key;
 pub mod netted;
@@ -8,6 +8,7 @@ pub mod edition;
 pub mod upkeep;
 pub mod histories;
 pub mod tally;
+pub mod changed;
 pub mod room;
 pub mod registers;
 pub mod directory;
@@ -15,12 +16,15 @@ pub mod listing;
 pub mod counting;
 pub mod hold_registry;
 pub mod connection_holds;
+mod capture;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::sync::{broadcast, watch};
 
+use crate::journal::ticket::Ticket;
 use crate::model::command::Command;
 use crate::model::count::Prefix;
 use crate::model::moment::Taken;
@@ -28,6 +32,7 @@ use crate::model::name::Name;
 use crate::model::outcome::Outcome;
 use crate::model::presence::Presence;
 use crate::model::refusal::Refusal;
+use crate::rooms::changed::Changed;
 use crate::rooms::counting::Counting;
 use crate::rooms::directory::Directory;
 use crate::rooms::hold_registry::HoldRegistry;
@@ -55,6 +60,8 @@ pub struct Rooms {
     /// Names the rooms that have new events. The events themselves are in the room's history, where each reader's
     /// cursor finds them, so a late hub joins all events since its last look.
     news: broadcast::Sender<Arc<Room>>,
+    /// Whether holds stay that would end by time or with their connection.
+    keeps_holds: AtomicBool,
 }
 
 impl Rooms {
@@ -66,6 +73,7 @@ impl Rooms {
             hold_registry: HoldRegistry::default(),
             meter,
             news: broadcast::Sender::new(MAX_NEWS),
+            keeps_holds: AtomicBool::new(false),
         }
     }
 
@@ -98,19 +106,23 @@ impl Rooms {
     /// # Errors
     ///
     /// The refusal of the commands, or `too_many_rooms` when a new room is needed.
-    pub fn change(&self, room: &Name, commands: &[Command]) -> Result<Outcome, Refusal> {
+    pub fn change(&self, room: &Name, commands: &[Command]) -> Result<Changed, Refusal> {
         let adds = commands.iter().any(|command| command.adds().is_some());
         loop {
             let found = match self.directory.find(room) {
                 Some(room) => room,
                 None if adds => self.directory.find_or_make(room),
                 // Without a member to add, an absent room stays absent.
-                None => return self.directory.absent(room).apply(commands, self.clock().now()),
+                None => {
+                    let absent = self.directory.absent(room);
+                    absent.check(commands)?;
+                    return Ok(Changed { outcome: Outcome::none(absent.head()), kept: Ticket::done() });
+                }
             };
             match found.change(commands, self.clock().now()) {
-                Ok(outcome) => {
-                    self.announce(found, &outcome);
-                    return Ok(outcome);
+                Ok(changed) => {
+                    self.announce(found, &changed.outcome);
+                    return Ok(changed);
                 }
                 Err(ChangeError::Refused(refusal)) => {
                     // The room may have been made for these commands only.
@@ -122,21 +134,37 @@ impl Rooms {
         }
     }
 
+    /// From here on, no hold ends by time or by the loss of its connection: the gateway stops, and the next one judges. What
+    /// clients end, ends.
+    pub fn keep_holds(&self) {
+        self.keeps_holds.store(true, Relaxed);
+    }
+
+    /// Whether holds stay that would end by time or with their connection.
+    pub fn keeps_holds(&self) -> bool {
+        self.keeps_holds.load(Relaxed)
+    }
+
     /// Ends some of the holds whose deadline has passed, in one room; false when none is due, or when deadlines may not
     /// be enforced now.
     pub fn expire(&self) -> bool {
         let now = self.clock().now();
-        if !self.clock().enforces_deadlines() {
+        if !self.clock().enforces_deadlines() || self.keeps_holds() {
             return false;
         }
         let Some(room) = self.directory.registers().upkeep.due(now.tick) else {
             return false;
         };
         // A room that was removed meanwhile has no deadlines left.
-        if let Ok(outcome) = room.expire(now) {
-            self.announce(room, &outcome);
+        if let Ok(changed) = room.expire(now) {
+            self.announce(room, &changed.outcome);
         }
         true
+    }
+
+    /// Whether a hold in any room ends by itself.
+    pub fn have_deadlines(&self) -> bool {
+        self.directory.registers().upkeep.has_deadlines()
     }
 
     /// Notifies connections and hubs of a change, outside the room's lock.
@@ -218,7 +246,7 @@ impl Rooms {
     pub fn sweep(&self, age: Duration) {
         let now = self.clock().now();
         let before = now.tick.before(age);
-        self.directory.remove_idle(|room| room.retire_if_idle(before, now));
+        self.directory.remove_idle(|room| room.retire_if_idle(before));
         self.directory.registers().trim_denylist(now.tick);
     }
 
@@ -246,7 +274,7 @@ impl Rooms {
             let Some(room) = registers.histories.largest().filter(|_| beyond > 0) else {
                 return false;
             };
-            match room.shorten(until, now) {
+            match room.shorten(until) {
                 Shortened::Gone => self.directory.release(&room),
                 Shortened::Less => {}
                 Shortened::Nothing => return false,
@@ -280,10 +308,16 @@ impl Rooms {
         )
     }
 
+    /// A journal that keeps nothing.
+    pub fn no_journal() -> Arc<crate::journal::queue::Journal> {
+        Arc::new(crate::journal::queue::Journal::memory(crate::journal::position::Position(1)))
+    }
+
     /// The same within `memory`.
     pub fn with_memory(most: usize, bounds: crate::model::presence::Bounds, memory: Memory) -> Self {
-        let registers = registers::Registers::new(most, Arc::new(memory), Arc::default(), Duration::ZERO);
-        Rooms::new(Directory::new(registers, bounds, crate::model::cursor::Epoch(0)), Arc::default())
+        let registers =
+            registers::Registers::new(most, Arc::new(memory), Arc::default(), Rooms::no_journal(), Duration::ZERO);
+        Rooms::new(Directory::new(registers, bounds, crate::model::identity::Identity::default()), Arc::default())
     }
 }
 

@@ -44,20 +44,33 @@ impl Revocations {
     /// `too_many_passes` at the bound.
     pub fn add(&mut self, revoked: Revoked, before: UnixTime, now: UnixTime) -> Result<(), Refusal> {
         self.forget(now);
-        let old = self.entries.get(&revoked).copied();
-        if old.is_none() && self.entries.len() >= MAX_ENTRIES {
+        if !self.entries.contains_key(&revoked) && self.entries.len() >= MAX_ENTRIES {
             let message = format!("there are {MAX_ENTRIES} revocations, the maximum");
             return Err(Refusal::new(Code::TooManyPasses, message));
         }
-        let before = old.map_or(before, |(old, _)| old.max(before));
+        self.extend(revoked, before, now);
+        Ok(())
+    }
+
+    /// The same for a revocation that was added before: never refused.
+    pub fn extend(&mut self, revoked: Revoked, before: UnixTime, now: UnixTime) {
         // A token of a clock that is ahead, or issued until a `before` in the future, is over later.
-        let until = now.max(before) + KEPT;
-        if let Some((_, end)) = old {
-            self.ends.remove(&(end, revoked.clone()));
-        }
+        let before = self.entries.get(&revoked).map_or(before, |(old, _)| before.max(*old));
+        self.put(revoked, before, now.max(before).saturating_add(KEPT));
+    }
+
+    /// Puts back a revocation that was kept, of what was issued until `before`, and kept until `until`.
+    pub fn put(&mut self, revoked: Revoked, before: UnixTime, until: UnixTime) {
+        let (old_before, old_until) = self.entries.get(&revoked).copied().unwrap_or_default();
+        self.ends.remove(&(old_until, revoked.clone()));
+        let (before, until) = (before.max(old_before), until.max(old_until));
         self.ends.insert((until, revoked.clone()));
         self.entries.insert(revoked, (before, until));
-        Ok(())
+    }
+
+    /// All revocations in the order of their ends: what is revoked, until when issued, and kept until when.
+    pub fn all(&self) -> impl Iterator<Item = (&Revoked, UnixTime, UnixTime)> {
+        self.ends.iter().filter_map(|(until, revoked)| Some((revoked, self.entries.get(revoked)?.0, *until)))
     }
 
     /// Whether the token of `pass` is revoked.

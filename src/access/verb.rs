@@ -65,6 +65,11 @@ impl Verbs {
     /// All verbs.
     pub const ALL: Verbs = Verbs(Verb::Manage.included());
 
+    /// A set that was made before and kept: just these verbs, whatever they include today. Never for what a credential says.
+    pub fn kept(verbs: impl IntoIterator<Item = Verb>) -> Self {
+        Verbs(verbs.into_iter().fold(0, |bits, verb| bits | verb.bit()))
+    }
+
     /// Whether the set has `verb`.
     pub fn have(self, verb: Verb) -> bool {
         self.0 & verb.bit() != 0

@@ -83,7 +83,7 @@ pub fn changed(client: IpAddr, room: &Name, commands: &[Command], outcome: &Outc
 fn users(commands: &[Command], is_such: impl Fn(&Action) -> bool) -> Option<(Vec<&str>, usize)> {
     let such = commands.iter().filter_map(|command| match command {
         Command::User(user, action) => is_such(action).then_some(&**user),
-        Command::Expire(_) | Command::Trim(_) | Command::Shorten(..) => None,
+        Command::Expire(_) | Command::Begin(_) | Command::Trim(_) | Command::Shorten(..) => None,
     });
     let (first, count) = (such.clone().take(MAX_USERS).collect::<Vec<_>>(), such.count());
     (count > 0).then_some((first, count))

@@ -21,6 +21,9 @@ pub enum Command {
     User(Name, Action),
     /// Ends the holds whose deadline has passed, the earliest first, at most this many.
     Expire(usize),
+    /// A process begins: each connection's hold is lost, and lasts for this long, unless nobody has claimed the hold since an
+    /// earlier beginning.
+    Begin(Duration),
     /// Forgets the events from before this time, and expired denylist entries.
     Trim(Tick),
     /// Forgets the oldest history until all of it takes at most this many bytes, but no event after this time.
@@ -80,11 +83,35 @@ impl Command {
         Command::User(user, Action::SignOut(DelReason::SignedOut))
     }
 
+    /// Whether somebody asks for the command, and can ask again: losses, leaves and ends by time go on while nothing else may.
+    pub fn may_wait(&self) -> bool {
+        match self {
+            Command::User(_, action) => match action {
+                Action::SignIn(_) | Action::SignOut(_) | Action::Release(_) | Action::Set(..) => true,
+                Action::Join(..) | Action::Update(..) => true,
+                Action::Leave(_) | Action::LeaveClient(_) | Action::Lose(..) => false,
+                Action::Kick(_) | Action::Revoke(..) => false,
+            },
+            Command::Expire(_) | Command::Begin(_) | Command::Trim(_) | Command::Shorten(..) => false,
+        }
+    }
+
+    /// Whether somebody waits for an answer.
+    pub fn is_asked(&self) -> bool {
+        match self {
+            Command::User(_, Action::Lose(..) | Action::Kick(_)) => false,
+            Command::User(..) => true,
+            Command::Expire(_) | Command::Begin(_) | Command::Trim(_) | Command::Shorten(..) => false,
+        }
+    }
+
     /// The user whom the command can make a member.
     pub fn adds(&self) -> Option<&Name> {
         match self {
             Command::User(user, Action::SignIn(_) | Action::Join(..)) => Some(user),
-            Command::User(..) | Command::Expire(_) | Command::Trim(_) | Command::Shorten(..) => None,
+            Command::User(..) | Command::Expire(_) | Command::Begin(_) | Command::Trim(_) | Command::Shorten(..) => {
+                None
+            }
         }
     }
 
@@ -92,7 +119,9 @@ impl Command {
     pub fn removes(&self) -> Option<&Name> {
         match self {
             Command::User(user, Action::SignOut(_)) => Some(user),
-            Command::User(..) | Command::Expire(_) | Command::Trim(_) | Command::Shorten(..) => None,
+            Command::User(..) | Command::Expire(_) | Command::Begin(_) | Command::Trim(_) | Command::Shorten(..) => {
+                None
+            }
         }
     }
 }

@@ -34,6 +34,11 @@ impl Prefix {
         Ok(Prefix(text.into()))
     }
 
+    /// A prefix that was taken before and kept, by whatever rules: never for what a client sends.
+    pub fn kept(text: &str) -> Self {
+        Prefix(text.into())
+    }
+
     /// The prefix of all names.
     pub fn all() -> Self {
         Prefix("".into())

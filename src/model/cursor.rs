@@ -5,19 +5,25 @@ use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
 
-/// Names one life of one room. A cursor of another room, or of an earlier life of the same room, is therefore never
-/// taken for a place in the present room.
+/// Names one room of one journal. A cursor of another room, or of another journal, is therefore never taken for a place in
+/// the room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Epoch(pub u64);
 
-/// A place within one epoch. A later event has a larger offset.
+/// The number of an entry of the journal, one order for all rooms: it grows, and may skip. An entry about a room takes as
+/// many positions as it can make events, and the events are numbered by these. Below 2^53 until the year 2248, because
+/// clients may read offsets as JavaScript numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position(pub u64);
+
+/// A place within one epoch: the position of an event. A later event has a larger offset.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Offset(pub u64);
 
 /// A place in the order of one room's events: written `epoch.offset`, the epoch in base 36.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cursor {
-    /// The room's life.
+    /// The room.
     pub epoch: Epoch,
     /// The last event before this place.
     pub offset: Offset,
@@ -28,6 +34,24 @@ pub struct Cursor {
 pub struct NotACursor;
 
 const RADIX: u32 = 36;
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Position {
+    /// The position behind this one.
+    pub fn next(self) -> Position {
+        Position(self.0 + 1)
+    }
+
+    /// The offset of the event with this number.
+    pub fn offset(self) -> Offset {
+        Offset(self.0)
+    }
+}
 
 impl Offset {
     /// The offset of the next event.

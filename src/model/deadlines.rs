@@ -21,6 +21,17 @@ impl Deadlines {
         }
     }
 
+    /// Adds many deadlines at once.
+    pub fn add_all(&mut self, deadlines: Vec<(Tick, Name, HoldId)>) {
+        // Built from a sorted list, and then merged: far cheaper than as many searches.
+        self.0.append(&mut deadlines.into_iter().collect());
+    }
+
+    /// The number of holds, at most `most`, whose deadline has passed.
+    pub fn count_due(&self, now: Tick, most: usize) -> usize {
+        self.0.iter().take(most).take_while(|(deadline, ..)| *deadline <= now).count()
+    }
+
     /// The earliest deadline.
     pub fn next(&self) -> Option<Tick> {
         self.0.first().map(|(deadline, ..)| *deadline)

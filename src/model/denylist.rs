@@ -18,6 +18,21 @@ const TERM: Duration = Duration::from_secs(3_600);
 /// The most entries, in all rooms together: some 20 MB. The oldest are forgotten first.
 pub const MAX_ENTRIES: usize = 100_000;
 
+/// A client that may only watch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// The client.
+    pub client: ClientId,
+    /// The room.
+    pub room: Name,
+    /// The user that the client may not hold.
+    pub user: Name,
+    /// The end.
+    pub deadline: Tick,
+    /// The cause: signed out or kicked.
+    pub reason: DelReason,
+}
+
 /// A client that may not hold a user in a room.
 type Key = (ClientId, Name, Name);
 
@@ -64,12 +79,34 @@ impl Denylist {
 
     fn add(&mut self, room: &Name, user: &Name, client: ClientId, now: Tick, reason: DelReason) {
         self.forget(now);
-        if self.deadlines.len() >= MAX_ENTRIES {
-            self.forget_first();
+        let (room, user, deadline) = (room.clone(), user.clone(), now + TERM);
+        self.put(Denial { client, room, user, deadline, reason });
+    }
+
+    /// Puts a denial back that was kept, after those of earlier deadlines. One that lasts longer already stays as it is.
+    pub fn put(&mut self, denial: Denial) {
+        let Denial { client, room, user, deadline, reason } = denial;
+        let key = (client, room, user);
+        match self.entries.get_mut(&key) {
+            Some((last, _)) if *last > deadline => {}
+            Some((last, old)) if *last == deadline => *old = reason,
+            Some(_) | None => {
+                if self.deadlines.len() >= MAX_ENTRIES {
+                    self.forget_first();
+                }
+                self.entries.insert(key.clone(), (deadline, reason));
+                self.deadlines.push_back((deadline, key));
+            }
         }
-        let (key, deadline) = ((client, room.clone(), user.clone()), now + TERM);
-        self.entries.insert(key.clone(), (deadline, reason));
-        self.deadlines.push_back((deadline, key));
+    }
+
+    /// All denials, in the order of their deadlines.
+    pub fn all(&self) -> impl Iterator<Item = Denial> {
+        self.deadlines.iter().filter_map(|(deadline, key)| {
+            let (_, reason) = *self.entries.get(key).filter(|(last, _)| last == deadline)?;
+            let (client, room, user) = key.clone();
+            Some(Denial { client, room, user, deadline: *deadline, reason })
+        })
     }
 
     fn reason(&self, room: &Name, user: &Name, client: ClientId, now: Tick) -> Option<DelReason> {

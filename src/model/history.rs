@@ -135,19 +135,29 @@ impl History {
         }
     }
 
-    /// The events after `offset`; `None` when some of them are forgotten, or when `offset` is yet to come.
+    /// The events after `offset`; `None` when some of them are forgotten, or when `offset` is no place in this history: yet
+    /// to come, or of an event that a crash undid.
     pub fn after(&self, offset: Offset) -> Option<impl Iterator<Item = &Arc<Event>>> {
-        let head = self.events.back().map_or(self.events_floor, |(_, event)| event.cursor.offset);
-        (self.events_floor..=head).contains(&offset).then(|| {
-            // Offsets may skip, so the place needs a search. Most readers are a few events behind the newest.
-            let is_newer = |(_, event): &&(Tick, Arc<Event>)| event.cursor.offset > offset;
-            let newer = self.events.iter().rev().take(NEAR).take_while(is_newer).count();
-            let from = match newer < NEAR {
-                true => self.events.len() - newer,
-                false => self.events.partition_point(|(_, event)| event.cursor.offset <= offset),
-            };
-            self.events.range(from..).map(|(_, event)| event)
-        })
+        let from = self.place_after(offset)?;
+        Some(self.events.range(from..).map(|(_, event)| event))
+    }
+
+    /// The number of events after `offset`, where these are known.
+    pub fn count_after(&self, offset: Offset) -> Option<usize> {
+        Some(self.events.len() - self.place_after(offset)?)
+    }
+
+    /// The index of the first event after `offset`. Offsets may skip, so the place needs a search. Most readers are a few
+    /// events behind the newest.
+    fn place_after(&self, offset: Offset) -> Option<usize> {
+        let is_newer = |(_, event): &&(Tick, Arc<Event>)| event.cursor.offset > offset;
+        let newer = self.events.iter().rev().take(NEAR).take_while(is_newer).count();
+        let from = match newer < NEAR {
+            true => self.events.len() - newer,
+            false => self.events.partition_point(|(_, event)| event.cursor.offset <= offset),
+        };
+        let before = from.checked_sub(1).map_or(self.events_floor, |last| self.events[last].1.cursor.offset);
+        (before == offset).then_some(from)
     }
 
     /// The events, the newest first.
@@ -162,9 +172,12 @@ impl History {
 
     /// The events after `offset` in brief; `None` when some of them are forgotten even in brief.
     pub fn briefs_after(&self, offset: Offset) -> Option<impl Iterator<Item = Brief>> {
-        let known = offset >= self.briefs_floor;
-        let events = self.after(offset.max(self.events_floor)).filter(|_| known)?;
         let from = self.briefs.partition_point(|(at, _)| *at <= offset);
+        let before = from.checked_sub(1).map_or(self.briefs_floor, |last| self.briefs[last].0);
+        if before != offset && offset < self.events_floor {
+            return None;
+        }
+        let events = self.after(offset.max(self.events_floor))?;
         let briefs = self.briefs.range(from..).map(|(_, brief)| brief.clone());
         Some(briefs.chain(events.map(|event| Brief::of(event))))
     }
@@ -256,11 +269,18 @@ mod tests {
             let floor = kept.checked_sub(1).map_or(0, |last_forgotten| all[last_forgotten]);
             for offset in 0..=head + 1 {
                 let newer: Vec<u64> = all.iter().copied().filter(|at| *at > offset).collect();
-                let expected = (floor..=head).contains(&offset).then_some(newer.clone());
+                // An offset that is skipped is of an event that a crash undid, and no place.
+                let is_place = offset == floor || (offset > floor && all.contains(&offset));
+                let expected = is_place.then_some(newer.clone());
                 assert_eq!(after(&history, offset), expected, "seed {seed}, offset {offset}");
                 let briefs = history.briefs_after(Offset(offset)).map(Iterator::count);
-                let known = offset <= head && newer.len() <= bound * (1 + BRIEFS_PER_EVENT);
-                assert!(!known || briefs == Some(newer.len()), "seed {seed}, offset {offset}: {briefs:?}");
+                let is_place = offset == 0 || all.contains(&offset);
+                let known = newer.len() <= bound * (1 + BRIEFS_PER_EVENT);
+                assert!(
+                    !(is_place && known) || briefs == Some(newer.len()),
+                    "seed {seed}, offset {offset}: {briefs:?}"
+                );
+                assert!(is_place || briefs.is_none(), "seed {seed}, offset {offset}: {briefs:?}");
             }
         }
     }

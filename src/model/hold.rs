@@ -68,6 +68,8 @@ pub struct ConnectionHold {
     pub transport: Transport,
     /// The end of the grace period, once the connection is lost.
     pub deadline: Option<Tick>,
+    /// Whether the connection was one of an earlier process, and its client has not come back since.
+    pub unclaimed: bool,
 }
 
 /// A connection's transport.
@@ -135,6 +137,13 @@ impl Holds {
         Holds::of(HoldKind::PERMANENT, (!meta.is_empty()).then(statement))
     }
 
+    /// Holds that were kept, in their order, and what was said for the member; `None` without a hold, since nobody is a
+    /// member then.
+    pub fn kept(holds: impl IntoIterator<Item = Hold>, of_member: Option<Arc<Said>>) -> Option<Self> {
+        let holds: SmallVec<_> = holds.into_iter().collect();
+        (!holds.is_empty()).then(|| Holds(Arc::new(List { holds, of_member })))
+    }
+
     /// Whether the member's `meta` tells the holds: one permanent sign-in without a name, which said the `meta` at rank 0,
     /// or nothing if the `meta` is `{}`. Most members of a large room have such holds, which need not be stored.
     pub fn are_plain(&self) -> bool {
@@ -198,6 +207,23 @@ impl Holds {
                 && hold.connection == connection
             {
                 hold.deadline = Some(deadline);
+            }
+        }
+    }
+
+    /// Starts the grace period of the connections' holds, unless nobody has claimed the hold since an earlier beginning.
+    /// Calls `changed` with each id, the deadline before and the new one.
+    pub fn begin(&mut self, deadline: Tick, mut changed: impl FnMut(HoldId, Option<Tick>, Tick)) {
+        let begins = |hold: &Hold| matches!(&hold.kind, HoldKind::Connection(hold) if !hold.unclaimed);
+        if !self.iter().any(begins) {
+            return;
+        }
+        for hold in &mut self.edit().holds {
+            if let HoldKind::Connection(hold) = &mut hold.kind
+                && !hold.unclaimed
+            {
+                changed(HoldId::Connection(hold.connection), hold.deadline, deadline);
+                (hold.deadline, hold.unclaimed) = (Some(deadline), true);
             }
         }
     }
@@ -275,7 +301,13 @@ mod tests {
 
     fn connection(n: u128, client: Option<u128>) -> HoldKind {
         let (connection, client) = (ConnectionId(Uuid::from_u128(n)), client.map(|n| ClientId(Uuid::from_u128(n))));
-        HoldKind::Connection(ConnectionHold { connection, client, transport: Transport::Sse, deadline: None })
+        HoldKind::Connection(ConnectionHold {
+            connection,
+            client,
+            transport: Transport::Sse,
+            deadline: None,
+            unclaimed: false,
+        })
     }
 
     fn statement(n: u32, rank: &str) -> Statement {

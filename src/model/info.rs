@@ -13,6 +13,11 @@ use crate::model::refusal::{Code, Refusal};
 pub struct Info(Option<Arc<Meta>>);
 
 impl Info {
+    /// An object that was taken before and kept: never for what a client sends.
+    pub fn kept(object: Meta) -> Self {
+        Info((!object.is_empty()).then(|| Arc::new(object)))
+    }
+
     /// The object; `None` for an empty one.
     pub fn object(&self) -> Option<&Meta> {
         self.0.as_deref()
@@ -38,7 +43,7 @@ impl TryFrom<&RawValue> for Info {
     fn try_from(value: &RawValue) -> Result<Self, Refusal> {
         let object =
             Meta::canonical(value).map_err(|fault| Refusal::new(Code::BadInfo, format!("info {fault}")).of("info"))?;
-        Ok(Info((!object.is_empty()).then(|| Arc::new(object))))
+        Ok(Info::kept(object))
     }
 }
 

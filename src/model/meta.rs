@@ -69,6 +69,16 @@ impl Meta {
         Ok(Meta(Some(raw.into())))
     }
 
+    /// A canonical text that was taken before and kept. Other bounds may have held then, so none is applied: never for what
+    /// a client sends. `None` unless the text is a JSON object, as every reader expects.
+    pub fn kept(text: &str) -> Option<Self> {
+        if text == "{}" {
+            return Some(Meta(None));
+        }
+        let raw = RawValue::from_string(text.to_owned()).ok().filter(|raw| raw.get().starts_with('{'))?;
+        Some(Meta(Some(raw.into())))
+    }
+
     /// Whether the object is `{}`.
     pub fn is_empty(&self) -> bool {
         self.0.is_none()

@@ -68,6 +68,12 @@ impl Name {
         }
     }
 
+    /// A name that was taken before and kept. Other rules may have held then, so none is applied: never for what a client
+    /// sends.
+    pub fn kept(text: &str) -> Self {
+        Name(text.into())
+    }
+
     /// The default room, also of the exercise.
     pub fn lobby() -> Self {
         Name("lobby".into())
@@ -110,6 +116,11 @@ impl HoldName {
         }
         Name::new(field, text).map(HoldName)
     }
+
+    /// A name that was taken before and kept, by whatever rules: never for what a client sends.
+    pub fn kept(text: &str) -> Self {
+        HoldName(Name::kept(text))
+    }
 }
 
 impl FromStr for Name {
@@ -121,6 +132,14 @@ impl FromStr for Name {
 }
 
 impl Deref for Name {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Deref for HoldName {
     type Target = str;
 
     fn deref(&self) -> &str {

@@ -24,6 +24,13 @@ pub struct Outcome {
     pub denied: Vec<(Name, ClientId, DelReason)>,
 }
 
+impl Outcome {
+    /// No effect on a room at `cursor`.
+    pub fn none(cursor: Cursor) -> Self {
+        Outcome { added: 0, removed: 0, events: 0, cursor, ended: Vec::new(), denied: Vec::new() }
+    }
+}
+
 /// An open connection's hold that was ended by others.
 #[derive(Clone, Debug)]
 pub struct EndedHold {

@@ -1,12 +1,14 @@
 //! Presence: one room's members, holds and order of events. Decides the outcome of each command.
 
+mod growth;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::changes::Gap;
 use crate::model::command::{Action, Command, SignIn};
-use crate::model::cursor::{Cursor, Offset};
+use crate::model::cursor::{Cursor, Offset, Position};
 use crate::model::deadlines::Deadlines;
 use crate::model::event::{Change, DelReason, Event};
 use crate::model::history::{Bound, History};
@@ -33,10 +35,16 @@ pub struct Bounds {
 }
 
 /// One room: members, holds, and the last events.
+///
+/// A change is two steps: [`Presence::check`] judges commands, and [`Presence::fold`] applies what was found good and then
+/// stands in the journal. The fold judges nothing, so that the same entries make the same room for ever.
 #[derive(Debug)]
 pub struct Presence {
     room: Name,
     head: Cursor,
+    /// The number of the next event of the commands that are being applied.
+    next: Offset,
+    applied: Position,
     roster: Roster,
     deadlines: Deadlines,
     history: History,
@@ -44,11 +52,13 @@ pub struct Presence {
 }
 
 impl Presence {
-    /// An empty room. Its first event follows `start`, whose epoch no other room and no earlier life of this room has.
+    /// An empty room. Its first event follows `start`, whose epoch no other room has.
     pub fn new(room: Name, start: Cursor, bounds: Bounds) -> Self {
         Presence {
             room,
             head: start,
+            next: start.offset.next(),
+            applied: Position::default(),
             roster: Roster::default(),
             deadlines: Deadlines::default(),
             history: History::new(start.offset, bounds.history),
@@ -56,33 +66,24 @@ impl Presence {
         }
     }
 
-    /// Applies all of `commands`, in order, or refuses all of them.
+    /// A room that was kept: without a history, so a reader resumes only at `head`.
+    pub fn kept(room: Name, head: Cursor, applied: Position, roster: Roster, bounds: Bounds) -> Self {
+        let mut deadlines = Deadlines::default();
+        deadlines.add_all(roster.deadlines().collect());
+        Presence { applied, roster, deadlines, ..Presence::new(room, head, bounds) }
+    }
+
+    /// Puts other bounds in force. What is beyond them stays.
+    pub fn bound(&mut self, members: usize, grace: Duration) {
+        self.bounds = Bounds { members, grace, ..self.bounds };
+    }
+
+    /// Judges whether all of `commands` can be applied.
     ///
     /// # Errors
     ///
-    /// A refusal, without any change. Only commands about users are ever refused.
-    pub fn apply(&mut self, commands: &[Command], now: Moment) -> Result<Outcome, Refusal> {
-        self.check(commands)?;
-        let mut outcome =
-            Outcome { added: 0, removed: 0, events: 0, cursor: self.head, ended: Vec::new(), denied: Vec::new() };
-        for command in commands {
-            match command {
-                Command::User(user, action) => self.act(user, action, now, &mut outcome),
-                Command::Expire(most) => self.expire(*most, now, &mut outcome),
-                Command::Trim(before) => self.history.trim(*before),
-                Command::Shorten(bytes, until) => self.history.shorten(*bytes, *until),
-            }
-        }
-        Ok(outcome)
-    }
-
-    /// The earliest deadline of a hold.
-    pub fn next_deadline(&self) -> Option<Tick> {
-        self.deadlines.next()
-    }
-
-    /// Refuses the commands unless all of them can be applied.
-    fn check(&self, commands: &[Command]) -> Result<(), Refusal> {
+    /// The first refusal. Only commands about users are ever refused.
+    pub fn check(&self, commands: &[Command]) -> Result<(), Refusal> {
         if let [Command::User(user, action)] = commands {
             self.check_action(user, action)?;
         }
@@ -95,6 +96,59 @@ impl Presence {
             return Err(Refusal::new(Code::TooManyMembers, message));
         }
         Ok(())
+    }
+
+    /// The number of positions that the commands take: as many as they can make events, and at least one.
+    pub fn takes(&self, commands: &[Command], now: Tick) -> u64 {
+        let events = |command: &Command| match command {
+            Command::User(..) => 1,
+            Command::Expire(most) => self.deadlines.count_due(now, *most),
+            Command::Begin(_) | Command::Trim(_) | Command::Shorten(..) => 0,
+        };
+        commands.iter().map(events).sum::<usize>().max(1) as u64
+    }
+
+    /// Applies `commands`, in order. Their events are numbered from `at` on, which is behind the last event.
+    pub fn fold(&mut self, commands: &[Command], at: Position, now: Moment) -> Outcome {
+        (self.next, self.applied) = (at.offset(), at);
+        let mut outcome = Outcome::none(self.head);
+        for command in commands {
+            match command {
+                Command::User(user, action) => self.act(user, action, now, &mut outcome),
+                Command::Expire(most) => self.expire(*most, now, &mut outcome),
+                Command::Begin(hold_for) => self.begin(now.tick + *hold_for),
+                Command::Trim(_) | Command::Shorten(..) => self.forget(command),
+            }
+        }
+        outcome
+    }
+
+    /// Forgets events by `command`, if that is one to forget by. Nobody who keeps the set needs to know.
+    pub fn forget(&mut self, command: &Command) {
+        match command {
+            Command::Trim(before) => self.history.trim(*before),
+            Command::Shorten(bytes, until) => self.history.shorten(*bytes, *until),
+            Command::User(..) | Command::Expire(_) | Command::Begin(_) => {}
+        }
+    }
+
+    /// The earliest deadline of a hold.
+    pub fn next_deadline(&self) -> Option<Tick> {
+        self.deadlines.next()
+    }
+
+    /// Starts the grace period of the connections of an earlier process.
+    fn begin(&mut self, deadline: Tick) {
+        let (mut added, deadlines) = (Vec::new(), &mut self.deadlines);
+        self.roster.edit_all(|user, holds| {
+            holds.begin(deadline, |id, old, new| {
+                if old.is_some() {
+                    deadlines.change(user, &id, old, None);
+                }
+                added.push((new, user.clone(), id));
+            });
+        });
+        self.deadlines.add_all(added);
     }
 
     fn check_action(&self, user: &Name, action: &Action) -> Result<(), Refusal> {
@@ -134,52 +188,6 @@ impl Presence {
         let added: HashSet<_> = commands.iter().filter_map(Command::adds).filter(|user| !is_member(user)).collect();
         let removed = commands.iter().filter_map(Command::removes).filter(|user| is_member(user)).count();
         added.len().saturating_sub(removed)
-    }
-
-    /// Whether the commands would make a new member.
-    pub fn would_add(&self, commands: &[Command]) -> bool {
-        commands.iter().filter_map(Command::adds).any(|user| self.roster.get(user).is_none())
-    }
-
-    /// Whether the commands would make what is said of a member longer, other than by a connection that takes the place of
-    /// its client's hold.
-    pub fn would_enlarge(&self, commands: &[Command]) -> bool {
-        let replaces = |user: &Name, hold: &ConnectionHold| {
-            hold.client
-                .is_some_and(|client| self.roster.holds(user).is_some_and(|holds| holds.of_client(client).is_some()))
-        };
-        commands.iter().any(|command| match command {
-            Command::User(user, Action::Join(hold, statement, info)) => {
-                let id = HoldId::Connection(hold.connection);
-                let says_more = self.says_more(user, Some(&id), statement.as_ref());
-                (says_more || self.informs_more(user, info.as_ref())) && !replaces(user, hold)
-            }
-            Command::User(user, Action::SignIn(SignIn { name, statement, info, .. })) => {
-                let id = HoldId::SignIn(name.clone());
-                self.says_more(user, Some(&id), statement.as_ref()) || self.informs_more(user, info.as_ref())
-            }
-            Command::User(user, Action::Set(statement, info)) => {
-                self.says_more(user, None, statement.as_ref()) || self.informs_more(user, info.as_ref())
-            }
-            Command::User(user, Action::Update(connection, statement)) => {
-                self.says_more(user, Some(&HoldId::Connection(*connection)), Some(statement))
-            }
-            Command::User(..) | Command::Expire(_) | Command::Trim(_) | Command::Shorten(..) => false,
-        })
-    }
-
-    /// Whether `statement` is longer than what is said already through a member's hold, or for the member.
-    fn says_more(&self, user: &Name, id: Option<&HoldId>, statement: Option<&Statement>) -> bool {
-        let Some((statement, holds)) = statement.zip(self.roster.holds(user)) else {
-            return false;
-        };
-        let said = id.map_or(holds.of_member(), |id| holds.get(id).and_then(|hold| hold.said.as_deref()));
-        let bytes = said.map_or(0, |said| said.statement.meta.as_str().len());
-        !statement.meta.is_empty() && statement.meta.as_str().len() > bytes
-    }
-
-    fn informs_more(&self, user: &Name, info: Option<&Info>) -> bool {
-        self.roster.get(user).zip(info).is_some_and(|(member, info)| info.len() > member.info.len())
     }
 
     fn act(&mut self, user: &Name, action: &Action, now: Moment, outcome: &mut Outcome) {
@@ -371,7 +379,8 @@ impl Presence {
 
     /// Appends the event of a change to the history. The change and its event are one step for every reader.
     fn publish(&mut self, change: Change, now: Moment, outcome: &mut Outcome) -> Arc<Event> {
-        self.head.offset = self.head.offset.next();
+        self.head.offset = self.next;
+        self.next = self.next.next();
         let event = Arc::new(Event::new(self.room.clone(), self.head, now.time, change));
         self.history.push(now.tick, event.clone());
         outcome.events += 1;
@@ -411,6 +420,16 @@ impl Presence {
     /// The room's place: the cursor of the last event.
     pub fn head(&self) -> Cursor {
         self.head
+    }
+
+    /// The position of the last entry that was applied.
+    pub fn applied(&self) -> Position {
+        self.applied
+    }
+
+    /// The number of events after `offset`, where these are known.
+    pub fn count_after(&self, offset: Offset) -> Option<usize> {
+        self.history.count_after(offset)
     }
 
     /// The members.
@@ -457,6 +476,15 @@ impl Presence {
     /// Whether nothing would be lost with this room: no members, no history.
     pub fn is_idle(&self) -> bool {
         self.roster.is_empty() && self.history.is_empty()
+    }
+}
+
+#[cfg(test)]
+impl Presence {
+    /// Applies all of `commands` right behind the last event, or refuses all of them.
+    fn apply(&mut self, commands: &[Command], now: Moment) -> Result<Outcome, Refusal> {
+        self.check(commands)?;
+        Ok(self.fold(commands, Position(self.head.offset.next().0), now))
     }
 }
 

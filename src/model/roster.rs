@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::model::hold::Holds;
+use crate::model::hold::{Hold, HoldId, Holds};
 use crate::model::info::Info;
 use crate::model::meta::Meta;
-use crate::model::moment::Timestamp;
+use crate::model::moment::{Tick, Timestamp};
 use crate::model::name::Name;
 
 /// A user as present in one room.
@@ -127,6 +127,18 @@ impl Roster {
         Some(if changed { Edited::Changed(entry.member.clone()) } else { Edited::Same })
     }
 
+    /// Changes the holds of all members by `change`, in a way that readers do not see.
+    pub fn edit_all(&mut self, mut change: impl FnMut(&Name, &mut Holds)) {
+        for chunk in &mut self.chunks {
+            // Plain holds are of sign-ins without a deadline.
+            if chunk.iter().any(|entry| entry.holds.is_some()) {
+                let entries = Arc::make_mut(chunk).iter_mut();
+                entries
+                    .for_each(|Entry { member, holds }| holds.iter_mut().for_each(|holds| change(&member.user, holds)));
+            }
+        }
+    }
+
     /// Adds `member` with its holds, or replaces the member of that name.
     pub fn put(&mut self, member: Arc<Member>, holds: Holds) {
         let (mark, found) = self.find(&member.user);
@@ -138,6 +150,22 @@ impl Roster {
         self.count += 1;
         let mark = self.space_at(mark);
         Arc::make_mut(&mut self.chunks[mark.chunk]).insert(mark.at, entry);
+    }
+
+    /// Adds a member whose name is greater than all others, with its holds or plain ones: without a search. False, and nothing
+    /// is done, for another name.
+    pub fn append(&mut self, member: Arc<Member>, holds: Option<Holds>) -> bool {
+        let last = self.chunks.last_mut();
+        if last.as_ref().and_then(|chunk| chunk.last()).is_some_and(|entry| entry.member.user >= member.user) {
+            return false;
+        }
+        let entry = Entry { member, holds: holds.filter(|holds| !holds.are_plain()) };
+        self.count += 1;
+        match last.filter(|chunk| chunk.len() < CHUNK) {
+            Some(chunk) => Arc::make_mut(chunk).push(entry),
+            None => self.chunks.push(Arc::new(vec![entry])),
+        }
+        true
     }
 
     /// Removes and returns the member named `user`.
@@ -161,6 +189,20 @@ impl Roster {
     pub fn iter_from(&self, mark: Mark) -> impl Iterator<Item = &Arc<Member>> {
         let chunks = self.chunks.get(mark.chunk..).unwrap_or_default().iter();
         chunks.flat_map(|chunk| chunk.iter()).skip(mark.at).map(|entry| &entry.member)
+    }
+
+    /// The same with the members' holds, where these are not plain.
+    pub fn held_from(&self, mark: Mark) -> impl Iterator<Item = (&Arc<Member>, Option<&Holds>)> {
+        let chunks = self.chunks.get(mark.chunk..).unwrap_or_default().iter();
+        chunks.flat_map(|chunk| chunk.iter()).skip(mark.at).map(|entry| (&entry.member, entry.holds.as_ref()))
+    }
+
+    /// The deadlines of all holds.
+    pub fn deadlines(&self) -> impl Iterator<Item = (Tick, Name, HoldId)> {
+        self.held_from(Mark::default()).flat_map(|(member, holds)| {
+            let ends = |hold: &Hold| Some((hold.kind.deadline()?, member.user.clone(), hold.kind.id()));
+            holds.into_iter().flat_map(Holds::iter).filter_map(ends)
+        })
     }
 
     /// The place just behind the name `user`, present or not.

@@ -30,6 +30,16 @@ impl Rank {
             Refusal::new(Code::BadRank, message).of("rank")
         })
     }
+
+    /// A rank that was taken before and kept, within whatever bounds: never for what a client sends.
+    pub fn kept(number: i8) -> Self {
+        Rank(number)
+    }
+
+    /// The rank as a number.
+    pub fn number(self) -> i8 {
+        self.0
+    }
 }
 
 impl TryFrom<&RawValue> for Rank {

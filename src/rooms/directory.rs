@@ -1,12 +1,12 @@
 //! The directory: rooms by name, those that exist and those that are only watched.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use dashmap::DashMap;
 
 use crate::model::count::Prefix;
-use crate::model::cursor::{Cursor, Epoch};
+use crate::model::cursor::Cursor;
+use crate::model::identity::Identity;
 use crate::model::name::Name;
 use crate::model::presence::{Bounds, Presence};
 use crate::rooms::registers::Registers;
@@ -20,16 +20,16 @@ use crate::rooms::room::{Following, Room};
 pub struct Directory {
     map: DashMap<Name, Arc<Room>>,
     bounds: Bounds,
-    last_epoch: AtomicU64,
+    identity: Identity,
     registers: Arc<Registers<Room>>,
 }
 
 impl Directory {
-    /// A directory of rooms in `registers`, each within `bounds`. Each room gets an epoch of its own, counted
-    /// from `epoch`, so a start at random keeps the cursors of two processes apart.
-    pub fn new(registers: Registers<Room>, bounds: Bounds, epoch: Epoch) -> Self {
+    /// A directory of rooms in `registers`, each within `bounds`. `identity` keeps the rooms' cursors apart from those of
+    /// other journals.
+    pub fn new(registers: Registers<Room>, bounds: Bounds, identity: Identity) -> Self {
         let registers = Arc::new(registers);
-        Directory { map: DashMap::new(), bounds, last_epoch: AtomicU64::new(epoch.0), registers }
+        Directory { map: DashMap::new(), bounds, identity, registers }
     }
 
     /// What all rooms share.
@@ -46,12 +46,20 @@ impl Directory {
     pub fn find_or_make(&self, name: &Name) -> Arc<Room> {
         self.find(name).unwrap_or_else(|| {
             let make = || {
-                let epoch = Epoch(self.last_epoch.fetch_add(1, Relaxed) + 1);
-                let start = Cursor { epoch, ..Cursor::default() };
+                // Behind all events of earlier rooms of this name.
+                let start = Cursor { epoch: self.identity.epoch(name), offset: self.registers.journal.last().offset() };
                 Arc::new(Room::new(Presence::new(name.clone(), start, self.bounds), self.registers.clone()))
             };
             self.map.entry(name.clone()).or_insert_with(make).value().clone()
         })
+    }
+
+    /// Puts back a room that was kept. A bound on rooms that is lower now refuses only further rooms.
+    pub fn restore(&self, presence: Presence) {
+        let name = presence.room().clone();
+        let room = Arc::new(Room::new(presence, self.registers.clone()));
+        room.restore();
+        self.map.insert(name, room);
     }
 
     /// Adds a reader to the room named `name`, which is made if it is not in memory.

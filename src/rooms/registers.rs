@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 
+use crate::journal::queue::Journal;
 use crate::model::command::Command;
 use crate::model::count::Prefix;
-use crate::model::denylist::Denylist;
+use crate::model::denylist::{Denial, Denylist};
 use crate::model::moment::{Moment, Taken, Tick};
 use crate::model::name::Name;
 use crate::model::outcome::Outcome;
@@ -37,6 +38,8 @@ pub struct Registers<R> {
     pub memory: Arc<Memory>,
     /// The gateway's clock.
     pub clock: Arc<Clock>,
+    /// The order of all entries.
+    pub journal: Arc<Journal>,
     /// The end of the grace period after the gateway's start.
     fresh_until: Tick,
     denylist: Mutex<Denylist>,
@@ -45,9 +48,15 @@ pub struct Registers<R> {
 }
 
 impl<R> Registers<R> {
-    /// Empty registers for at most `most` rooms within `memory`. Members of before the start may be missing for
-    /// `fresh_for` from now on.
-    pub fn new(most: usize, memory: Arc<Memory>, clock: Arc<Clock>, fresh_for: Duration) -> Self {
+    /// Empty registers for at most `most` rooms within `memory`, whose entries `journal` orders. Members of before the start
+    /// may be missing for `fresh_for` from now on.
+    pub fn new(
+        most: usize,
+        memory: Arc<Memory>,
+        clock: Arc<Clock>,
+        journal: Arc<Journal>,
+        fresh_for: Duration,
+    ) -> Self {
         let fresh_until = clock.tick() + fresh_for;
         Registers {
             upkeep: Upkeep::default(),
@@ -57,6 +66,7 @@ impl<R> Registers<R> {
             tally: Tally::new(most.saturating_mul(2)),
             memory,
             clock,
+            journal,
             fresh_until,
             denylist: Mutex::default(),
             denies: AtomicBool::new(false),
@@ -87,6 +97,17 @@ impl<R> Registers<R> {
             self.denylist.lock().record(room, outcome, now);
             self.denies.store(true, Relaxed);
         }
+    }
+
+    /// All entries of the denylist.
+    pub fn denials(&self) -> Vec<Denial> {
+        self.denylist.lock().all().collect()
+    }
+
+    /// Puts back the denylist that was kept.
+    pub fn restore_denylist(&self, denylist: Denylist) {
+        self.denies.store(!denylist.is_empty(), Relaxed);
+        *self.denylist.lock() = denylist;
     }
 
     /// Forgets expired entries of the denylist.
@@ -125,6 +146,11 @@ impl Index {
         }
         names.insert(room.clone());
         Ok(())
+    }
+
+    /// Adds `room`, which was kept.
+    pub fn restore(&self, room: &Name) {
+        self.names.write().insert(room.clone());
     }
 
     /// Whether `room` exists.

@@ -4,13 +4,15 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
+use crate::journal::codec;
+use crate::journal::ticket::Given;
 use crate::model::changes::Changes;
 use crate::model::command::Command;
 use crate::model::cursor::Offset;
 use crate::model::moment::{Moment, Taken, Tick};
-use crate::model::outcome::Outcome;
 use crate::model::presence::Presence;
 use crate::model::refusal::Refusal;
+use crate::rooms::changed::Changed;
 use crate::rooms::edition::Edition;
 use crate::rooms::histories::{self, LAST};
 use crate::rooms::key::RoomKey;
@@ -24,7 +26,7 @@ use crate::runtime::memory::{Kind, Level};
 const MAX_STORED: usize = 100_000;
 
 /// A stored edition still serves while at most one event for this many members has happened since.
-const MEMBERS_PER_EVENT: u64 = 16;
+const MEMBERS_PER_EVENT: usize = 16;
 
 /// The most holds that one step ends at their deadlines: less than a millisecond under the lock, also when a hundred
 /// thousand leases end together.
@@ -102,6 +104,16 @@ impl Room {
         Room { state: Mutex::new(state), registers }
     }
 
+    /// Enters a room that was kept in the registers.
+    pub(super) fn restore(self: &Arc<Self>) {
+        let mut state = self.state.lock();
+        state.exists = true;
+        self.registers.index.restore(state.presence.room());
+        let deadline = state.presence.next_deadline();
+        self.move_deadline(&mut state, deadline);
+        self.count_history(&mut state);
+    }
+
     /// The room's key.
     pub fn key(&self) -> RoomKey {
         RoomKey::of(self)
@@ -127,8 +139,8 @@ impl Room {
     pub fn edition(self: &Arc<Self>, at_least: Offset) -> Arc<Edition> {
         let taken = self.taken();
         let mut state = self.state.lock();
-        let few = state.presence.roster().len() as u64 / MEMBERS_PER_EVENT;
-        let serves = |at: Offset| at >= at_least && state.presence.head().offset.0 - at.0 <= few;
+        let few = state.presence.roster().len() / MEMBERS_PER_EVENT;
+        let serves = |at: Offset| at >= at_least && state.presence.count_after(at).is_some_and(|events| events <= few);
         if let Some(edition) = &state.edition
             && edition.is_fresh() == taken.fresh_for.is_some()
             && state.presence.place(edition.cursor()).is_some_and(serves)
@@ -168,13 +180,13 @@ impl Room {
     ///
     /// [`ChangeError::Refused`] with the first refusal, and [`ChangeError::Retired`] for a room that was removed
     /// meanwhile.
-    pub(super) fn change(self: &Arc<Self>, commands: &[Command], now: Moment) -> Result<Outcome, ChangeError> {
+    pub(super) fn change(self: &Arc<Self>, commands: &[Command], now: Moment) -> Result<Changed, ChangeError> {
         let mut state = self.state.lock();
         if state.retired {
             return Err(ChangeError::Retired);
         }
         let existed = state.exists;
-        let outcome = self.apply(&mut state, commands, now).map_err(ChangeError::Refused)?;
+        let Changed { outcome, kept } = self.apply(&mut state, commands, now).map_err(ChangeError::Refused)?;
         if outcome.added != outcome.removed || existed != state.exists {
             self.tally(&mut state);
         }
@@ -183,27 +195,34 @@ impl Room {
         self.count_history(&mut state);
         drop(state);
         self.registers.memory.grew(outcome.events as u64 * MAX_EVENT);
-        Ok(outcome)
+        Ok(Changed { outcome, kept })
     }
 
-    fn apply(&self, state: &mut State, commands: &[Command], now: Moment) -> Result<Outcome, Refusal> {
+    fn apply(&self, state: &mut State, commands: &[Command], now: Moment) -> Result<Changed, Refusal> {
         let name = state.presence.room().clone();
         self.registers.check_denylist(&name, commands, now.tick)?;
         self.check_memory(&state.presence, commands)?;
+        if commands.iter().any(Command::may_wait) {
+            self.registers.journal.admits()?;
+        }
+        state.presence.check(commands)?;
         let begins = !state.exists && commands.iter().any(|command| command.adds().is_some());
         if begins {
             self.registers.index.insert(&name)?;
         }
-        let outcome = state.presence.apply(commands, now);
+        let takes = state.presence.takes(commands, now.tick);
+        let encode = |out: &mut Vec<u8>| codec::encode_change(&name, commands, out);
+        let is_asked = commands.iter().any(Command::is_asked);
+        let Given { position, ticket } = self.registers.journal.append(takes, is_asked, now, encode);
+        let outcome = state.presence.fold(commands, position, now);
         if begins {
             state.exists = !state.presence.is_idle();
             if !state.exists {
                 self.registers.index.remove(&name);
             }
         }
-        let outcome = outcome?;
         self.registers.record_denied(&name, &outcome, now.tick);
-        Ok(outcome)
+        Ok(Changed { outcome, kept: ticket })
     }
 
     /// Refuses new members, and larger `meta`, when memory is short. Members stay, and who takes the place of a hold comes
@@ -220,7 +239,7 @@ impl Room {
     /// # Errors
     ///
     /// [`ChangeError::Retired`]; the command is never refused.
-    pub(super) fn expire(self: &Arc<Self>, now: Moment) -> Result<Outcome, ChangeError> {
+    pub(super) fn expire(self: &Arc<Self>, now: Moment) -> Result<Changed, ChangeError> {
         self.change(&[Command::Expire(MAX_EXPIRED)], now)
     }
 
@@ -244,19 +263,19 @@ impl Room {
 
     /// Forgets the events from before `before`. A room without members and events then exists no longer, and retires
     /// unless readers keep it; true when retired.
-    pub(super) fn retire_if_idle(self: &Arc<Self>, before: Tick, now: Moment) -> bool {
-        self.forget(&mut self.state.lock(), Command::Trim(before), now);
+    pub(super) fn retire_if_idle(self: &Arc<Self>, before: Tick) -> bool {
+        self.forget(&mut self.state.lock(), &Command::Trim(before));
         self.retire()
     }
 
     /// Forgets the oldest half of the events, a bounded number at once, for want of memory, but no event after `until`. A
     /// room with only such events is listed last.
-    pub(super) fn shorten(self: &Arc<Self>, until: Tick, now: Moment) -> Shortened {
+    pub(super) fn shorten(self: &Arc<Self>, until: Tick) -> Shortened {
         let mut state = self.state.lock();
         let bytes = state.presence.history_bytes();
         let most = (bytes / 2).max(bytes.saturating_sub(MAX_SHORTENED));
         let most = if most < MIN_HISTORY { 0 } else { most };
-        self.forget(&mut state, Command::Shorten(most, until), now);
+        self.forget(&mut state, &Command::Shorten(most, until));
         if !state.exists {
             return Shortened::Gone;
         }
@@ -272,9 +291,9 @@ impl Room {
         Shortened::Less
     }
 
-    /// Forgets events by a command that is never refused. Without members and events, the room exists no longer.
-    fn forget(self: &Arc<Self>, state: &mut State, command: Command, now: Moment) {
-        let _ = state.presence.apply(&[command], now);
+    /// Forgets events by `command`. Without members and events, the room exists no longer.
+    fn forget(self: &Arc<Self>, state: &mut State, command: &Command) {
+        state.presence.forget(command);
         self.count_history(state);
         if state.exists && state.presence.is_idle() {
             state.exists = false;

@@ -4,11 +4,14 @@ use std::time::Instant;
 use super::*;
 use crate::model::command::{Action, SignIn};
 use crate::model::history::Bound;
+use crate::model::hold::Transport;
+use crate::model::id::ConnectionId;
 use crate::model::info::Info;
 use crate::model::moment::Tick;
 use crate::model::presence::Bounds;
 use crate::model::refusal::Code;
 use crate::model::statement::Statement;
+use crate::rooms::connection_holds::ConnectionHolds;
 use crate::runtime::memory::tests::MadeUp;
 
 const BOUNDS: Bounds = Bounds { history: Bound { events: 10, bytes: usize::MAX }, members: 0, grace: Duration::ZERO };
@@ -19,11 +22,11 @@ fn name(text: &str) -> Name {
 }
 
 fn sign_in(rooms: &Rooms, room: &str, user: &str) -> Result<Outcome, Refusal> {
-    rooms.change(&name(room), &[Command::sign_in(name(user))])
+    rooms.change(&name(room), &[Command::sign_in(name(user))]).map(|changed| changed.outcome)
 }
 
 fn sign_out(rooms: &Rooms, room: &str, user: &str) -> Outcome {
-    rooms.change(&name(room), &[Command::sign_out(name(user))]).unwrap()
+    rooms.change(&name(room), &[Command::sign_out(name(user))]).unwrap().outcome
 }
 
 #[test]
@@ -35,11 +38,33 @@ fn rooms_are_bounded_and_an_idle_room_makes_space() {
     sign_in(&rooms, "a", "bob").unwrap();
     sign_out(&rooms, "nobody-named-it", "ann");
     sign_out(&rooms, "b", "ann");
-    let now = rooms.clock().now();
-    rooms.directory.remove_idle(|room| room.retire_if_idle(Tick(u64::MAX), now));
+    rooms.directory.remove_idle(|room| room.retire_if_idle(Tick(u64::MAX)));
     assert_eq!(rooms.list(&Prefix::all(), None, 10), [(name("a"), 2)]);
     assert_eq!(rooms.directory.in_memory(), 1, "the refused room and the idle room are gone");
     sign_in(&rooms, "c", "ann").unwrap();
+}
+
+#[test]
+fn before_the_end_holds_end_neither_by_time_nor_with_their_connection() {
+    let rooms = Arc::new(Rooms::within(1, BOUNDS));
+    let [lost, left] = [1, 2].map(|n| {
+        let id = ConnectionId(uuid::Uuid::from_u128(n));
+        let mut holds = ConnectionHolds::new(rooms.clone(), id, Transport::Sse, 1);
+        holds.join(name("a"), name(&format!("user {n}")), None, None, None).unwrap();
+        holds
+    });
+    let lease = SignIn { ttl: Some(NOW), ..SignIn::default() };
+    rooms.change(&name("a"), &[Command::User(name("lee"), Action::SignIn(lease))]).unwrap();
+    rooms.keep_holds();
+    drop(lost);
+    { left }.leave_all();
+    assert!(!rooms.expire());
+    let users = rooms.read(&name("a"), |presence| {
+        let hold = presence.hold(&name("user 1"), ConnectionId(uuid::Uuid::from_u128(1))).unwrap();
+        assert_eq!(hold.deadline, None, "the next gateway judges");
+        presence.roster().len()
+    });
+    assert_eq!(users, 2, "who leaves has left");
 }
 
 #[test]
@@ -63,8 +88,7 @@ fn a_watched_room_stops_existing_and_begins_again_in_the_same_epoch() {
     let following = rooms.follow(&name("a"));
     let first = sign_in(&rooms, "a", "ann").unwrap().cursor;
     sign_out(&rooms, "a", "ann");
-    let now = rooms.clock().now();
-    rooms.directory.remove_idle(|room| room.retire_if_idle(Tick(u64::MAX), now));
+    rooms.directory.remove_idle(|room| room.retire_if_idle(Tick(u64::MAX)));
     assert_eq!((rooms.count(), rooms.directory.in_memory()), (0, 1));
     assert_eq!(sign_in(&rooms, "a", "ann").unwrap().cursor.epoch, first.epoch);
     assert_eq!(rooms.count(), 1);
@@ -93,22 +117,20 @@ fn watchers_writers_and_the_sweeper_leave_nothing_behind() {
         }
     });
     rooms.tick();
-    let now = rooms.clock().now();
-    rooms.directory.remove_idle(|room| room.retire_if_idle(Tick(u64::MAX), now));
+    rooms.directory.remove_idle(|room| room.retire_if_idle(Tick(u64::MAX)));
     assert_eq!((rooms.count(), rooms.directory.in_memory()), (0, 0));
 }
 
 #[test]
-fn a_room_that_is_created_again_has_another_epoch() {
+fn a_room_that_is_created_again_goes_on_behind_all_old_cursors() {
     let rooms = Rooms::within(10, BOUNDS);
     let first = sign_in(&rooms, "a", "ann").unwrap().cursor;
     sign_out(&rooms, "a", "ann");
     // A sweep keeps the history of the current millisecond, so the room is retired with a later time.
-    let now = rooms.clock().now();
-    rooms.directory.remove_idle(|room| room.retire_if_idle(Tick(u64::MAX), now));
+    rooms.directory.remove_idle(|room| room.retire_if_idle(Tick(u64::MAX)));
     assert!(rooms.list(&Prefix::all(), None, 10).is_empty());
     let second = sign_in(&rooms, "a", "ann").unwrap().cursor;
-    assert_ne!(first.epoch, second.epoch);
+    assert!(first.epoch == second.epoch && first.offset < second.offset);
     assert!(rooms.read(&name("a"), |presence| presence.place(first)).is_none());
 }
 
@@ -137,8 +159,9 @@ fn writers_and_the_sweeper_lose_nothing_between_them() {
 fn no_deadline_is_enforced_just_after_the_process_was_stopped() {
     let clock = Arc::new(Clock::starting(Tick(0), Instant::now() - Duration::from_secs(60)));
     let memory = Memory::new(u64::MAX, Box::new(MadeUp::default()));
-    let registers = registers::Registers::new(10, Arc::new(memory), clock.clone(), Duration::ZERO);
-    let rooms = Rooms::new(Directory::new(registers, BOUNDS, crate::model::cursor::Epoch(0)), Arc::default());
+    let registers = registers::Registers::new(10, Arc::new(memory), clock.clone(), Rooms::no_journal(), Duration::ZERO);
+    let rooms =
+        Rooms::new(Directory::new(registers, BOUNDS, crate::model::identity::Identity::default()), Arc::default());
     let lease = SignIn { ttl: Some(Duration::from_millis(1)), ..SignIn::default() };
     let lease = Command::User(name("ann"), Action::SignIn(lease));
     rooms.change(&name("a"), &[lease]).unwrap();
@@ -227,8 +250,8 @@ fn for_want_of_memory_no_reader_who_is_a_moment_behind_loses_events_until_newcom
     let memory = Memory::new(1_000_000_000, Box::new(resident.clone()));
     let hour = Duration::from_secs(3_600);
     let clock = Arc::new(Clock::starting(Tick(0) + 2 * hour, Instant::now()));
-    let registers = registers::Registers::new(100, Arc::new(memory), clock, Duration::ZERO);
-    let directory = Directory::new(registers, BOUNDS, crate::model::cursor::Epoch(0));
+    let registers = registers::Registers::new(100, Arc::new(memory), clock, Rooms::no_journal(), Duration::ZERO);
+    let directory = Directory::new(registers, BOUNDS, crate::model::identity::Identity::default());
     let rooms = Rooms::new(directory, Arc::default());
     let start = sign_in(&rooms, "busy", "ann").unwrap().cursor;
     let is_known = || rooms.read(&name("busy"), |presence| presence.after(start.offset).is_some());

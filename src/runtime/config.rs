@@ -1,6 +1,7 @@
 //! Configuration: the program's options, each also an environment variable.
 
 pub mod values;
+pub mod data;
 
 use std::ffi::OsStr;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -17,11 +18,13 @@ use crate::model::name::Name;
 use crate::model::origin::Origin;
 use crate::model::presence::Bounds;
 use crate::runtime::address::Address;
+use crate::runtime::config::data::Data;
 use crate::runtime::config::values::{
-    anyone, bytes, duration, duration_or_none, gather, host_name, network, web_origin,
+    anyone, bytes, duration, duration_or_none, gather, host_name, log_filter, network, web_origin,
 };
 use crate::runtime::key_source::{KeyFile, Secrets};
 use crate::runtime::memory::Amount;
+use crate::runtime::process::memory_limit;
 use crate::runtime::rates::Rate;
 use crate::runtime::tasks::Faults;
 
@@ -49,6 +52,11 @@ pub struct Config {
     /// /api/gateway are served there, and only there
     #[arg(long, global = true, env = "PRESENTLY_ADMIN", value_name = "ADDRESS")]
     pub admin: Option<Address>,
+
+    /// TOML file with further options: keys are the names of long options (max-rooms = 1000), repeatable ones are lists, and
+    /// flags true or false. Options and variables win over the file; presently config shows what is in force
+    #[arg(long, global = true, env = "PRESENTLY_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
 
     /// User to sign in to the lobby at start; repeatable
     #[arg(long = "user", env = "PRESENTLY_USER", value_delimiter = ',', value_name = "NAME")]
@@ -226,9 +234,19 @@ pub struct Config {
     pub grace: Duration,
 
     /// Time after the start in which answers and streams say `fresh_for`, since members of before the start may not be back
-    /// yet; 0s for never. By default the grace period
+    /// yet; 0s for never. By default --drain plus --grace
     #[arg(long, env = "PRESENTLY_FRESH_FOR", value_name = "TIME", value_parser = duration_or_none)]
     pub fresh_for: Option<Duration>,
+
+    /// Time in which open streams end, one after the other, when the gateway stops. Their clients are told to return after it,
+    /// spread over as much time; the next gateway then listens. The default ends the gateway within the 10 s that Docker waits
+    #[arg(long, env = "PRESENTLY_DRAIN", default_value = "4s", value_name = "TIME", value_parser = duration)]
+    pub drain: Duration,
+
+    /// Time between SIGTERM and the drain, in which connections are still accepted while /readyz is 503; 0s for none. Behind a
+    /// load balancer, as long as the balancer takes to notice
+    #[arg(long, env = "PRESENTLY_DRAIN_DELAY", default_value = "0s", value_name = "TIME", value_parser = duration_or_none)]
+    pub drain_delay: Duration,
 
     /// How long the events of a busy room gather after a delivery, to be written to each reader at once; 0s to 50ms, and 0s for
     /// never. A write costs far more than an event, and nobody notices 10 ms. The first event after a pause does not wait
@@ -259,12 +277,16 @@ pub struct Config {
     #[arg(long, env = "PRESENTLY_ALIVE_WITHIN", default_value = "2min", value_name = "TIME", value_parser = duration)]
     pub alive_within: Duration,
 
+    /// What lasts
+    #[command(flatten)]
+    pub data: Data,
+
     /// Format of the log on standard error
     #[arg(long, env = "PRESENTLY_LOG_FORMAT", default_value = "auto", value_name = "FORMAT")]
     pub log_format: LogFormat,
 
     /// Log level (error, warn, info, debug, trace), or directives such as presently=debug,warn
-    #[arg(long, env = "PRESENTLY_LOG", default_value = "info", value_name = "FILTER")]
+    #[arg(long, env = "PRESENTLY_LOG", default_value = "info", value_name = "FILTER", value_parser = log_filter)]
     pub log: String,
 
     /// Secrets that are values of variables
@@ -309,6 +331,7 @@ impl Default for Config {
         Config {
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 4000)).into()],
             admin: None,
+            config: None,
             users: Vec::new(),
             allow_origins: Vec::new(),
             public_urls: Vec::new(),
@@ -344,12 +367,15 @@ impl Default for Config {
             idle_within: Duration::from_secs(75),
             grace: Duration::from_secs(5),
             fresh_for: None,
+            drain: Duration::from_secs(4),
+            drain_delay: Duration::ZERO,
             gather: Duration::from_millis(10),
             keep_alive: Duration::from_secs(10),
             send_within: Duration::from_secs(15),
             pong_within: Duration::from_millis(6_500),
             alive_every: Duration::from_secs(60),
             alive_within: Duration::from_secs(120),
+            data: Data::default(),
             log_format: LogFormat::Auto,
             log: "info".into(),
             secrets: Secrets::default(),
@@ -371,7 +397,12 @@ impl Config {
 
     /// How long members of before the start may be missing.
     pub fn fresh_for(&self) -> Duration {
-        self.fresh_for.unwrap_or(self.grace)
+        self.fresh_for.unwrap_or(self.drain + self.grace)
+    }
+
+    /// The budget for the memory of the process, in bytes.
+    pub fn budget(&self) -> u64 {
+        self.max_memory.of(memory_limit())
     }
 
     /// Limits of one room, where the process may take `budget` bytes.

@@ -11,6 +11,7 @@ mod key_server;
 mod keyed;
 mod mirror;
 mod mutants;
+pub mod naive;
 mod prefix;
 mod proxy;
 mod reader;

@@ -5,12 +5,12 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use uuid::Uuid;
-use warp::http::header::{self, HeaderName};
+use warp::http::header::{self, HeaderName, HeaderValue};
 use warp::http::{Method, Response, StatusCode, Version};
 
 use crate::access::verb::Verb;
 use crate::delivery::connection::Options;
-use crate::delivery::conversation::{Flow, Peer, Talk};
+use crate::delivery::conversation::{Farewell, Flow, Peer, Talk};
 use crate::delivery::reader::Reader;
 use crate::delivery::step::Follower;
 use crate::http::answer::{self, Answer, Body};
@@ -20,6 +20,7 @@ use crate::http::gate::{Holds, PassWatch};
 use crate::http::query::Query;
 use crate::http::stream::message::Reference;
 use crate::http::stream::options::StreamOptions;
+use crate::journal::ticket::Ticket;
 use crate::model::cursor::{Cursor, Offset};
 use crate::model::hold::Transport;
 use crate::model::id::ConnectionId;
@@ -76,11 +77,14 @@ pub async fn answer(
         return Ok(head);
     }
     let id = ConnectionId(Uuid::new_v4());
-    let granted = match grant(call, id, (&room, verb), &options) {
+    let mut granted = match grant(call, id, (&room, verb), &options) {
         Ok(granted) => granted,
         Err(refusal) if may_pass(&refusal) => return Ok(refused_for_now(&refusal)),
         Err(refusal) => return Err(refusal),
     };
+    if let Err(not_durable) = std::mem::replace(&mut granted.kept, Ticket::done()).await {
+        return Ok(refused_for_now(&not_durable.into()));
+    }
     let framing = Framing::Sse { chunked: call.version == Version::HTTP_11 };
     let format = Format { dialect, framing };
     let mut first = begun(call, head);
@@ -121,6 +125,8 @@ struct Granted {
     holds: Holds,
     /// The offset of the stream's own hold.
     at_least: Offset,
+    /// What the stream waits for: its own hold is written.
+    kept: Ticket,
     /// The refusal of the hold, if the stream only watches for that reason.
     refusal: Option<Refusal>,
 }
@@ -152,11 +158,17 @@ fn grant(
             call.may_watch(room)?.follow(options.since, user, options.client, &none)?
         }
     };
-    let mut granted =
-        Granted { charge, following, holds: Holds::default(), at_least: Offset::default(), refusal: None };
+    let mut granted = Granted {
+        charge,
+        following,
+        holds: Holds::default(),
+        at_least: Offset::default(),
+        kept: Ticket::done(),
+        refusal: None,
+    };
     if let (Some((_, meta)), Some(join), Some(visitor)) = (options.holds.clone(), join, &visitor) {
         match join.hold(&mut granted.holds, (id, Transport::Sse), meta, options.client) {
-            Ok(outcome) => granted.at_least = outcome.cursor.offset,
+            Ok(joined) => (granted.at_least, granted.kept) = (joined.outcome.cursor.offset, joined.kept),
             Err(refusal) if refusal.only_watches() => {
                 visitor.refused(id, &refusal);
                 granted.refusal = Some(refusal);
@@ -194,6 +206,9 @@ pub fn head(version: Version) -> Response<Body> {
 /// The `head` of an event stream on the wire, with what hyper's answers get at the door.
 pub fn begun(call: &Call, mut head: Response<Body>) -> Vec<u8> {
     Sharing::of(&call.headers, &call.gate.config().allow_origins).mark(head.headers_mut());
+    if call.gate.is_stopping() {
+        head.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     head_bytes(&head)
 }
 
@@ -213,6 +228,11 @@ pub fn head_bytes(head: &Response<Body>) -> Vec<u8> {
 /// different for each client.
 pub fn retry_line(more: u64) -> String {
     format!("retry: {}\n\n", more.saturating_add(fastrand::u64(1_000..=2_000)))
+}
+
+/// The delay before a client reconnects whose stream ends now, in milliseconds.
+pub fn retry_after(wait: u32) -> String {
+    format!("retry: {wait}\n\n")
 }
 
 /// Whether a refusal may pass by itself, so that an EventSource had better stay: not one that needs another credential.
@@ -266,17 +286,18 @@ impl Peer for SseClient {
         self.watch = PassWatch::default();
     }
 
-    fn farewell(&mut self, code: Code, framing: Framing) -> Bytes {
-        farewell(code, framing)
+    fn farewell(&mut self, end: Farewell, framing: Framing) -> Bytes {
+        farewell(end, framing)
     }
 }
 
 /// The last message of an event stream.
-pub fn farewell(code: Code, framing: Framing) -> Bytes {
-    // An EventSource comes back by itself, and is told when it had better not.
-    let said = match code.row().retry && code != Code::TokenExpired {
-        true => Bytes::new(),
-        false => framing.lines(&refused_event(&Refusal::new(code, code.row().means))),
+pub fn farewell(Farewell { code, wait }: Farewell, framing: Framing) -> Bytes {
+    // An EventSource comes back by itself, and is told when it had better not, or later.
+    let said = match (wait, code.row().retry && code != Code::TokenExpired) {
+        (Some(wait), _) => framing.lines(&retry_after(wait)),
+        (None, true) => Bytes::new(),
+        (None, false) => framing.lines(&refused_event(&Refusal::new(code, code.row().means))),
     };
     [said, framing.end()].concat().into()
 }

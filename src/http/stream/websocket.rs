@@ -12,7 +12,7 @@ use warp::http::header::{self, HeaderName, HeaderValue};
 use warp::http::{Response, StatusCode, Version};
 
 use crate::delivery::connection::Options;
-use crate::delivery::conversation::{Flow, Peer, Talk};
+use crate::delivery::conversation::{Farewell, Flow, Peer, Talk};
 use crate::http::answer::{self, Answer, Body};
 use crate::http::audit::Asked;
 use crate::http::call::Call;
@@ -174,7 +174,7 @@ impl Peer for WsClient {
                 if let Some(speaker) = &self.speaker {
                     speaker.refused(&refusal, talk);
                 }
-                talk.close(self.farewell(refusal.code, Framing::WebSocket));
+                talk.close(self.farewell(refusal.code.into(), Framing::WebSocket));
                 Flow::End
             }
         }
@@ -207,6 +207,7 @@ impl Peer for WsClient {
         if code.is_some_and(is_clean)
             && let Some(speaker) = &mut self.speaker
         {
+            // A close frame is answered at once: a leave that is lost with the process ends as a loss.
             speaker.leave();
         }
         talk.close(output);
@@ -214,7 +215,7 @@ impl Peer for WsClient {
     }
 
     fn poll_posted(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.speaker.as_mut().map_or(Poll::Pending, |speaker| speaker.poll_judged(cx))
+        self.speaker.as_mut().map_or(Poll::Pending, |speaker| speaker.poll_resumed(cx))
     }
 
     fn take_posted(&mut self, talk: &mut Talk<'_>) -> Flow {
@@ -242,9 +243,10 @@ impl Peer for WsClient {
         self.speaker = None;
     }
 
-    fn farewell(&mut self, code: Code, _: Framing) -> Bytes {
-        let mut output = Vec::new();
-        self.websocket.close(code.row().close, code.row().name, &mut output);
+    fn farewell(&mut self, Farewell { code, wait }: Farewell, _: Framing) -> Bytes {
+        let (mut output, row) = (Vec::new(), code.row());
+        let reason = wait.map_or_else(|| row.name.to_owned(), |wait| format!("{} {wait}", row.name));
+        self.websocket.close(row.close, &reason, &mut output);
         output.into()
     }
 }

@@ -1,9 +1,12 @@
 use std::collections::BTreeMap;
 
+use uuid::Uuid;
+
 use super::*;
 use crate::model::changes::Changes;
 use crate::model::cursor::Epoch;
 use crate::model::history::Bound;
+use crate::model::hold::Transport;
 use crate::model::meta::Meta;
 use crate::model::moment::Timestamp;
 use crate::model::name::HoldName;
@@ -204,10 +207,9 @@ fn a_renewal_is_of_a_lease_and_changes_nothing_else() {
 /// A silent client could not return for as long as it was silent.
 #[test]
 fn the_grace_period_of_a_silent_client_began_with_the_silence() {
-    use crate::model::hold::Transport;
-    use crate::model::id::ConnectionId;
     let connection = ConnectionId(uuid::Uuid::nil());
-    let hold = ConnectionHold { connection, client: None, transport: Transport::WebSocket, deadline: None };
+    let hold =
+        ConnectionHold { connection, client: None, transport: Transport::WebSocket, deadline: None, unclaimed: false };
     let ann = |action| Command::User("ann".parse().unwrap(), action);
     for (since, deadline) in [(None, 15), (Some(Tick(8)), 13), (Some(Tick(2)), 7)] {
         let mut room = presence(10, 0);
@@ -217,4 +219,35 @@ fn the_grace_period_of_a_silent_client_began_with_the_silence() {
         room.apply(&[Command::Expire(10)], at(12)).unwrap();
         assert_eq!(room.roster().len(), usize::from(deadline > 12), "{since:?}");
     }
+}
+
+/// A crash loop must not keep a ghost: a hold that nobody claims has only what is left of its time at the next beginning.
+#[test]
+fn a_beginning_gives_each_connection_its_time_once() {
+    let mut room = presence(10, 0);
+    let hold = |n, client| ConnectionHold {
+        connection: ConnectionId(Uuid::from_u128(n)),
+        client: Some(ClientId(Uuid::from_u128(client))),
+        transport: Transport::Sse,
+        deadline: None,
+        unclaimed: false,
+    };
+    let joins = |room: &mut Presence, user: &str, hold, now| {
+        room.apply(&[Command::User(user.parse().unwrap(), Action::Join(hold, None, None))], at(now)).unwrap();
+    };
+    let begins = |room: &mut Presence, now| room.apply(&[Command::Begin(Duration::from_millis(9))], at(now)).unwrap();
+    room.apply(&[sign_in("cyd")], at(0)).unwrap();
+    joins(&mut room, "ann", hold(1, 10), 0);
+    joins(&mut room, "bob", hold(2, 20), 0);
+    let head = room.head();
+    assert_eq!((begins(&mut room, 100).events, room.next_deadline()), (0, Some(at(109).tick)));
+    joins(&mut room, "bob", hold(3, 20), 105);
+    begins(&mut room, 106);
+    let deadline = |room: &Presence, user, n| room.hold(user, ConnectionId(Uuid::from_u128(n))).unwrap().deadline;
+    assert_eq!((deadline(&room, "ann", 1), deadline(&room, "bob", 3)), (Some(at(109).tick), Some(at(115).tick)));
+    assert_eq!(room.head(), head, "nobody sees a beginning");
+    room.apply(&[Command::Expire(10)], at(109)).unwrap();
+    room.apply(&[Command::Expire(10)], at(114)).unwrap();
+    let left: Vec<_> = room.roster().iter_from(Mark::default()).map(|member| member.user.to_string()).collect();
+    assert_eq!((left, room.takes(&[Command::Expire(10)], at(115).tick)), (vec!["bob".into(), "cyd".into()], 1));
 }

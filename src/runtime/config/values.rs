@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use tracing_subscriber::EnvFilter;
 
 use crate::access::rights::Grant;
 use crate::access::verb::Verb;
@@ -62,6 +63,11 @@ pub(super) fn duration_or_none(text: &str) -> Result<Duration, String> {
 pub(super) fn gather(text: &str) -> Result<Duration, String> {
     let time = if text == "0" { Ok(Duration::ZERO) } else { humantime::parse_duration(text) };
     time.ok().filter(|time| *time <= MAX_GATHER).ok_or_else(|| "write 0s to 50ms, such as 10ms".to_owned())
+}
+
+/// Checks directives such as `presently=debug,warn`.
+pub(super) fn log_filter(text: &str) -> Result<String, String> {
+    EnvFilter::try_new(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 
 /// Reads `10s`, `5min` or `1h 30min`.

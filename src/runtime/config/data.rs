@@ -1,0 +1,56 @@
+//! Options about what lasts.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::runtime::config::values::{bytes, duration};
+
+/// What lasts, and where.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct Data {
+    /// Directory for the journal, in which the gateway keeps what must outlast a restart: members, what is said of them, cursors,
+    /// cookies and revocations. Made if it is not there; of one gateway at a time. Without the option, nothing outlasts the
+    /// process
+    #[arg(long = "data", id = "data", env = "PRESENTLY_DATA", value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+
+    /// When a change counts as kept, with --data: a time is the longest until a flush to the disk, while answers wait only until
+    /// the system has the change, so that kill -9 loses nothing and a power cut at most that time; always makes answers wait
+    /// for the flush
+    #[arg(long, env = "PRESENTLY_SYNC", default_value = "50ms", value_name = "TIME|always")]
+    pub sync: Sync,
+
+    /// Maximum size of changes that wait for the disk, with --data. Beyond it, further changes are refused, because the disk
+    /// is slower than its clients. The default is a second of 80,000 changes
+    #[arg(long, env = "PRESENTLY_JOURNAL_QUEUE", default_value = "16MiB", value_name = "SIZE", value_parser = bytes)]
+    pub journal_queue: u64,
+}
+
+/// When a change counts as kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sync {
+    /// When the system has the change, which is flushed within this time.
+    Within(Duration),
+    /// When the change is flushed.
+    Always,
+}
+
+impl FromStr for Sync {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "always" => Ok(Sync::Always),
+            _ => duration(text).map(Sync::Within).map_err(|_| "write a time, such as 50ms, or always".to_owned()),
+        }
+    }
+}
+
+impl Default for Data {
+    fn default() -> Self {
+        Data { dir: None, sync: Sync::Within(Duration::from_millis(50)), journal_queue: 16 << 20 }
+    }
+}
