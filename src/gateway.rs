@@ -2,6 +2,7 @@
 //!
 //! May import: all layers above.
 
+mod drain;
 pub mod live;
 pub mod passes;
 
@@ -27,7 +28,7 @@ use crate::model::hold::Transport;
 use crate::model::id::ConnectionId;
 use crate::model::identity::Identity;
 use crate::model::name::Name;
-use crate::model::refusal::{Code, Refusal};
+use crate::model::refusal::Refusal;
 use crate::rooms::Rooms;
 use crate::rooms::connection_holds::ConnectionHolds;
 use crate::rooms::directory::Directory;
@@ -35,6 +36,7 @@ use crate::rooms::registers::Registers;
 use crate::runtime::admission::Admissions;
 use crate::runtime::clock::{BEAT, Clock};
 use crate::runtime::config::Config;
+use crate::runtime::drain::{Drain, Phase};
 use crate::runtime::handover::Socket;
 use crate::runtime::keys::Keys;
 use crate::runtime::memory::Memory;
@@ -42,10 +44,6 @@ use crate::runtime::meter::Meter;
 use crate::runtime::process::{Statm, memory_limit};
 use crate::runtime::rates::Rates;
 use crate::runtime::tasks::Tasks;
-
-/// How long streams and requests may take to end. The gateway then ends within 5 s, before Docker (10 s) or Kubernetes
-/// (30 s) would kill it.
-const STOP_WITHIN: Duration = Duration::from_millis(4_500);
 
 /// The age of events that a lack of memory does not take from their room: longer than the way of an event to the readers
 /// takes on a busy machine.
@@ -68,6 +66,7 @@ pub struct Gateway {
     hubs: Vec<Arc<Hub>>,
     next_hub: AtomicUsize,
     tasks: Tasks,
+    drain: Drain,
     shared: Arc<Shared>,
     admissions: Arc<Admissions>,
     rates: Arc<Rates>,
@@ -138,6 +137,7 @@ impl Gateway {
             hubs,
             next_hub: AtomicUsize::new(0),
             tasks,
+            drain: Drain::default(),
             shared,
             admissions,
             rates,
@@ -218,17 +218,11 @@ impl Gateway {
         let connection = Arc::new(Connection::new(socket, options, open, self.shared.clone()));
         let hub = &self.hubs[self.next_hub.fetch_add(1, Relaxed) % self.hubs.len()];
         let registration = hub.add(connection.clone());
-        if self.tasks.stop().is_cancelled() {
-            connection.end(Ending::Ours(Code::Stopping));
+        // The drain may have passed the hub before.
+        if self.drain.phase() >= Phase::Draining {
+            connection.end(Ending::Stopping(self.drain.any_wait(Instant::now())));
         }
         self.tasks.spawn(converse(connection, peer, registration));
-    }
-
-    /// Ends all streams and tasks, within 5 s.
-    pub async fn stop(&self) {
-        self.tasks.stop().cancel();
-        self.hubs.iter().for_each(|hub| hub.end(&Ending::Ours(Code::Stopping)));
-        self.tasks.ended(STOP_WITHIN).await;
     }
 }
 

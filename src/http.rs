@@ -27,7 +27,7 @@ use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use ipnet::IpNet;
 use warp::filters::BoxedFilter;
-use warp::http::header;
+use warp::http::header::{self, HeaderValue};
 use warp::http::request::Parts;
 use warp::reply::Response;
 use warp::{Filter, path};
@@ -131,6 +131,10 @@ impl Door {
             if let Some(reader) = reader {
                 response = reader.told(response, &refusal);
             }
+        }
+        if self.gate.is_stopping() {
+            // Otherwise, the connection's next request would meet its end.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         Some(response)
     }

@@ -21,6 +21,8 @@ pub mod bench;
 pub use journal::offline;
 pub use runtime::address::Address;
 pub use runtime::config::{Config, LogFormat};
+pub use runtime::drain::Stop;
+pub use runtime::inherited::Inherited;
 pub use runtime::key_source::{KeyFile, Secrets};
 pub use runtime::listener::ListenError;
 pub use runtime::log::Log;

@@ -17,6 +17,7 @@ pub mod hold_registry;
 pub mod connection_holds;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::sync::{broadcast, watch};
@@ -55,6 +56,8 @@ pub struct Rooms {
     /// Names the rooms that have new events. The events themselves are in the room's history, where each reader's
     /// cursor finds them, so a late hub joins all events since its last look.
     news: broadcast::Sender<Arc<Room>>,
+    /// Whether holds stay that would end by time or with their connection.
+    keeps_holds: AtomicBool,
 }
 
 impl Rooms {
@@ -66,6 +69,7 @@ impl Rooms {
             hold_registry: HoldRegistry::default(),
             meter,
             news: broadcast::Sender::new(MAX_NEWS),
+            keeps_holds: AtomicBool::new(false),
         }
     }
 
@@ -125,11 +129,22 @@ impl Rooms {
         }
     }
 
+    /// From here on, no hold ends by time or by the loss of its connection: the gateway stops, and the next one judges. What
+    /// clients end, ends.
+    pub fn keep_holds(&self) {
+        self.keeps_holds.store(true, Relaxed);
+    }
+
+    /// Whether holds stay that would end by time or with their connection.
+    pub fn keeps_holds(&self) -> bool {
+        self.keeps_holds.load(Relaxed)
+    }
+
     /// Ends some of the holds whose deadline has passed, in one room; false when none is due, or when deadlines may not
     /// be enforced now.
     pub fn expire(&self) -> bool {
         let now = self.clock().now();
-        if !self.clock().enforces_deadlines() {
+        if !self.clock().enforces_deadlines() || self.keeps_holds() {
             return false;
         }
         let Some(room) = self.directory.registers().upkeep.due(now.tick) else {

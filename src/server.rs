@@ -1,6 +1,6 @@
 //! The listening sockets, and one small task for each accepted connection.
 
-use std::future::Future;
+use std::future::pending;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::net::TcpStream;
+use tokio::sync::mpsc::Receiver;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
@@ -17,13 +18,16 @@ use crate::model::refusal::Refusal;
 use crate::runtime::address::Address;
 use crate::runtime::admission::Visit;
 use crate::runtime::config::Config;
+use crate::runtime::drain::Stop;
 use crate::runtime::exposure;
 use crate::runtime::handover::{self, Limits};
 use crate::runtime::head_timer::HeadLimits;
+use crate::runtime::inherited::Inherited;
 use crate::runtime::keys::Keys;
 use crate::runtime::listener::{ListenError, Listeners};
 use crate::runtime::rates::Source;
 use crate::runtime::repeats::Repeats;
+use crate::runtime::service;
 use crate::runtime::tasks::Tasks;
 
 /// The pause after an error of accepting, such as at the limit of open files. Without a pause, the loop would only burn
@@ -36,6 +40,13 @@ const SPARE_WITHIN: Duration = Duration::from_secs(2);
 /// The bytes of answers that may wait unsent in the kernel: the part of an answer that is encoded at once.
 #[cfg(target_os = "linux")]
 const UNSENT: u32 = 32 * 1024;
+
+/// How long requests and the last streams may take to end after the drain. With the default of `--drain`, the gateway ends
+/// within 9 s, before Docker (10 s) or Kubernetes (30 s) would kill it.
+const STOP_WITHIN: Duration = Duration::from_secs(4);
+
+/// How long everything may take to end after a second request to stop.
+const HURRY_WITHIN: Duration = Duration::from_secs(1);
 
 /// How long the connections of operators may take to end, which are cut.
 const CUT_WITHIN: Duration = Duration::from_millis(200);
@@ -75,10 +86,19 @@ impl Server {
     /// Strangers would reach a gateway without keys, a key cannot be used, an address cannot be listened on, or the users of
     /// `--user` are refused.
     pub async fn bind(config: Config) -> Result<Self, StartError> {
-        exposure::judge(&config).await.map_err(StartError::Options)?;
+        Server::inherit(config, Inherited::default()).await
+    }
+
+    /// Listens on the `inherited` sockets, too.
+    ///
+    /// # Errors
+    ///
+    /// As [`Server::bind`].
+    pub async fn inherit(config: Config, inherited: Inherited) -> Result<Self, StartError> {
+        exposure::judge(&config, &inherited.addresses()).await.map_err(StartError::Options)?;
         let keys = Keys::load(&config).map_err(StartError::Options)?;
-        let public = listen("--listen", &config.listen).await?;
-        let operators = listen("--admin", config.admin.as_slice()).await?;
+        let public = listen("--listen", inherited, &config.listen).await?;
+        let operators = listen("--admin", Inherited::default(), config.admin.as_slice()).await?;
         let gateway = Gateway::start(config, keys).map_err(StartError::Users)?;
         Ok(Server { public, operators, gateway })
     }
@@ -93,8 +113,9 @@ impl Server {
         self.operators.addresses().next()
     }
 
-    /// Serves until `stop` resolves, then ends all streams and requests within 5 s. Operators are served until the end.
-    pub async fn run(self, stop: impl Future<Output = ()>) {
+    /// Serves until a request to stop comes, or `stops` closes. Then streams end over `--drain`; a second request ends
+    /// everything at once. Operators are served until the end.
+    pub async fn run(self, mut stops: Receiver<Stop>) {
         let Server { public, operators, gateway } = self;
         for place in public.places() {
             info!(version = env!("CARGO_PKG_VERSION"), "listening on {place}");
@@ -102,17 +123,25 @@ impl Server {
         for place in operators.places() {
             info!("listening for operators on {place}");
         }
+        service::ready();
         let door = Arc::new(Door::new(gateway.clone()));
         let (admin, own) = (Desk::new(Entrance::Operators, &door, &gateway), Tasks::default());
         let serving = async {
             let desk = Desk::new(Entrance::Public, &door, &gateway);
-            tokio::select! {
-                () = desk.accept(&public, gateway.tasks()) => {}
-                () = stop => {}
-            }
-            drop(public);
+            let stop = tokio::select! {
+                () = desk.accept(&public, gateway.tasks()) => return,
+                stop = stops.recv() => stop.unwrap_or(Stop::Terminate),
+            };
             info!("stopping");
-            gateway.stop().await;
+            gateway.announce_stop();
+            service::stopping(stops_within(gateway.config()));
+            tokio::select! {
+                () = desk.close(public, stop) => {}
+                () = again(&mut stops) => {
+                    info!("stopping at once");
+                    gateway.stop(HURRY_WITHIN).await;
+                }
+            }
         };
         tokio::select! {
             () = admin.accept(&operators, &own) => {}
@@ -164,6 +193,17 @@ impl Desk {
         }
     }
 
+    /// Accepts connections for as long as balancers take to notice, then ends all streams and requests.
+    async fn close(&self, listeners: Listeners, stop: Stop) {
+        let delay = self.gateway.config().drain_delay;
+        if stop == Stop::Terminate && !delay.is_zero() {
+            let _ = timeout(delay, self.accept(&listeners, self.gateway.tasks())).await;
+        }
+        drop(listeners);
+        self.gateway.drain().await;
+        self.gateway.stop(STOP_WITHIN).await;
+    }
+
     fn admit(&self, peer: IpAddr) -> Option<Visit> {
         let (config, admissions) = (self.gateway.config(), self.gateway.admissions());
         if self.entrance == Entrance::Operators {
@@ -212,8 +252,20 @@ impl Desk {
     }
 }
 
-async fn listen(option: &'static str, addresses: &[Address]) -> Result<Listeners, StartError> {
-    Listeners::bind(addresses).await.map_err(|error| StartError::Listen { option, error })
+/// Resolves on a further request to stop.
+async fn again(stops: &mut Receiver<Stop>) {
+    if stops.recv().await.is_none() {
+        pending::<()>().await;
+    }
+}
+
+async fn listen(option: &'static str, inherited: Inherited, addresses: &[Address]) -> Result<Listeners, StartError> {
+    Listeners::bind(inherited, addresses).await.map_err(|error| StartError::Listen { option, error })
+}
+
+/// The longest time from SIGTERM to the end.
+fn stops_within(config: &Config) -> Duration {
+    config.drain_delay + config.drain + STOP_WITHIN + HURRY_WITHIN
 }
 
 fn limits(config: &Config) -> Limits {

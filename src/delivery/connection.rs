@@ -119,6 +119,8 @@ pub enum Ending {
     Silent(Tick, &'static str),
     /// The gateway ends the stream, for this reason.
     Ours(Code),
+    /// The gateway stops, and the client had better return after so many milliseconds.
+    Stopping(u32),
 }
 
 /// The progress of a write.

@@ -55,7 +55,22 @@ pub trait Peer: Send {
     /// The connection is lost, or about to be closed by the gateway for the reason `code`.
     fn gone(&mut self, code: Option<Code>);
     /// The last message when the gateway ends the stream.
-    fn farewell(&mut self, code: Code, framing: Framing) -> Bytes;
+    fn farewell(&mut self, end: Farewell, framing: Framing) -> Bytes;
+}
+
+/// Why the gateway ends a stream, and when the client had better return.
+#[derive(Clone, Copy, Debug)]
+pub struct Farewell {
+    /// The reason.
+    pub code: Code,
+    /// The milliseconds until the client had better return, if that matters.
+    pub wait: Option<u32>,
+}
+
+impl From<Code> for Farewell {
+    fn from(code: Code) -> Self {
+        Farewell { code, wait: None }
+    }
 }
 
 /// Whether a conversation goes on.
@@ -180,14 +195,15 @@ pub async fn converse(connection: Arc<Connection>, mut peer: impl Peer, mut subs
     if matches!(ending, Some(Ending::Lost(_) | Ending::Silent(..))) {
         hear_out(&connection, &mut peer, &mut subscriptions).await;
     }
-    let code = match &ending {
-        Some(Ending::Ours(code)) => Some(*code),
+    let ours = match ending {
+        Some(Ending::Ours(code)) => Some(code.into()),
+        Some(Ending::Stopping(wait)) => Some(Farewell { code: Code::Stopping, wait: Some(wait) }),
         Some(Ending::Lost(_) | Ending::Silent(..)) | None => None,
     };
-    peer.gone(code);
+    peer.gone(ours.map(|end| end.code));
     debug!(connection = %connection.id(), ?ending, "stream ended");
-    if let Some(Ending::Ours(code)) = ending {
-        let farewell = peer.farewell(code, connection.format().framing);
+    if let Some(end) = ours {
+        let farewell = peer.farewell(end, connection.format().framing);
         connection.queue(|outbox| outbox.close(farewell));
     }
     if !matches!(ending, Some(Ending::Lost(_) | Ending::Silent(..))) {

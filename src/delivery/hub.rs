@@ -1,8 +1,8 @@
 //! Hubs: a few tasks that write the events of all rooms to all connections.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -12,7 +12,7 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::delivery::batch::Batch;
-use crate::delivery::connection::{Connection, Ending};
+use crate::delivery::connection::Connection;
 use crate::delivery::conversation::Subscriptions;
 use crate::delivery::count_reader::CountBatch;
 use crate::delivery::outbox::Outbox;
@@ -125,9 +125,9 @@ impl Hub {
         Registration { hub: self.clone(), connection, place, subscriptions: Vec::new() }
     }
 
-    /// Ends all connections in the same way.
-    pub fn end(&self, how: &Ending) {
-        self.roll.lock().all.iter().for_each(|(_, connection)| connection.end(how.clone()));
+    /// All connections. A reference to one of them keeps nothing open.
+    pub fn connections(&self) -> Vec<Weak<Connection>> {
+        self.roll.lock().all.iter().map(|(_, connection)| Arc::downgrade(connection)).collect()
     }
 
     async fn run(self: Arc<Self>, rooms: Arc<Rooms>, pace: Pace) {

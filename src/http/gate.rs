@@ -97,7 +97,7 @@ impl Gate {
 
     /// Whether the gateway is about to stop.
     pub fn is_stopping(&self) -> bool {
-        self.0.tasks().stop().is_cancelled()
+        self.0.is_stopping()
     }
 
     /// Whether the keys that verify tokens are there.

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use presently::bench;
 
 use crate::output::failed;
-use crate::serve::stop_signal;
+use crate::signals::stop_signal;
 
 /// Runs a bench, and prints the report.
 pub async fn load(options: bench::Options) -> ExitCode {

@@ -8,11 +8,12 @@ mod load;
 mod output;
 mod serve;
 mod settings;
+mod signals;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use presently::{Config, Secrets, bench, tokens};
+use presently::{Config, Inherited, Secrets, bench, tokens};
 use tokio::runtime::Builder;
 
 use crate::config::config;
@@ -71,14 +72,22 @@ fn main() -> ExitCode {
         Err(Mistake::Options(error)) => return refuse_options(&error),
         Err(Mistake::File(sentence)) => return failed(2, &sentence),
     };
+    let inherited = match Inherited::from_env() {
+        Ok(inherited) => inherited,
+        Err(sentence) => return failed(1, &sentence),
+    };
+    // Inherited sockets take the place of the default address, and not of others.
+    if settings.is_default("listen") && !inherited.is_empty() {
+        settings.program.config.listen.clear();
+    }
     settings.program.config.secrets = Secrets::read(|name| std::env::var(name).ok());
     match Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(run(settings)),
+        Ok(runtime) => runtime.block_on(run(settings, inherited)),
         Err(error) => failed(1, &format!("cannot start threads: {error}")),
     }
 }
 
-async fn run(settings: Settings) -> ExitCode {
+async fn run(settings: Settings, inherited: Inherited) -> ExitCode {
     match settings.program.other {
         Some(Other::Health) => health(&settings.program.config).await,
         Some(Other::Bench(options)) => load(options).await,
@@ -88,6 +97,6 @@ async fn run(settings: Settings) -> ExitCode {
         Some(Other::Inspect(of)) => journal::inspect(&of),
         Some(Other::Repair(of)) => journal::repair(&of),
         Some(Other::Backup(of)) => journal::backup(&of),
-        None => serve(settings.program.config).await,
+        None => serve(settings.program.config, inherited).await,
     }
 }

@@ -1,11 +1,9 @@
 //! `presently`: serves until a signal.
 
 use std::io::IsTerminal;
-use std::pin::pin;
 use std::process::ExitCode;
 
-use presently::{Config, Log, LogFormat, Server, StartError};
-use tokio::signal::unix::{SignalKind, signal};
+use presently::{Config, Inherited, Log, LogFormat, Server, StartError};
 use tracing::Level;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::filter_fn;
@@ -13,17 +11,19 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::output::failed;
+use crate::signals::signals;
 
-/// Serves as `config` says.
-pub async fn serve(config: Config) -> ExitCode {
+/// Serves as `config` says, also on the `inherited` sockets.
+pub async fn serve(config: Config, inherited: Inherited) -> ExitCode {
     let log = match log(&config) {
         Ok(log) => log,
         Err(error) => return failed(2, &error),
     };
     let served = async {
-        let stop = signals().map_err(|error| (1, format!("cannot listen for signals: {error}")))?;
-        let server = Server::bind(config).await.map_err(|error| (exit_code(&error), error.to_string()))?;
-        server.run(stop).await;
+        let stops = signals().map_err(|error| (1, format!("cannot listen for signals: {error}")))?;
+        let server =
+            Server::inherit(config, inherited).await.map_err(|error| (exit_code(&error), error.to_string()))?;
+        server.run(stops).await;
         Ok::<_, (u8, String)>(())
     };
     let served = served.await;
@@ -40,39 +40,6 @@ fn exit_code(error: &StartError) -> u8 {
         StartError::Options(_) => 2,
         StartError::Listen { .. } | StartError::Users(_) => 1,
     }
-}
-
-/// Resolves when the gateway is to stop. Other signals that would end the process by default do nothing: they come from a
-/// terminal that closes, a script's mistake, or the limit on the size of the log's file.
-fn signals() -> std::io::Result<impl Future<Output = ()>> {
-    let too_large = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
-    for ignored in [SignalKind::user_defined1(), SignalKind::user_defined2(), SignalKind::alarm(), too_large] {
-        // Once there is a handler, the default no longer applies, also without a receiver.
-        drop(signal(ignored)?);
-    }
-    let (stop, mut hangup) = (stop_signal()?, signal(SignalKind::hangup())?);
-    Ok(async move {
-        let mut stop = pin!(stop);
-        loop {
-            tokio::select! {
-                () = &mut stop => return,
-                // The gateway reads the keys again.
-                Some(()) = hangup.recv() => {}
-            }
-        }
-    })
-}
-
-/// Resolves on SIGTERM or Ctrl-C.
-pub fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
 }
 
 /// Logs go to stderr. A panic is logged like any other error: one line, and the gateway goes on.

@@ -46,6 +46,12 @@ impl Settings {
         Settings::of(matches, Some(file))
     }
 
+    /// Whether the argument `id` is given in no way.
+    pub fn is_default(&self, id: &str) -> bool {
+        let in_file = self.file.as_ref().is_some_and(|file| file.place(id).is_some());
+        !in_file && self.matches.value_source(id) == Some(ValueSource::DefaultValue)
+    }
+
     fn of(matches: ArgMatches, file: Option<File>) -> Result<Self, Mistake> {
         Ok(Settings { program: Program::from_arg_matches(&matches)?, matches, file })
     }

@@ -138,9 +138,11 @@ impl ConnectionHolds {
 
 impl Drop for ConnectionHolds {
     fn drop(&mut self) {
-        // Each hold lasts for the grace period.
-        let since = self.rooms.hold_registry().silent_since(self.connection);
-        self.end_all(Action::Lose(self.connection, since));
+        if !self.rooms.keeps_holds() {
+            // Each hold lasts for the grace period.
+            let since = self.rooms.hold_registry().silent_since(self.connection);
+            self.end_all(Action::Lose(self.connection, since));
+        }
         self.rooms.hold_registry().remove(self.connection);
     }
 }

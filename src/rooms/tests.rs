@@ -4,11 +4,14 @@ use std::time::Instant;
 use super::*;
 use crate::model::command::{Action, SignIn};
 use crate::model::history::Bound;
+use crate::model::hold::Transport;
+use crate::model::id::ConnectionId;
 use crate::model::info::Info;
 use crate::model::moment::Tick;
 use crate::model::presence::Bounds;
 use crate::model::refusal::Code;
 use crate::model::statement::Statement;
+use crate::rooms::connection_holds::ConnectionHolds;
 use crate::runtime::memory::tests::MadeUp;
 
 const BOUNDS: Bounds = Bounds { history: Bound { events: 10, bytes: usize::MAX }, members: 0, grace: Duration::ZERO };
@@ -39,6 +42,29 @@ fn rooms_are_bounded_and_an_idle_room_makes_space() {
     assert_eq!(rooms.list(&Prefix::all(), None, 10), [(name("a"), 2)]);
     assert_eq!(rooms.directory.in_memory(), 1, "the refused room and the idle room are gone");
     sign_in(&rooms, "c", "ann").unwrap();
+}
+
+#[test]
+fn before_the_end_holds_end_neither_by_time_nor_with_their_connection() {
+    let rooms = Arc::new(Rooms::within(1, BOUNDS));
+    let [lost, left] = [1, 2].map(|n| {
+        let id = ConnectionId(uuid::Uuid::from_u128(n));
+        let mut holds = ConnectionHolds::new(rooms.clone(), id, Transport::Sse, 1);
+        holds.join(name("a"), name(&format!("user {n}")), None, None, None).unwrap();
+        holds
+    });
+    let lease = SignIn { ttl: Some(NOW), ..SignIn::default() };
+    rooms.change(&name("a"), &[Command::User(name("lee"), Action::SignIn(lease))]).unwrap();
+    rooms.keep_holds();
+    drop(lost);
+    { left }.leave_all();
+    assert!(!rooms.expire());
+    let users = rooms.read(&name("a"), |presence| {
+        let hold = presence.hold(&name("user 1"), ConnectionId(uuid::Uuid::from_u128(1))).unwrap();
+        assert_eq!(hold.deadline, None, "the next gateway judges");
+        presence.roster().len()
+    });
+    assert_eq!(users, 2, "who leaves has left");
 }
 
 #[test]

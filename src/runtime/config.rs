@@ -231,9 +231,19 @@ pub struct Config {
     pub grace: Duration,
 
     /// Time after the start in which answers and streams say `fresh_for`, since members of before the start may not be back
-    /// yet; 0s for never. By default the grace period
+    /// yet; 0s for never. By default --drain plus --grace
     #[arg(long, env = "PRESENTLY_FRESH_FOR", value_name = "TIME", value_parser = duration_or_none)]
     pub fresh_for: Option<Duration>,
+
+    /// Time in which open streams end, one after the other, when the gateway stops. Their clients are told to return after it,
+    /// spread over as much time; the next gateway then listens. The default ends the gateway within the 10 s that Docker waits
+    #[arg(long, env = "PRESENTLY_DRAIN", default_value = "4s", value_name = "TIME", value_parser = duration)]
+    pub drain: Duration,
+
+    /// Time between SIGTERM and the drain, in which connections are still accepted while /readyz is 503; 0s for none. Behind a
+    /// load balancer, as long as the balancer takes to notice
+    #[arg(long, env = "PRESENTLY_DRAIN_DELAY", default_value = "0s", value_name = "TIME", value_parser = duration_or_none)]
+    pub drain_delay: Duration,
 
     /// How long the events of a busy room gather after a delivery, to be written to each reader at once; 0s to 50ms, and 0s for
     /// never. A write costs far more than an event, and nobody notices 10 ms. The first event after a pause does not wait
@@ -350,6 +360,8 @@ impl Default for Config {
             idle_within: Duration::from_secs(75),
             grace: Duration::from_secs(5),
             fresh_for: None,
+            drain: Duration::from_secs(4),
+            drain_delay: Duration::ZERO,
             gather: Duration::from_millis(10),
             keep_alive: Duration::from_secs(10),
             send_within: Duration::from_secs(15),
@@ -377,7 +389,7 @@ impl Config {
 
     /// How long members of before the start may be missing.
     pub fn fresh_for(&self) -> Duration {
-        self.fresh_for.unwrap_or(self.grace)
+        self.fresh_for.unwrap_or(self.drain + self.grace)
     }
 
     /// Limits of one room, where the process may take `budget` bytes.

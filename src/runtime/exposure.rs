@@ -8,12 +8,13 @@ use tracing::warn;
 use crate::runtime::address::Address;
 use crate::runtime::config::Config;
 
-/// Judges options that only together are a mistake: an address that others reach without keys, and what contradicts keys.
+/// Judges options that only together are a mistake: an address that others reach without keys, among them the `inherited`
+/// ones, and what contradicts keys.
 ///
 /// # Errors
 ///
 /// A sentence that says what to do.
-pub async fn judge(config: &Config) -> Result<(), String> {
+pub async fn judge(config: &Config, inherited: &[Address]) -> Result<(), String> {
     if config.has_keys() {
         return match config.open {
             true => {
@@ -30,7 +31,7 @@ pub async fn judge(config: &Config) -> Result<(), String> {
     if config.open {
         return Ok(());
     }
-    for address in config.listen.iter().chain(&config.admin) {
+    for address in inherited.iter().chain(&config.listen).chain(&config.admin) {
         if is_reached_by_others(address).await {
             let needs = "needs --key, --jwks or --api-key, or --open to let everybody in";
             return Err(format!("listening on {address} {needs}"));
@@ -84,7 +85,7 @@ mod tests {
     async fn judged(change: impl FnOnce(&mut Config)) -> Result<(), String> {
         let mut config = Config::default();
         change(&mut config);
-        judge(&config).await
+        judge(&config, &[]).await
     }
 
     #[tokio::test]

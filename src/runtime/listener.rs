@@ -16,6 +16,7 @@ use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener};
 
 use crate::runtime::address::Address;
+use crate::runtime::inherited::{Inherited, Passed};
 
 /// Connections that may wait to be accepted. With the usual 128, some of a thousand simultaneous clients would wait a
 /// second or more for their next try.
@@ -79,13 +80,18 @@ fn reason(error: &io::Error, address: &str) -> String {
 }
 
 impl Listeners {
-    /// Listens on all of `addresses`.
+    /// Listens on the `inherited` sockets, and on all of `addresses`.
     ///
     /// # Errors
     ///
     /// The first address that cannot be listened on.
-    pub async fn bind(addresses: &[Address]) -> Result<Self, ListenError> {
+    pub async fn bind(inherited: Inherited, addresses: &[Address]) -> Result<Self, ListenError> {
         let mut listeners = Listeners::default();
+        let named = inherited.addresses();
+        for (passed, address) in inherited.sockets().into_iter().zip(named) {
+            let failed = |source| ListenError { address: address.to_string(), source };
+            listeners.all.push(Listener::adopt(passed).map_err(failed)?);
+        }
         for address in addresses {
             let failed = |source| ListenError { address: address.to_string(), source };
             match address {
@@ -182,6 +188,25 @@ impl Listeners {
 }
 
 impl Listener {
+    /// Goes on with a socket that may block, and has another process's settings.
+    fn adopt(passed: Passed) -> io::Result<Self> {
+        match passed {
+            Passed::Tcp(listener, address) => {
+                let socket = SockRef::from(&listener);
+                socket.set_nonblocking(true)?;
+                socket.set_tcp_nodelay(true)?;
+                socket.listen(BACKLOG.cast_signed())?;
+                Ok(Listener::Tcp(TcpListener::from_std(listener)?, address))
+            }
+            Passed::Unix(listener, path) => {
+                let socket = SockRef::from(&listener);
+                socket.set_nonblocking(true)?;
+                socket.listen(BACKLOG.cast_signed())?;
+                Ok(Listener::Unix(UnixListener::from_std(listener)?, SocketFile { path, id: None }))
+            }
+        }
+    }
+
     fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, IpAddr)>> {
         match self {
             Listener::Tcp(listener, _) => {
@@ -265,7 +290,7 @@ mod tests {
         let listeners = loop {
             let free = std::net::TcpListener::bind("[::]:0").unwrap().local_addr().unwrap().port();
             let named = [format!("0.0.0.0:{free}"), format!("[::]:{free}"), format!("[::]:{free}")];
-            match Listeners::bind(&named.map(|text| text.parse().unwrap())).await {
+            match Listeners::bind(Inherited::default(), &named.map(|text| text.parse().unwrap())).await {
                 // Somebody else was faster.
                 Err(error) if error.source.kind() == io::ErrorKind::AddrInUse => {}
                 bound => break bound.unwrap(),
@@ -279,7 +304,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("p.sock");
         let addresses = ["127.0.0.1:0".parse().unwrap(), Address::Unix(path.clone())];
-        let listeners = Listeners::bind(&addresses).await.unwrap();
+        let listeners = Listeners::bind(Inherited::default(), &addresses).await.unwrap();
         let address = listeners.addresses().next().unwrap();
         let busy: Vec<_> = (0..8).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
         let quiet = UnixStream::connect(&path).unwrap();

@@ -33,7 +33,7 @@ export class Gateway {
   #port = 0;
   #api = {};
 
-  /** `args` are options of `presently`; the time after the start is over at once unless they say otherwise. */
+  /** `args` are options of `presently`; the time after the start is over at once, and streams end fast, unless they say otherwise. */
   static async start(args = [], { env = {}, apiKey } = {}) {
     const gateway = new Gateway(args, env, apiKey);
     await gateway.#start();
@@ -41,8 +41,8 @@ export class Gateway {
   }
 
   constructor(args, env, apiKey) {
-    const fresh = args.includes('--fresh-for') ? [] : ['--fresh-for', '0s'];
-    this.#args = [...fresh, ...args];
+    const usual = [['--fresh-for', '0s'], ['--drain', '300ms']].filter(([option]) => !args.includes(option));
+    this.#args = [...usual.flat(), ...args];
     this.#env = env;
     if (apiKey) this.#api.Authorization = `Bearer ${apiKey}`;
     ends.add(this);

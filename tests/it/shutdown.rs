@@ -1,16 +1,17 @@
-//! Shutdown: on a signal, the gateway ends every stream cleanly and exits with 0 within 5 s, whatever the clients do.
+//! Shutdown: on a signal, the gateway ends every stream cleanly and exits with 0 within 10 s, whatever the clients do.
 
 use std::time::Duration;
 
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::harness::{Binary, Conn, Mirror, Reader, Sse, Transport, within};
 
-/// The promised 5 s, and a reserve for a busy machine.
-const PROMISED: Duration = Duration::from_secs(8);
+/// The 10 s after which Docker kills.
+const PROMISED: Duration = Duration::from_secs(10);
 
 async fn exits(gateway: &mut Binary) {
-    let status = timeout(PROMISED, gateway.exit()).await.expect("an exit within 5 s");
+    let status = timeout(PROMISED, gateway.exit()).await.expect("an exit within 10 s");
     assert_eq!(status.code(), Some(0), "{:#?}", gateway.log());
 }
 
@@ -73,15 +74,14 @@ async fn clients_that_read_nothing_do_not_delay_the_exit() {
 #[tokio::test]
 async fn many_streams_end_cleanly() {
     let mut gateway = Binary::start(&[]).await;
-    let mut readers = Vec::new();
+    let mut readers = JoinSet::new();
     for n in 0..200 {
         let room = format!("r{}", n % 7);
-        readers.push(Reader::open(gateway.addr, Transport::BOTH[n % 2], &room).await.begun().await);
+        let mut reader = Reader::open(gateway.addr, Transport::BOTH[n % 2], &room).await.begun().await;
+        readers.spawn(async move { reader.ended().await });
     }
     gateway.signal("TERM").await;
-    for reader in &mut readers {
-        assert!(reader.ended().await);
-    }
+    assert!(readers.join_all().await.into_iter().all(|clean| clean));
     exits(&mut gateway).await;
 }
 

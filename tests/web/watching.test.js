@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { pause } from '../../web/client/delay.js';
+import { Sessions } from './fake-session.js';
 import { GRACE_MS } from './fake-socket.js';
 import { World } from './world.js';
 
@@ -109,6 +110,46 @@ test('a gateway that is away for longer is tried ever less often, one that resta
   }
   assert.deepEqual(waits, [500, 1_000, 2_000, 4_000]);
 });
+
+for (const transport of ['websocket', 'sse']) {
+  test(`a gateway that stops says over ${transport} when to return, and nobody tries before`, async (t) => {
+    const world = greeting(t);
+    const sessions = transport === 'sse' && new Sessions(world);
+    const tab = await world.tab();
+    const room = await tab.room('lobby', { as: 'ann', transport });
+    const opened = () => (sessions ? sessions.open.length : world.tries);
+    const stops = async (ms) => {
+      const refused = JSON.stringify({ action: 'refused', code: 'stopping', message: '', retry: true });
+      if (sessions) sessions.open.at(-1).raw(`retry: ${ms}\n\nevent: refused\ndata: ${refused}\n\n`);
+      await world.cut(1012, `stopping ${ms}`);
+    };
+    world.rooms.clear();
+    await stops(7_000);
+    assert.deepEqual([room.state, room.retryAt - Date.now(), room.refusal], ['waiting', 7_000, null]);
+    await world.pass(3_000);
+    await tab.show();
+    assert.deepEqual([room.retryAt - Date.now(), opened()], [4_000, 1], 'nor when the page is shown again');
+    world.up = false;
+    await world.pass(4_000);
+    const waits = [];
+    for (let i = 0; i < 3; i += 1) {
+      waits.push(room.retryAt - Date.now());
+      await world.pass(waits.at(-1));
+    }
+    assert.deepEqual(waits, [500, 1_000, 2_000], 'the outage begins then');
+    world.up = true;
+    await world.pass(4_000);
+    assert.deepEqual([room.state, room.transport, room.holding], ['live', transport, true]);
+    await stops(86_400_000);
+    assert.equal(room.retryAt - Date.now(), 60_000, 'there is a bound');
+    await world.pass(60_000);
+    const before = opened();
+    await stops(0);
+    assert.equal(room.retryAt - Date.now(), 10);
+    await world.pass(100);
+    assert.deepEqual([room.state, opened()], ['live', before + 1]);
+  });
+}
 
 test('a gateway that cuts what it has just accepted is not stormed', async (t) => {
   const world = greeting(t);

@@ -25,6 +25,9 @@ const SILENCE_MS = 25_000;
 const REPLACED_MS = 1_000;
 /** Replaced a second time in so long: somebody else has the same id. */
 const TWICE_MS = 60_000;
+/** A gateway that stops says when to return, at once or later; nobody waits longer than this for it. */
+const SOON_MS = 10;
+const TOLD_MS = 60_000;
 /** Ends whose reason is a refusal for now. */
 const LATER = [1006, 1013];
 /** The name of the question whether the gateway is there. */
@@ -59,6 +62,8 @@ export class Line {
   #waited = 0;
   #tries = 0;
   #grace = 0;
+  /** When to return, after the gateway said so. */
+  #told = 0;
   /** How many WebSockets in a row ended as soon as they were open. */
   #brief = 0;
   #timer;
@@ -223,7 +228,11 @@ export class Line {
       return;
     }
     if (kind === 'websocket' && this.#met) this.#judge(code);
-    if (code === RESTART) this.#grace = 0; // the holds of before are gone, and there is nothing to be in time for
+    if (code === RESTART) {
+      this.#grace = 0; // the holds of before may be gone, and there is nothing to be in time for
+      const ms = parseInt(reason.slice(9), 10);
+      if (ms >= 0) this.#told = Date.now() + Math.min(Math.max(ms, SOON_MS), TOLD_MS);
+    }
     this.#drop(AWAY);
     if (silent && kind === 'websocket' && this.#mode === 'auto' && this.#blocked()) this.#connect('sse');
     else this.#again(reason && LATER.includes(code) ? { code: reason, message } : null);
@@ -272,10 +281,13 @@ export class Line {
     this.#drop(AWAY);
     const now = Date.now();
     if (this.status.state === 'live' && now - this.#begun > GOOD_MS) this.#fresh();
-    this.#since ||= now;
-    // Whoever is back within the grace was never away.
-    const wait = pause(this.#waited, this.#inTime() ? this.#grace / 8 : undefined);
-    this.#waited += wait;
+    this.#since ||= Math.max(now, this.#told);
+    let wait = this.#told - now;
+    if (wait <= 0) {
+      // Whoever is back within the grace was never away.
+      wait = pause(this.#waited, this.#inTime() ? this.#grace / 8 : undefined);
+      this.#waited += wait;
+    }
     this.#timer = setTimeout(() => this.#connect(), wait);
     this.#tell(status('waiting', { retryAt: now + wait, refusal }));
   }

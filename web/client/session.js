@@ -1,5 +1,5 @@
 import { diagnose } from './explain.js';
-import { CLEAN, encode } from './wire.js';
+import { CLEAN, RESTART, encode } from './wire.js';
 
 /** The gateway's bound on the messages of one request, and less than that on its bytes (64 KiB). */
 const MOST = 100;
@@ -31,8 +31,9 @@ export class Session {
   #closing;
   /** Whether the stream ends once all is said. */
   #isOver = false;
-  /** Why the gateway ended the stream, if it said so. */
+  /** Why the gateway ended the stream, and when to return, if it said so. */
   #reason = null;
+  #retry = '';
 
   constructor(base, to) {
     this.#base = base;
@@ -72,7 +73,7 @@ export class Session {
         throw error;
       });
       const isStream = answer.headers.get('content-type')?.startsWith('text/event-stream');
-      if (answer.ok && isStream) await follow(answer.body, take, this.#to.alive);
+      if (answer.ok && isStream) await follow(answer.body, take, this.#to.alive, (ms) => (this.#retry = ms));
       else this.#reason = await problem(answer);
       if (!this.#reason?.code && !isStream) this.#reason = await diagnose(this.#base, answer.status);
     } catch {
@@ -172,7 +173,8 @@ export class Session {
     this.#end();
     const { code, message, retry, status = 400 } = this.#reason ?? {};
     // After `token_expired` it is for the line to know whether there is another token.
-    if (code && (!retry || code === 'token_expired')) this.#to.lost(4000 + status, code, message);
+    if (this.#retry) this.#to.lost(RESTART, `stopping ${this.#retry}`);
+    else if (code && (!retry || code === 'token_expired')) this.#to.lost(4000 + status, code, message);
     else this.#to.lost(1006, code, message);
   }
 }
@@ -187,8 +189,8 @@ async function problem(answer) {
   return { code, message, retry, status, after };
 }
 
-/** Reads the events of a stream (WHATWG HTML, 9.2) as far as Presently uses them: a type, and `data:` of one line. */
-async function follow(body, take, alive) {
+/** Reads the events of a stream (WHATWG HTML, 9.2) as far as Presently uses them: a type, `data:` of one line, and `retry:`. */
+async function follow(body, take, alive, retry) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   reader.closed.catch(() => {}); // WebKit rejects this as well as the read
   let [rest, event] = ['', ''];
@@ -201,6 +203,7 @@ async function follow(body, take, alive) {
     for (const line of lines) {
       if (line === '') event = '';
       else if (line.startsWith('event:')) event = line.slice(6).trim();
+      else if (line.startsWith('retry:')) retry(line.slice(6).trim());
       else if (line.startsWith('data:')) take(JSON.parse(line.slice(5)), event);
     }
   }

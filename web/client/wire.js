@@ -2,7 +2,7 @@
 export const CLEAN = 1000;
 /** "Going away: keep my holds for the grace period". Scripts can't send 1001. */
 export const AWAY = 4001;
-/** The gateway stops. */
+/** The gateway stops; the reason says when to return, in ms. */
 export const RESTART = 1012;
 
 /** Reasons for the end of a hold that others ended. */

@@ -90,10 +90,11 @@ export class Mirror {
       for await (const [event, data] of events(answer.body, heard, (ms) => (this.#retry = ms))) {
         const frame = JSON.parse(data);
         if (event === 'refused') this.#refuse(frame);
+        this.#retry = 0; // a gateway that stops says another one last
         if (frame.action === 'hello') this.#silence = frame.silence;
         yield* this.#take(frame);
       }
-      throw new Lost('the stream ended');
+      throw new Lost('the stream ended', this.#retry);
     } finally {
       clearTimeout(timer);
       ending.abort();

@@ -116,7 +116,7 @@ class Mirror:
         while True:
             line = answer.readline(LONGEST_LINE)  # raises a timeout after silence
             if not line.endswith(b'\n'):
-                raise Lost('the stream ended')
+                raise Lost('the stream ended', wait=self._retry)
             field, _, value = line.decode().rstrip('\r\n').partition(':')
             value = value.removeprefix(' ')
             if not line.strip():
@@ -129,6 +129,7 @@ class Mirror:
                 frame = json.loads(value)
                 if event == 'refused':
                     self._refuse(frame)
+                self._retry = None  # a gateway that stops says another one last
                 if frame['action'] == 'hello':
                     socket.settimeout(frame['silence'] / 1000)
                 yield from self._take(frame)

@@ -31,7 +31,7 @@ impl HoldListener for Connection {
     fn silent_since(&self) -> Option<Tick> {
         match &*self.ending.lock() {
             Some(Ending::Silent(since, _)) => Some(*since),
-            Some(Ending::Lost(_) | Ending::Ours(_)) | None => None,
+            Some(Ending::Lost(_) | Ending::Ours(_) | Ending::Stopping(_)) | None => None,
         }
     }
 }

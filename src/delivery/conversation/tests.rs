@@ -46,7 +46,7 @@ impl Peer for &mut Echo {
 
     fn gone(&mut self, _: Option<Code>) {}
 
-    fn farewell(&mut self, _: Code, _: Framing) -> Bytes {
+    fn farewell(&mut self, _: Farewell, _: Framing) -> Bytes {
         Bytes::new()
     }
 }
@@ -120,7 +120,7 @@ impl Peer for &mut Hasty {
         self.seen.push("the end".into());
     }
 
-    fn farewell(&mut self, _: Code, _: Framing) -> Bytes {
+    fn farewell(&mut self, _: Farewell, _: Framing) -> Bytes {
         Bytes::new()
     }
 }

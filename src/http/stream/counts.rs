@@ -5,7 +5,7 @@ use uuid::Uuid;
 use warp::http::{Method, Version};
 
 use crate::delivery::connection::Options;
-use crate::delivery::conversation::{Flow, Peer, Talk};
+use crate::delivery::conversation::{Farewell, Flow, Peer, Talk};
 use crate::delivery::count_reader::CountReader;
 use crate::http::answer::Answer;
 use crate::http::call::Call;
@@ -77,7 +77,7 @@ impl Peer for CountsClient {
         self.watch = PassWatch::default();
     }
 
-    fn farewell(&mut self, code: Code, framing: Framing) -> Bytes {
-        sse::farewell(code, framing)
+    fn farewell(&mut self, end: Farewell, framing: Framing) -> Bytes {
+        sse::farewell(end, framing)
     }
 }

@@ -10,14 +10,14 @@ use uuid::Uuid;
 use warp::http::{HeaderValue, StatusCode, Version};
 
 use crate::delivery::connection::Options;
-use crate::delivery::conversation::{Flow, Peer, Talk};
+use crate::delivery::conversation::{Farewell, Flow, Peer, Talk};
 use crate::delivery::session::{Inbox, Mailbox, Messages, Posted};
 use crate::http::answer::{self, Answer};
 use crate::http::call::Call;
 use crate::http::query::Query;
 use crate::http::stream::options::StreamOptions;
 use crate::http::stream::speaker::Speaker;
-use crate::http::stream::sse::{begun, head, refused_event};
+use crate::http::stream::sse::{begun, head, refused_event, retry_after};
 use crate::model::id::ConnectionId;
 use crate::model::refusal::{Code, Refusal};
 use crate::wire::dialect::{Dialect, Format};
@@ -189,8 +189,9 @@ impl Peer for SessionClient {
         self.speaker = None;
     }
 
-    fn farewell(&mut self, code: Code, framing: Framing) -> Bytes {
-        let said = framing.lines(&refused_event(&Refusal::new(code, code.row().means)));
+    fn farewell(&mut self, Farewell { code, wait }: Farewell, framing: Framing) -> Bytes {
+        let wait = wait.map(retry_after).unwrap_or_default();
+        let said = framing.lines(&(wait + &refused_event(&Refusal::new(code, code.row().means))));
         [said, framing.end()].concat().into()
     }
 }

@@ -5,12 +5,12 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use uuid::Uuid;
-use warp::http::header::{self, HeaderName};
+use warp::http::header::{self, HeaderName, HeaderValue};
 use warp::http::{Method, Response, StatusCode, Version};
 
 use crate::access::verb::Verb;
 use crate::delivery::connection::Options;
-use crate::delivery::conversation::{Flow, Peer, Talk};
+use crate::delivery::conversation::{Farewell, Flow, Peer, Talk};
 use crate::delivery::reader::Reader;
 use crate::delivery::step::Follower;
 use crate::http::answer::{self, Answer, Body};
@@ -194,6 +194,9 @@ pub fn head(version: Version) -> Response<Body> {
 /// The `head` of an event stream on the wire, with what hyper's answers get at the door.
 pub fn begun(call: &Call, mut head: Response<Body>) -> Vec<u8> {
     Sharing::of(&call.headers, &call.gate.config().allow_origins).mark(head.headers_mut());
+    if call.gate.is_stopping() {
+        head.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     head_bytes(&head)
 }
 
@@ -213,6 +216,11 @@ pub fn head_bytes(head: &Response<Body>) -> Vec<u8> {
 /// different for each client.
 pub fn retry_line(more: u64) -> String {
     format!("retry: {}\n\n", more.saturating_add(fastrand::u64(1_000..=2_000)))
+}
+
+/// The delay before a client reconnects whose stream ends now, in milliseconds.
+pub fn retry_after(wait: u32) -> String {
+    format!("retry: {wait}\n\n")
 }
 
 /// Whether a refusal may pass by itself, so that an EventSource had better stay: not one that needs another credential.
@@ -266,17 +274,18 @@ impl Peer for SseClient {
         self.watch = PassWatch::default();
     }
 
-    fn farewell(&mut self, code: Code, framing: Framing) -> Bytes {
-        farewell(code, framing)
+    fn farewell(&mut self, end: Farewell, framing: Framing) -> Bytes {
+        farewell(end, framing)
     }
 }
 
 /// The last message of an event stream.
-pub fn farewell(code: Code, framing: Framing) -> Bytes {
-    // An EventSource comes back by itself, and is told when it had better not.
-    let said = match code.row().retry && code != Code::TokenExpired {
-        true => Bytes::new(),
-        false => framing.lines(&refused_event(&Refusal::new(code, code.row().means))),
+pub fn farewell(Farewell { code, wait }: Farewell, framing: Framing) -> Bytes {
+    // An EventSource comes back by itself, and is told when it had better not, or later.
+    let said = match (wait, code.row().retry && code != Code::TokenExpired) {
+        (Some(wait), _) => framing.lines(&retry_after(wait)),
+        (None, true) => Bytes::new(),
+        (None, false) => framing.lines(&refused_event(&Refusal::new(code, code.row().means))),
     };
     [said, framing.end()].concat().into()
 }

@@ -12,7 +12,7 @@ use warp::http::header::{self, HeaderName, HeaderValue};
 use warp::http::{Response, StatusCode, Version};
 
 use crate::delivery::connection::Options;
-use crate::delivery::conversation::{Flow, Peer, Talk};
+use crate::delivery::conversation::{Farewell, Flow, Peer, Talk};
 use crate::http::answer::{self, Answer, Body};
 use crate::http::audit::Asked;
 use crate::http::call::Call;
@@ -174,7 +174,7 @@ impl Peer for WsClient {
                 if let Some(speaker) = &self.speaker {
                     speaker.refused(&refusal, talk);
                 }
-                talk.close(self.farewell(refusal.code, Framing::WebSocket));
+                talk.close(self.farewell(refusal.code.into(), Framing::WebSocket));
                 Flow::End
             }
         }
@@ -242,9 +242,10 @@ impl Peer for WsClient {
         self.speaker = None;
     }
 
-    fn farewell(&mut self, code: Code, _: Framing) -> Bytes {
-        let mut output = Vec::new();
-        self.websocket.close(code.row().close, code.row().name, &mut output);
+    fn farewell(&mut self, Farewell { code, wait }: Farewell, _: Framing) -> Bytes {
+        let (mut output, row) = (Vec::new(), code.row());
+        let reason = wait.map_or_else(|| row.name.to_owned(), |wait| format!("{} {wait}", row.name));
+        self.websocket.close(row.close, &reason, &mut output);
         output.into()
     }
 }

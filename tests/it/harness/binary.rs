@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::ops::Deref;
+use std::os::fd::OwnedFd;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -54,9 +55,22 @@ impl Binary {
         binary
     }
 
+    /// Starts the gateway with `sockets`, passed as a service manager passes them.
+    pub async fn inherit(sockets: Vec<OwnedFd>, args: &[&str], vars: &[(&str, &str)]) -> Self {
+        let (mut binary, lines) = Self::logging(inheriting(sockets, args, vars)).await;
+        binary.collecting = Some(tokio::spawn(collect(lines, Arc::clone(&binary.log))));
+        binary
+    }
+
     /// Starts the gateway, and leaves its log to the caller from the line with the address on.
     pub async fn start_unread(args: &[&str], vars: &[(&str, &str)]) -> (Self, LogLines) {
-        let mut child = command(args, vars).stdout(Stdio::null()).spawn().expect("the program starts");
+        let mut command = command(args, vars);
+        command.stdout(Stdio::null());
+        Self::logging(command).await
+    }
+
+    async fn logging(mut command: Command) -> (Self, LogLines) {
+        let mut child = command.spawn().expect("the program starts");
         let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
         let log = Arc::new(Mutex::new(Vec::new()));
         let addr = loop {
@@ -94,9 +108,20 @@ impl Binary {
         Self::run_into(Stdio::piped(), args, vars).await
     }
 
+    /// Runs the program to its end with `sockets`, passed as a service manager passes them.
+    pub async fn run_inheriting(sockets: Vec<OwnedFd>, args: &[&str]) -> Finished {
+        Self::finish(inheriting(sockets, args, &[])).await
+    }
+
     /// Runs the program to its end, with `stderr`.
     pub async fn run_into(stderr: Stdio, args: &[&str], vars: &[(&str, &str)]) -> Finished {
-        let child = command(args, vars).stderr(stderr).spawn().expect("the program starts");
+        let mut command = command(args, vars);
+        command.stderr(stderr);
+        Self::finish(command).await
+    }
+
+    async fn finish(mut command: Command) -> Finished {
+        let child = command.spawn().expect("the program starts");
         let output = within("the program's end", child.wait_with_output()).await.expect("its output");
         let text = |bytes| String::from_utf8(bytes).expect("output in UTF-8");
         Finished { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
@@ -161,6 +186,20 @@ fn command(args: &[&str], vars: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_presently"));
     command.args(args).env_clear().envs(vars.iter().copied());
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command
+}
+
+/// Moves its standard input and output to the files 3 and 4, and becomes the program. `$$` stays the process's number.
+const PASS: &str = r#"exec 3<&0 4<&1 </dev/null >/dev/null; export LISTEN_PID=$$; exec "$0" "$@""#;
+
+/// The program with at most two `sockets` (sd_listen_fds(3)), without the variables of the environment.
+fn inheriting(sockets: Vec<OwnedFd>, args: &[&str], vars: &[(&str, &str)]) -> Command {
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", PASS, env!("CARGO_BIN_EXE_presently")]).args(args);
+    command.env_clear().envs(vars.iter().copied()).env("LISTEN_FDS", sockets.len().to_string());
+    let mut sockets = sockets.into_iter();
+    let mut next = || sockets.next().map_or_else(Stdio::null, Stdio::from);
+    command.stdin(next()).stdout(next()).stderr(Stdio::piped()).kill_on_drop(true);
     command
 }
 

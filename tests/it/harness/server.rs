@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::ops::Deref;
 use std::time::Duration;
 
-use presently::{Config, Server};
-use tokio::sync::oneshot;
+use presently::{Config, Server, Stop};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -16,7 +16,7 @@ pub struct TestServer {
     /// The address of `--admin`.
     pub admin: Option<SocketAddr>,
     client: Client,
-    stop: Option<oneshot::Sender<()>>,
+    stop: mpsc::Sender<Stop>,
     running: JoinHandle<()>,
 }
 
@@ -26,24 +26,33 @@ impl TestServer {
     }
 
     pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
-        // Batches fill large rooms fast. Most tests are over before the time after the start is.
+        // Batches fill large rooms fast. Most tests are over before the time after the start is. Streams end fast.
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
         let (listen, fresh_for) = (vec![listen.into()], Some(Duration::ZERO));
-        let mut config = Config { listen, fresh_for, max_batch: 10_000, ..Config::default() };
+        let drain = Duration::from_millis(100);
+        let mut config = Config { listen, fresh_for, drain, max_batch: 10_000, ..Config::default() };
         change(&mut config);
         let server = Server::bind(config).await.expect("a free port");
         let (client, admin) = (Client::of(server.local_addr()), server.admin_addr());
-        let (stop, stopped) = oneshot::channel::<()>();
-        let running = tokio::spawn(server.run(async {
-            let _ = stopped.await;
-        }));
-        Self { admin, client, stop: Some(stop), running }
+        let (stop, stops) = mpsc::channel(2);
+        let running = tokio::spawn(server.run(stops));
+        Self { admin, client, stop, running }
     }
 
-    pub async fn stop(mut self) {
-        self.stop.take();
-        let ended = timeout(Duration::from_secs(6), &mut self.running).await;
-        ended.expect("a stopped gateway ends within 5 s").expect("and does not panic");
+    /// Asks the gateway to stop. Asked again, it ends at once.
+    pub async fn end(&self, stop: Stop) {
+        self.stop.send(stop).await.expect("a running gateway");
+    }
+
+    pub async fn stop(self) {
+        self.end(Stop::Terminate).await;
+        self.ended().await;
+    }
+
+    /// Waits for the end of a gateway that was asked to stop.
+    pub async fn ended(mut self) {
+        let ended = timeout(Duration::from_secs(12), &mut self.running).await;
+        ended.expect("a stopped gateway ends within 10 s").expect("and does not panic");
     }
 }
 
