@@ -5,6 +5,7 @@
 mod drain;
 pub mod live;
 pub mod passes;
+pub mod keep;
 
 use std::future::pending;
 use std::sync::Arc;
@@ -15,18 +16,19 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::yield_now;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::info;
-use uuid::Uuid;
 
 use crate::delivery::connection::{Connection, Ending, Options, Shared};
 use crate::delivery::conversation::{Peer, converse};
 use crate::delivery::hub::{Hub, Pace};
 use crate::delivery::session::Sessions;
 use crate::delivery::step::COUNT_EVERY;
+use crate::gateway::keep::{Checkpoints, Marks, Opened};
 use crate::gateway::passes::Passes;
+use crate::journal::fold::State;
+use crate::journal::queue::Journal;
 use crate::model::command::Command;
 use crate::model::hold::Transport;
 use crate::model::id::ConnectionId;
-use crate::model::identity::Identity;
 use crate::model::name::Name;
 use crate::model::refusal::Refusal;
 use crate::rooms::Rooms;
@@ -41,7 +43,7 @@ use crate::runtime::handover::Socket;
 use crate::runtime::keys::Keys;
 use crate::runtime::memory::Memory;
 use crate::runtime::meter::Meter;
-use crate::runtime::process::{Statm, memory_limit};
+use crate::runtime::process::Statm;
 use crate::runtime::rates::Rates;
 use crate::runtime::tasks::Tasks;
 
@@ -72,24 +74,35 @@ pub struct Gateway {
     rates: Arc<Rates>,
     sessions: Arc<Sessions>,
     passes: Arc<Passes>,
+    journal: Arc<Journal>,
     /// On the wall clock, and for measuring.
     started: (SystemTime, Instant),
 }
 
 impl Gateway {
-    /// Starts the hubs and the background tasks, and signs in the users given at start.
+    /// Puts back what was kept, starts the hubs and the background tasks, and signs in the users given at start.
     ///
     /// # Errors
     ///
     /// The refusal of those users.
-    pub fn start(config: Config, keys: Keys) -> Result<Arc<Self>, Refusal> {
+    pub fn start(config: Config, keys: Keys, opened: Opened) -> Result<Arc<Self>, Refusal> {
         let tasks = Tasks::new(config.faults.clone());
-        let (clock, meter) = (Arc::<Clock>::default(), Arc::<Meter>::default());
-        let memory = Memory::new(config.max_memory.of(memory_limit()), Box::new(Statm::open()));
+        let meter = Arc::<Meter>::default();
+        let memory = Memory::new(config.budget(), Box::new(Statm::open()));
         let bounds = config.bounds(memory.budget());
-        let registers = Registers::new(config.max_rooms, Arc::new(memory), clock.clone(), config.fresh_for());
-        let directory = Directory::new(registers, bounds, Identity { journal: Uuid::new_v4(), generation: 0 });
-        let rooms = Arc::new(Rooms::new(directory, meter.clone()));
+        let Opened { journal, identity, clock, rules, incarnation, state } = opened;
+        let fresh_for = if state.is_none() { config.fresh_for() } else { Duration::ZERO };
+        let memory = Arc::new(memory);
+        let registers =
+            Registers::new(config.max_rooms, memory, clock.clone(), journal.clone(), meter.clone(), fresh_for);
+        let rooms = Arc::new(Rooms::new(Directory::new(registers, bounds, identity)));
+        let keys = Arc::new(keys);
+        let passes = Arc::new(Passes::new(&config, keys.clone(), journal.clone(), clock.clone()));
+        if let Some(state) = state {
+            let State { rooms: kept, denylist, revocations, cookies, .. } = state;
+            rooms.restore(kept.into_values().map(|room| *room), denylist);
+            passes.restore(&cookies, revocations);
+        }
         let at_start: Vec<_> = config.users.iter().map(|user| Command::sign_in(user.clone())).collect();
         if !at_start.is_empty() {
             rooms.change(&Name::lobby(), &at_start)?;
@@ -98,13 +111,15 @@ impl Gateway {
         let processors = std::thread::available_parallelism().map_or(1, |n| n.get());
         let answers = [config.pong_within, config.send_within];
         let pace = Pace { keep_alive: config.keep_alive, gather: config.gather, answers };
-        let hub = |_| Hub::start(&rooms, clock.clone(), meter.clone(), &tasks, pace);
+        let hub = |_| Hub::start(&rooms, clock.clone(), meter.hub(), &tasks, pace);
         let hubs = (0..processors).map(hub).collect();
         let (swept, limits) = (rooms.clone(), config.history_for);
         let sweeper = tasks.clone();
         tasks.supervise("sweep", move || sweep(swept.clone(), limits, sweeper.clone()));
         let (timed, beaten, timer) = (rooms.clone(), clock.clone(), tasks.clone());
-        tasks.supervise("time", move || keep_time(timed.clone(), beaten.clone(), timer.clone()));
+        let (marked, soon) = (journal.clone(), clock.tick() + keep::hold_for(&config));
+        let time = move || keep_time(timed.clone(), beaten.clone(), Marks::new(marked.clone(), soon), timer.clone());
+        tasks.supervise("time", time);
         let counted = rooms.clone();
         let counter = tasks.clone();
         tasks.supervise("counts", move || keep_counts(counted.clone(), counter.clone()));
@@ -123,12 +138,13 @@ impl Gateway {
         let (relieved, shed, reliever) = (rooms.clone(), admissions.clone(), tasks.clone());
         tasks.supervise("memory", move || keep_memory(relieved.clone(), shed.clone(), reliever.clone()));
         let rates = Arc::new(Rates::new(config.rates()));
-        let keys = Arc::new(keys);
-        let passes = Arc::new(Passes::new(&config, keys.clone()));
         tasks.supervise("keys", move || keep_keys(keys.clone()));
         let (kept, keeper) = (passes.clone(), tasks.clone());
         let clocked = clock.clone();
         tasks.supervise("passes", move || keep_passes(kept.clone(), clocked.clone(), keeper.clone()));
+        let kept = (journal.clone(), clock.clone());
+        let checkpoints = Arc::new(Checkpoints::of(kept, rooms.clone(), passes.clone(), (rules, incarnation)));
+        tasks.supervise("journal", move || checkpoints.clone().keep());
         Ok(Arc::new(Gateway {
             config,
             rooms,
@@ -143,6 +159,7 @@ impl Gateway {
             rates,
             sessions: Arc::default(),
             passes,
+            journal,
             started: (SystemTime::now(), Instant::now()),
         }))
     }
@@ -227,7 +244,7 @@ impl Gateway {
 }
 
 /// Runs the gateway's clock, and ends the holds whose deadline has passed.
-async fn keep_time(rooms: Arc<Rooms>, clock: Arc<Clock>, tasks: Tasks) {
+async fn keep_time(rooms: Arc<Rooms>, clock: Arc<Clock>, mut marks: Marks, tasks: Tasks) {
     let mut beats = interval(BEAT);
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -237,6 +254,7 @@ async fn keep_time(rooms: Arc<Rooms>, clock: Arc<Clock>, tasks: Tasks) {
         while rooms.expire() {
             yield_now().await;
         }
+        marks.pass(clock.now(), || rooms.have_deadlines());
     }
 }
 

@@ -51,7 +51,9 @@ use page::asset::{self, Module};
 use page::html;
 use page::refused::Reader;
 use query::without_token;
-use rest::{access, cookies, counts, events, exercise, holds, member, members, revocations, rooms, stats, tickets};
+use rest::{
+    access, cookies, counts, events, exercise, holds, member, members, metrics, revocations, rooms, stats, tickets,
+};
 use stream::{session, sse, websocket};
 
 /// Where a connection came in.
@@ -127,6 +129,7 @@ impl Door {
             if let Some(delete) = without_cookie.filter(|_| cookie::is_ended(&refusal)) {
                 response.headers_mut().append(header::SET_COOKIE, delete);
             }
+            self.gate.count_refusal(&refusal);
             asked.iter().for_each(|asked| asked.refused(&refusal));
             if let Some(reader) = reader {
                 response = reader.told(response, &refusal);
@@ -197,10 +200,12 @@ fn routes(gate: Gate) -> BoxedFilter<(Response,)> {
         path!("api" / "stream").and(call()).then(session::open).boxed(),
         path!("ws").and(stream()).then(websocket::upgrade).boxed(),
         path!("api" / "gateway").and(call()).then(stats::gateway).boxed(),
-        path!("metrics").and(call()).then(stats::metrics).boxed(),
+        path!("metrics").and(call()).then(metrics::metrics).boxed(),
         path!("healthz").and(open()).then(stats::health).boxed(),
         path!("readyz").and(open()).then(stats::readiness).boxed(),
         path!("users").and(call()).then(html::users).boxed(),
+        path!("openapi.json").and(open()).then(asset::openapi).boxed(),
+        path!("asyncapi.json").and(open()).then(asset::asyncapi).boxed(),
         path!(Module).and(open()).then(asset::module).boxed(),
         path!("assets" / ..).and(path::tail()).and(open()).then(asset::asset).boxed(),
         path!("api" / "rooms" / Segment).and(call()).then(rooms::room).boxed(),

@@ -1,6 +1,6 @@
 //! Rooms: found by name, changed under their own locks, announced to the hubs.
 //!
-//! May import: [`crate::model`], [`crate::wire`], [`crate::runtime`].
+//! May import: [`crate::model`], [`crate::wire`], [`crate::runtime`], [`crate::journal`].
 
 pub mod key;
 pub mod netted;
@@ -8,6 +8,7 @@ pub mod edition;
 pub mod upkeep;
 pub mod histories;
 pub mod tally;
+pub mod changed;
 pub mod room;
 pub mod registers;
 pub mod directory;
@@ -15,13 +16,16 @@ pub mod listing;
 pub mod counting;
 pub mod hold_registry;
 pub mod connection_holds;
+mod capture;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::sync::{broadcast, watch};
+use tokio::time::Instant;
 
+use crate::journal::ticket::Ticket;
 use crate::model::command::Command;
 use crate::model::count::Prefix;
 use crate::model::moment::Taken;
@@ -29,6 +33,7 @@ use crate::model::name::Name;
 use crate::model::outcome::Outcome;
 use crate::model::presence::Presence;
 use crate::model::refusal::Refusal;
+use crate::rooms::changed::Changed;
 use crate::rooms::counting::Counting;
 use crate::rooms::directory::Directory;
 use crate::rooms::hold_registry::HoldRegistry;
@@ -38,7 +43,6 @@ use crate::rooms::room::{ChangeError, Following, Room, Shortened};
 use crate::rooms::tally::Round;
 use crate::runtime::clock::Clock;
 use crate::runtime::memory::{Kind, Level, Memory};
-use crate::runtime::meter::Meter;
 
 /// The rooms with news that a hub may fall behind before it looks through all of its rooms instead.
 const MAX_NEWS: usize = 1_024;
@@ -52,22 +56,29 @@ pub struct Rooms {
     directory: Arc<Directory>,
     listings: Listings,
     hold_registry: HoldRegistry,
-    meter: Arc<Meter>,
     /// Names the rooms that have new events. The events themselves are in the room's history, where each reader's
     /// cursor finds them, so a late hub joins all events since its last look.
-    news: broadcast::Sender<Arc<Room>>,
+    news: broadcast::Sender<News>,
     /// Whether holds stay that would end by time or with their connection.
     keeps_holds: AtomicBool,
 }
 
+/// A room with new events.
+#[derive(Clone, Debug)]
+pub struct News {
+    /// The room.
+    pub room: Arc<Room>,
+    /// When the events were announced.
+    pub at: Instant,
+}
+
 impl Rooms {
     /// The rooms of `directory`.
-    pub fn new(directory: Directory, meter: Arc<Meter>) -> Self {
+    pub fn new(directory: Directory) -> Self {
         Rooms {
             directory: Arc::new(directory),
             listings: Listings::default(),
             hold_registry: HoldRegistry::default(),
-            meter,
             news: broadcast::Sender::new(MAX_NEWS),
             keeps_holds: AtomicBool::new(false),
         }
@@ -80,6 +91,11 @@ impl Rooms {
     /// The present moment, for what is read now.
     pub fn taken(&self) -> Taken {
         self.directory.registers().taken()
+    }
+
+    /// The maximum number of rooms.
+    pub fn most(&self) -> usize {
+        self.directory.registers().index.most()
     }
 
     /// The number of rooms.
@@ -102,7 +118,7 @@ impl Rooms {
     /// # Errors
     ///
     /// The refusal of the commands, or `too_many_rooms` when a new room is needed.
-    pub fn change(&self, room: &Name, commands: &[Command]) -> Result<Outcome, Refusal> {
+    pub fn change(&self, room: &Name, commands: &[Command]) -> Result<Changed, Refusal> {
         let adds = commands.iter().any(|command| command.adds().is_some());
         loop {
             let found = match self.directory.find(room) {
@@ -111,13 +127,14 @@ impl Rooms {
                 // Without a member to add, an absent room stays absent.
                 None => {
                     let absent = self.directory.absent(room);
-                    return absent.check(commands).map(|()| Outcome::none(absent.head()));
+                    absent.check(commands)?;
+                    return Ok(Changed { outcome: Outcome::none(absent.head()), kept: Ticket::done() });
                 }
             };
             match found.change(commands, self.clock().now()) {
-                Ok(outcome) => {
-                    self.announce(found, &outcome);
-                    return Ok(outcome);
+                Ok(changed) => {
+                    self.announce(found, &changed.outcome);
+                    return Ok(changed);
                 }
                 Err(ChangeError::Refused(refusal)) => {
                     // The room may have been made for these commands only.
@@ -151,19 +168,24 @@ impl Rooms {
             return false;
         };
         // A room that was removed meanwhile has no deadlines left.
-        if let Ok(outcome) = room.expire(now) {
-            self.announce(room, &outcome);
+        if let Ok(changed) = room.expire(now) {
+            self.announce(room, &changed.outcome);
         }
         true
+    }
+
+    /// Whether a hold in any room ends by itself.
+    pub fn have_deadlines(&self) -> bool {
+        self.directory.registers().upkeep.has_deadlines()
     }
 
     /// Notifies connections and hubs of a change, outside the room's lock.
     fn announce(&self, room: Arc<Room>, outcome: &Outcome) {
         outcome.ended.iter().for_each(|ended| self.hold_registry.notify(room.key(), ended));
-        self.meter.happened(outcome.events, outcome.added, outcome.removed);
+        self.directory.registers().meter.happened(outcome);
         if outcome.events > 0 {
             // Fails only when no hub listens, and then no reader waits for news.
-            let _ = self.news.send(room);
+            let _ = self.news.send(News { room, at: Instant::now() });
         }
     }
 
@@ -282,7 +304,7 @@ impl Rooms {
     }
 
     /// Subscribes to the rooms that have new events.
-    pub fn news(&self) -> broadcast::Receiver<Arc<Room>> {
+    pub fn news(&self) -> broadcast::Receiver<News> {
         self.news.subscribe()
     }
 }
@@ -298,10 +320,22 @@ impl Rooms {
         )
     }
 
+    /// A journal that keeps nothing.
+    pub fn no_journal() -> Arc<crate::journal::queue::Journal> {
+        Arc::new(crate::journal::queue::Journal::memory(crate::journal::position::Position(1)))
+    }
+
     /// The same within `memory`.
     pub fn with_memory(most: usize, bounds: crate::model::presence::Bounds, memory: Memory) -> Self {
-        let registers = registers::Registers::new(most, Arc::new(memory), Arc::default(), Duration::ZERO);
-        Rooms::new(Directory::new(registers, bounds, crate::model::identity::Identity::default()), Arc::default())
+        let registers = registers::Registers::new(
+            most,
+            Arc::new(memory),
+            Arc::default(),
+            Rooms::no_journal(),
+            Arc::default(),
+            Duration::ZERO,
+        );
+        Rooms::new(Directory::new(registers, bounds, crate::model::identity::Identity::default()))
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::sync::mpsc::Receiver;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, keep};
 use crate::http::{Door, Entrance, is_trusted};
 use crate::model::refusal::Refusal;
 use crate::runtime::address::Address;
@@ -65,6 +65,9 @@ pub enum StartError {
     /// Options that are a mistake together, or a key that cannot be used.
     #[error("{0}")]
     Options(String),
+    /// The directory of `--data` cannot be used.
+    #[error("{0}")]
+    Data(String),
     /// The users of `--user` break a bound.
     #[error("cannot sign in the users given at start: {}", .0.message)]
     Users(Refusal),
@@ -99,7 +102,9 @@ impl Server {
         let keys = Keys::load(&config).map_err(StartError::Options)?;
         let public = listen("--listen", inherited, &config.listen).await?;
         let operators = listen("--admin", Inherited::default(), config.admin.as_slice()).await?;
-        let gateway = Gateway::start(config, keys).map_err(StartError::Users)?;
+        // Behind the listening sockets: who comes meanwhile waits in their backlog.
+        let opened = keep::open(&config).await.map_err(StartError::Data)?;
+        let gateway = Gateway::start(config, keys, opened).map_err(StartError::Users)?;
         Ok(Server { public, operators, gateway })
     }
 

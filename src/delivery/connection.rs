@@ -66,7 +66,7 @@ pub struct Connection {
     id: ConnectionId,
     /// Released with the socket.
     _admission: Admission,
-    _counted: meter::Stream,
+    counted: meter::Stream,
 }
 
 /// State shared by all connections.
@@ -158,7 +158,7 @@ impl Connection {
             id: options.id,
             socket: StreamSocket::new(socket.stream),
             _admission: socket.admission,
-            _counted: counted,
+            counted,
             format: options.format,
             alive: options.alive,
             asks: options.asks,
@@ -186,17 +186,20 @@ impl Connection {
     }
 
     /// Writes the bytes of a batch that `take` gives, if this connection's reader is at its beginning. A reader that is
-    /// elsewhere makes its own next step.
-    pub fn deliver(self: &Arc<Self>, take: impl FnOnce(&mut Outbox, Format) -> Option<Bytes>) {
+    /// elsewhere makes its own next step. Returns the number of these bytes that were written, for the caller to count.
+    pub fn deliver(self: &Arc<Self>, take: impl FnOnce(&mut Outbox, Format) -> Option<Bytes>) -> usize {
         let mut output = self.output.lock();
         if output.catching_up {
-            return;
+            return 0;
         }
         let Some(bytes) = take(&mut output.outbox, self.format) else {
-            return self.drive(output);
+            self.drive(output);
+            return 0;
         };
-        let written = self.guarded(&mut output, |this, output| this.write(output, bytes));
+        let mut sent = 0;
+        let written = self.guarded(&mut output, |this, output| this.write(output, bytes, &mut sent));
         self.go_on(output, written);
+        sent
     }
 
     /// Makes the processor fetch the memory that a delivery needs. The processor fetches for many connections at once
@@ -314,10 +317,17 @@ impl Connection {
 
     /// Writes the outbox, as far as the socket takes it.
     fn write_all(&self, output: &mut Output) -> io::Result<Progress> {
+        let mut sent = 0;
+        let written = self.write_turn(output, &mut sent);
+        self.counted.sent(sent);
+        written
+    }
+
+    fn write_turn(&self, output: &mut Output, sent: &mut usize) -> io::Result<Progress> {
         let mut turn = TURN;
         while let Some(bytes) = output.outbox.next(self.format) {
             turn = turn.saturating_sub(bytes.len());
-            if self.write(output, bytes)? == Progress::Full {
+            if self.write(output, bytes, sent)? == Progress::Full {
                 self.fit_buffer(output);
                 return Ok(Progress::Full);
             }
@@ -338,13 +348,15 @@ impl Connection {
         }
     }
 
-    /// Writes `bytes`, the next in order. Bytes that the socket does not take return to the front of the outbox.
-    fn write(&self, output: &mut Output, mut bytes: Bytes) -> io::Result<Progress> {
+    /// Writes `bytes`, the next in order, and adds to `sent`. Bytes that the socket does not take return to the front of the
+    /// outbox.
+    fn write(&self, output: &mut Output, mut bytes: Bytes, sent: &mut usize) -> io::Result<Progress> {
         while !bytes.is_empty() {
             self.shared.tasks.fault("write");
             match self.socket.send(&bytes) {
                 Ok(n) => {
                     output.link.carry(self.shared.millis(), n);
+                    *sent += n;
                     bytes.advance(n);
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {

@@ -1,7 +1,6 @@
 //! Hubs: a few tasks that write the events of all rooms to all connections.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -19,12 +18,12 @@ use crate::delivery::outbox::Outbox;
 use crate::delivery::rest::Rest;
 use crate::delivery::step::COUNT_EVERY;
 use crate::model::cursor::Offset;
-use crate::rooms::Rooms;
 use crate::rooms::key::RoomKey;
 use crate::rooms::room::Room;
 use crate::rooms::tally::Round;
+use crate::rooms::{News, Rooms};
 use crate::runtime::clock::Clock;
-use crate::runtime::meter::Meter;
+use crate::runtime::meter::{HubMeter, Pass};
 use crate::runtime::tasks::Tasks;
 use crate::wire::dialect::Dialect;
 
@@ -70,7 +69,7 @@ impl Pace {
 pub struct Hub {
     tasks: Tasks,
     clock: Arc<Clock>,
-    meter: Arc<Meter>,
+    meter: Arc<HubMeter>,
     /// How long events of a busy room gather for one write.
     gather: Duration,
     roll: Mutex<Roll>,
@@ -90,6 +89,8 @@ struct Followers {
     room: Arc<Room>,
     /// The last event that this hub has written.
     written: Offset,
+    /// When the first event was announced that this hub has not written.
+    since: Option<Instant>,
     /// When the events are written that come next.
     rest: Rest,
     connections: Slab<Arc<Connection>>,
@@ -111,7 +112,7 @@ type Schedule = BTreeMap<(Instant, Due, RoomKey), Arc<Room>>;
 
 impl Hub {
     /// Starts a hub that listens to the news of `rooms`, and sends events and keep-alives in the time of `pace`.
-    pub fn start(rooms: &Arc<Rooms>, clock: Arc<Clock>, meter: Arc<Meter>, tasks: &Tasks, pace: Pace) -> Arc<Self> {
+    pub fn start(rooms: &Arc<Rooms>, clock: Arc<Clock>, meter: Arc<HubMeter>, tasks: &Tasks, pace: Pace) -> Arc<Self> {
         let hub = Hub { tasks: tasks.clone(), clock, meter, gather: pace.gather, roll: Mutex::default() };
         let hub = Arc::new(hub);
         let (this, rooms) = (hub.clone(), rooms.clone());
@@ -145,9 +146,9 @@ impl Hub {
             let next = schedule.first_key_value().map(|((at, ..), _)| *at);
             tokio::select! {
                 heard = news.recv() => match heard {
-                    Ok(room) => match self.rests_until(&room) {
-                        Some(until) => drop(schedule.insert((until, Due::Deliver, room.key()), room)),
-                        None => self.deliver(&room, &mut schedule).await,
+                    Ok(news) => match self.rests_until(&news) {
+                        Some(until) => drop(schedule.insert((until, Due::Deliver, news.room.key()), news.room)),
+                        None => self.deliver(&news.room, &mut schedule).await,
                     },
                     Err(RecvError::Lagged(_)) => self.catch_all_up(&mut schedule).await,
                     Err(RecvError::Closed) => return,
@@ -181,21 +182,27 @@ impl Hub {
         }
     }
 
-    /// When the news of `room` is to be written, if not at once.
-    fn rests_until(&self, room: &Arc<Room>) -> Option<Instant> {
-        self.roll.lock().rooms.get_mut(&room.key())?.rest.until(Instant::now())
+    /// When the news is to be written, if not at once.
+    fn rests_until(&self, news: &News) -> Option<Instant> {
+        let mut roll = self.roll.lock();
+        let followers = roll.rooms.get_mut(&news.room.key())?;
+        followers.since.get_or_insert(news.at);
+        followers.rest.until(Instant::now())
     }
 
     /// Writes the new events of `room` to all connections that read it here. Then the room rests.
     async fn deliver(&self, room: &Arc<Room>, schedule: &mut Schedule) {
-        let Some(batch) = self.batch(room) else {
+        let Some((batch, since)) = self.batch(room) else {
             return;
         };
         self.tasks.fault("hub");
-        let start = Instant::now();
+        let (start, mut sent) = (Instant::now(), [0; 2]);
         self.each(
             |roll| roll.rooms.get(&room.key()).map(|followers| &followers.connections),
-            |_, connection| connection.deliver(|outbox, format| outbox.take(&batch, format)),
+            |_, connection| {
+                let bytes = connection.deliver(|outbox, format| outbox.take(&batch, format));
+                sent[connection.format().framing.transport() as usize] += bytes;
+            },
         )
         .await;
         let end = Instant::now();
@@ -204,25 +211,29 @@ impl Hub {
         let Some(followers) = roll.rooms.get_mut(&room.key()) else {
             return;
         };
-        self.meter.passed(followers.connections.len() * batch.count(), took);
+        let (deliveries, lag) = (followers.connections.len() * batch.count(), since.map(|since| end - since));
+        self.meter.passed(&Pass { deliveries, sent, took, lag });
         followers.rest = Rest::after(end, took, readers, self.gather);
         followers.schedule_count(end, schedule);
     }
 
-    /// The events of `room` that this hub has not written yet; `None` without readers here.
-    fn batch(&self, room: &Arc<Room>) -> Option<Batch> {
+    /// The events of `room` that this hub has not written yet, and when the first was announced; `None` without readers here.
+    fn batch(&self, room: &Arc<Room>) -> Option<(Batch, Option<Instant>)> {
         let mut roll = self.roll.lock();
         let followers = roll.rooms.get_mut(&room.key())?;
-        let from = followers.written;
+        let (from, since) = (followers.written, followers.since.take());
         let (events, head) = followers.room.read(|presence| {
             let events = presence.after(from).map(|events| events.cloned().collect());
             (events, presence.head().offset)
         });
         followers.written = head;
         // Where the history does not reach back, an empty batch sends each reader to its own cursor.
-        (head > from).then(|| match events {
-            Some(events) => Batch::new(room.key(), from, events),
-            None => Batch::new(room.key(), head, Vec::new()),
+        (head > from).then(|| {
+            let batch = match events {
+                Some(events) => Batch::new(room.key(), from, events),
+                None => Batch::new(room.key(), head, Vec::new()),
+            };
+            (batch, since)
         })
     }
 
@@ -231,17 +242,13 @@ impl Hub {
         if let Some(followers) = self.roll.lock().rooms.get_mut(&room.key()) {
             followers.count_scheduled = false;
         }
-        let waits = AtomicBool::new(false);
+        let mut waits = false;
         self.each(
             |roll| roll.rooms.get(&room.key()).map(|followers| &followers.counters),
-            |_, connection| {
-                waits.fetch_or(connection.count(), Relaxed);
-            },
+            |_, connection| waits |= connection.count(),
         )
         .await;
-        if waits.into_inner()
-            && let Some(followers) = self.roll.lock().rooms.get_mut(&room.key())
-        {
+        if waits && let Some(followers) = self.roll.lock().rooms.get_mut(&room.key()) {
             followers.schedule_count(Instant::now() + COUNT_EVERY, schedule);
         }
     }
@@ -253,13 +260,18 @@ impl Hub {
             return self.each(|roll| Some(&roll.counts), |_, connection| connection.catch_up()).await;
         }
         self.tasks.fault("hub");
+        let mut sent = [0; 2];
         for batch in CountBatch::several(round.from, &round.changes) {
             self.each(
                 |roll| Some(&roll.counts),
-                |_, connection| connection.deliver(|outbox, format| outbox.take_counts(&batch, format)),
+                |_, connection| {
+                    let bytes = connection.deliver(|outbox, format| outbox.take_counts(&batch, format));
+                    sent[connection.format().framing.transport() as usize] += bytes;
+                },
             )
             .await;
         }
+        self.meter.sent(sent);
     }
 
     /// Lets each connection catch up from its own cursors.
@@ -304,7 +316,11 @@ impl Hub {
     }
 
     /// Calls `act` for each of some connections, see [`Hub::each_at`].
-    async fn each(&self, of: impl Fn(&Roll) -> Option<&Slab<Arc<Connection>>>, act: impl Fn(usize, &Arc<Connection>)) {
+    async fn each(
+        &self,
+        of: impl Fn(&Roll) -> Option<&Slab<Arc<Connection>>>,
+        act: impl FnMut(usize, &Arc<Connection>),
+    ) {
         self.each_at(of, |_| true, act).await;
     }
 
@@ -314,7 +330,7 @@ impl Hub {
         &self,
         of: impl Fn(&Roll) -> Option<&Slab<Arc<Connection>>>,
         at: impl Fn(usize) -> bool,
-        act: impl Fn(usize, &Arc<Connection>),
+        mut act: impl FnMut(usize, &Arc<Connection>),
     ) {
         let mut from = 0;
         loop {
@@ -343,6 +359,7 @@ impl Followers {
     fn new(room: &Arc<Room>) -> Self {
         Followers {
             written: room.read(|presence| presence.head().offset),
+            since: None,
             rest: Rest::default(),
             room: room.clone(),
             connections: Slab::new(),

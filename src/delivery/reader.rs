@@ -167,7 +167,7 @@ mod tests {
 
     fn sign_in(rooms: &Rooms, user: impl ToString) -> Cursor {
         let user = user.to_string().parse().unwrap();
-        rooms.change(&Name::lobby(), &[Command::sign_in(user)]).unwrap().cursor
+        rooms.change(&Name::lobby(), &[Command::sign_in(user)]).unwrap().outcome.cursor
     }
 
     fn reader(rooms: &Rooms) -> Reader {

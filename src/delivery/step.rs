@@ -13,6 +13,7 @@ use crate::model::presence::Presence;
 use crate::rooms::edition::Edition;
 use crate::rooms::room::Following;
 use crate::rooms::room::Room;
+use crate::runtime::meter::CatchUp;
 use crate::wire::dialect::Netting;
 
 /// The most events of one step, so that a step stays short.
@@ -185,6 +186,15 @@ impl Follower {
         CountTurn::Due
     }
 
+    /// Whether the next step begins at a cursor, and not with nothing.
+    fn has_cursor(&self) -> bool {
+        match &self.place {
+            Place::At(_) | Place::Early(_) => true,
+            Place::Start(start) => start.since.is_some(),
+            Place::Count(_) => false,
+        }
+    }
+
     /// The next step; `None` when the follower is up to date. `netting` decides when changes bridge a gap instead of a
     /// snapshot; the argument is true before the first step.
     pub fn next(&mut self, netting: impl Fn(bool) -> Netting) -> Option<Step> {
@@ -211,6 +221,9 @@ impl Follower {
             }
             Decision::Snapshot => Step::Snapshot(room.edition(at_least)),
         };
+        if self.has_cursor() {
+            self.room().meter().caught_up(step.catch_up());
+        }
         let early = matches!(self.place, Place::Early(_));
         let (offset, is_fresh) = match &step {
             Step::Events(events) => (end(events).unwrap_or_default(), early),
@@ -221,6 +234,17 @@ impl Follower {
         };
         self.place = if is_fresh { Place::Early(offset) } else { Place::At(offset) };
         Some(step)
+    }
+}
+
+impl Step {
+    /// How the step leads on from a cursor.
+    fn catch_up(&self) -> CatchUp {
+        match self {
+            Step::Events(_) | Step::Resumed(..) | Step::Count(..) => CatchUp::Events,
+            Step::Changes(_) => CatchUp::Changes,
+            Step::Snapshot(_) => CatchUp::Snapshot,
+        }
     }
 }
 

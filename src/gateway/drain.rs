@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 use crate::delivery::connection::{Connection, Ending};
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, keep};
 use crate::runtime::drain::Phase;
 use crate::wire::dialect::Dialect;
 
@@ -51,6 +51,7 @@ impl Gateway {
         }
         drop(left);
         self.tasks.ended(limit).await;
+        keep::close(self.journal.clone(), self.clock.now()).await;
     }
 
     /// The open streams, sessions first: their requests need new connections, which find no listener.

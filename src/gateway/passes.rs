@@ -12,9 +12,14 @@ use crate::access::passbook::{Passbook, SecretId, TICKET_LIFE};
 use crate::access::revocations::{LEEWAY, LONGEST_LIFE, Revocations, Revoked};
 use crate::access::rights::{Admin, Rights};
 use crate::gateway::live::Live;
+use crate::journal::codec;
+use crate::journal::entry::Entry;
+use crate::journal::queue::Journal;
+use crate::journal::ticket::Ticket;
+use crate::model::cursor::Position;
 use crate::model::moment::Tick;
 use crate::model::refusal::{Code, Refusal};
-use crate::runtime::clock::unix_now;
+use crate::runtime::clock::{Clock, unix_now};
 use crate::runtime::config::Config;
 use crate::runtime::keys::Keys;
 
@@ -34,13 +39,15 @@ pub struct Passes {
     cookies: RwLock<Passbook>,
     revocations: RwLock<Revocations>,
     live: Arc<Live>,
+    journal: Arc<Journal>,
+    clock: Arc<Clock>,
     /// The version of the keys by which the live connections were judged last.
     judged: AtomicU64,
 }
 
 impl Passes {
-    /// The passes that `keys` vouch for.
-    pub fn new(config: &Config, keys: Arc<Keys>) -> Self {
+    /// The passes that `keys` vouch for. What changes is noted in `journal`, by the time of `clock`.
+    pub fn new(config: &Config, keys: Arc<Keys>, journal: Arc<Journal>, clock: Arc<Clock>) -> Self {
         let anyone = match config.has_keys() {
             true => Pass::stranger(Rights::new(config.anyone.clone(), Admin::No)),
             false => Pass::open(),
@@ -52,6 +59,8 @@ impl Passes {
             cookies: RwLock::new(Passbook::new(MAX_COOKIES)),
             revocations: RwLock::default(),
             live: Arc::default(),
+            journal,
+            clock,
             judged: AtomicU64::new(0),
         }
     }
@@ -121,16 +130,48 @@ impl Passes {
         self.tickets.lock().find(SecretId::of(ticket), now)
     }
 
-    /// Makes a cookie that gives `pass` until the pass ends.
+    /// Puts back what was kept.
+    pub fn restore(&self, cookies: &Passbook, revocations: Revocations) {
+        let mut book = self.cookies.write();
+        cookies.all().for_each(|(id, pass, end)| book.put(id, pass.clone(), end));
+        *self.revocations.write() = revocations;
+    }
+
+    /// All cookies, and the position of the next entry about one.
+    pub fn capture_cookies(&self) -> (Position, Vec<(SecretId, Arc<Pass>, Tick)>) {
+        let cookies = self.cookies.read();
+        let all = cookies.all().map(|(id, pass, end)| (id, pass.clone(), end)).collect();
+        (self.journal.last().next(), all)
+    }
+
+    /// All revocations, and the position of the next entry about one.
+    pub fn capture_revocations(&self) -> (Position, Vec<(Revoked, UnixTime, UnixTime)>) {
+        let revocations = self.revocations.read();
+        let all = revocations.all().map(|(revoked, before, until)| (revoked.clone(), before, until)).collect();
+        (self.journal.last().next(), all)
+    }
+
+    /// Notes `entry`. Called under the lock of what the entry changes, so that a capture has it or comes before it.
+    fn note(&self, entry: &Entry) -> Ticket {
+        self.journal.append(1, true, self.clock.now(), |out| codec::encode(entry, out)).ticket
+    }
+
+    /// Makes a cookie that gives `pass` until the pass ends. It is kept once the ticket is ready.
     ///
     /// # Errors
     ///
-    /// `too_many_passes`.
-    pub fn make_cookie(&self, pass: Arc<Pass>, now: Tick) -> Result<String, Refusal> {
-        let id = secret();
+    /// `too_many_passes`, or `not_durable`.
+    pub fn make_cookie(&self, pass: Arc<Pass>, now: Tick) -> Result<(String, Ticket), Refusal> {
+        self.journal.admits()?;
+        let text = secret();
+        let id = SecretId::of(&text);
         let left = pass.expires.map_or(LONGEST_LIFE, |end| (end + LEEWAY).saturating_sub(unix_now()));
-        self.cookies.write().keep(SecretId::of(&id), pass, now + Duration::from_secs(left), now)?;
-        Ok(id)
+        let end = now + Duration::from_secs(left);
+        let mut cookies = self.cookies.write();
+        cookies.keep(id, pass.clone(), end, now)?;
+        let kept = self.note(&Entry::Cookie { id, pass, end });
+        drop(cookies);
+        Ok((text, kept))
     }
 
     /// The pass of a cookie.
@@ -138,21 +179,28 @@ impl Passes {
         self.cookies.read().find(SecretId::of(id), now)
     }
 
-    /// Ends a cookie.
-    pub fn end_cookie(&self, id: &str, now: Tick) {
-        self.cookies.write().take(SecretId::of(id), now);
+    /// Ends a cookie, for good once the ticket is ready; `None` for an unknown one.
+    pub fn end_cookie(&self, id: &str, now: Tick) -> Option<Ticket> {
+        let id = SecretId::of(id);
+        let mut cookies = self.cookies.write();
+        cookies.take(id, now).map(|_| self.note(&Entry::CookieEnded { id }))
     }
 
-    /// Revokes tokens issued until `before`, and ends the connections with such tokens.
+    /// Revokes tokens issued until `before`, and ends the connections with such tokens. A revocation is never refused for
+    /// want of a disk; it outlasts the process once the ticket is ready.
     ///
     /// # Errors
     ///
     /// `too_many_passes`.
-    pub fn revoke(&self, revoked: Revoked, before: UnixTime) -> Result<(), Refusal> {
-        self.revocations.write().add(revoked, before, unix_now())?;
+    pub fn revoke(&self, revoked: Revoked, before: UnixTime) -> Result<Ticket, Refusal> {
+        let at = unix_now();
+        let mut revocations = self.revocations.write();
+        revocations.add(revoked.clone(), before, at)?;
+        let kept = self.note(&Entry::Revoked { revoked, before, at });
+        drop(revocations);
         let revocations = self.revocations.read();
         self.live.end(Code::Revoked, |pass| revocations.revokes(pass));
-        Ok(())
+        Ok(kept)
     }
 
     /// At most `limit` revocations after `after`, in order.

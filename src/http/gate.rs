@@ -56,7 +56,7 @@ pub use watch::{Count, Watch};
 const SLICE: usize = 1_024;
 
 /// The gateway, closed to handlers but for what concerns no room.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Gate(Arc<Gateway>);
 
 impl Gate {
@@ -118,6 +118,11 @@ impl Gate {
     /// The number of dropped lines of the log.
     pub fn dropped_log_lines(&self) -> u64 {
         log::dropped_lines()
+    }
+
+    /// Counts a refused request or message.
+    pub fn count_refusal(&self, refusal: &Refusal) {
+        self.0.meter().refused(refusal.code);
     }
 
     /// A permit to read and follow `room`.
@@ -273,6 +278,7 @@ impl Gate {
 }
 
 /// A permit to read the gateway's numbers.
+#[derive(Debug)]
 pub struct Operate(Gate);
 
 impl Operate {
@@ -284,6 +290,11 @@ impl Operate {
     /// The number of rooms.
     pub fn room_count(&self) -> usize {
         self.0.0.rooms().count()
+    }
+
+    /// The maximum number of rooms.
+    pub fn max_rooms(&self) -> usize {
+        self.0.0.rooms().most()
     }
 
     /// The number of readers of counts.

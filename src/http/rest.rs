@@ -6,6 +6,7 @@ pub mod member;
 pub mod members;
 pub mod rooms;
 pub mod stats;
+pub mod metrics;
 pub mod counts;
 pub mod holds;
 pub mod access;

@@ -9,6 +9,7 @@ use std::thread::{self, Thread};
 use tokio::sync::oneshot;
 
 use crate::model::cursor::Position;
+use crate::model::refusal::{Code, Refusal};
 
 /// A change was made, and may be lost at the next start: it could not be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -106,6 +107,22 @@ impl Future for Ticket {
         };
         self.0 = State::Done(kept);
         Poll::Ready(kept)
+    }
+}
+
+impl From<NotDurable> for Refusal {
+    fn from(not_durable: NotDurable) -> Self {
+        Refusal::new(Code::NotDurable, not_durable.to_string())
+    }
+}
+
+impl From<Refused> for Refusal {
+    fn from(refused: Refused) -> Self {
+        let code = match refused {
+            Refused::NotDurable => Code::NotDurable,
+            Refused::Stopping => Code::Stopping,
+        };
+        Refusal::new(code, refused.to_string())
     }
 }
 

@@ -83,6 +83,28 @@ impl Command {
         Command::User(user, Action::SignOut(DelReason::SignedOut))
     }
 
+    /// Whether somebody asks for the command, and can ask again: losses, leaves and ends by time go on while nothing else may.
+    pub fn may_wait(&self) -> bool {
+        match self {
+            Command::User(_, action) => match action {
+                Action::SignIn(_) | Action::SignOut(_) | Action::Release(_) | Action::Set(..) => true,
+                Action::Join(..) | Action::Update(..) => true,
+                Action::Leave(_) | Action::LeaveClient(_) | Action::Lose(..) => false,
+                Action::Kick(_) | Action::Revoke(..) => false,
+            },
+            Command::Expire(_) | Command::Begin(_) | Command::Trim(_) | Command::Shorten(..) => false,
+        }
+    }
+
+    /// Whether somebody waits for an answer.
+    pub fn is_asked(&self) -> bool {
+        match self {
+            Command::User(_, Action::Lose(..) | Action::Kick(_)) => false,
+            Command::User(..) => true,
+            Command::Expire(_) | Command::Begin(_) | Command::Trim(_) | Command::Shorten(..) => false,
+        }
+    }
+
     /// The user whom the command can make a member.
     pub fn adds(&self) -> Option<&Name> {
         match self {

@@ -42,6 +42,11 @@ impl fmt::Display for Position {
 }
 
 impl Position {
+    /// The position behind this one.
+    pub fn next(self) -> Position {
+        Position(self.0 + 1)
+    }
+
     /// The offset of the event with this number.
     pub fn offset(self) -> Offset {
         Offset(self.0)

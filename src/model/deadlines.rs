@@ -37,8 +37,8 @@ impl Deadlines {
         self.0.first().map(|(deadline, ..)| *deadline)
     }
 
-    /// The hold with the earliest deadline, if that has passed.
-    pub fn due(&self, now: Tick) -> Option<(Name, HoldId)> {
-        self.0.first().filter(|(deadline, ..)| *deadline <= now).map(|(_, user, id)| (user.clone(), id.clone()))
+    /// The hold with the earliest deadline, and the deadline, if that has passed.
+    pub fn due(&self, now: Tick) -> Option<(Tick, Name, HoldId)> {
+        self.0.first().filter(|(deadline, ..)| *deadline <= now).cloned()
     }
 }

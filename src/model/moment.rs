@@ -67,6 +67,11 @@ impl Tick {
     pub fn before(self, age: Duration) -> Tick {
         Tick(self.0.saturating_sub(millis(age)))
     }
+
+    /// The time since `earlier`.
+    pub fn since(self, earlier: Tick) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
 }
 
 fn millis(time: Duration) -> u64 {

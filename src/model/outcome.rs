@@ -1,6 +1,7 @@
 //! Outcomes: the effects of commands on a room.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::model::cursor::Cursor;
 use crate::model::event::{DelReason, Event};
@@ -22,12 +23,25 @@ pub struct Outcome {
     pub ended: Vec<EndedHold>,
     /// Users that these clients may not hold for a while, because they were signed out.
     pub denied: Vec<(Name, ClientId, DelReason)>,
+    /// Holds of lost connections that their client took up again within the grace period.
+    pub saved: usize,
+    /// For each user who is no longer a member because a connection did not come back: the time since its loss.
+    pub absences: Vec<Duration>,
 }
 
 impl Outcome {
     /// No effect on a room at `cursor`.
     pub fn none(cursor: Cursor) -> Self {
-        Outcome { added: 0, removed: 0, events: 0, cursor, ended: Vec::new(), denied: Vec::new() }
+        Outcome {
+            added: 0,
+            removed: 0,
+            events: 0,
+            cursor,
+            ended: Vec::new(),
+            denied: Vec::new(),
+            saved: 0,
+            absences: Vec::new(),
+        }
     }
 }
 

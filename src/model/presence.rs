@@ -228,14 +228,15 @@ impl Presence {
     /// Ends the holds whose deadline has passed, the earliest first, at most `most` of them.
     fn expire(&mut self, most: usize, now: Moment, outcome: &mut Outcome) {
         for _ in 0..most {
-            let Some((user, id)) = self.deadlines.due(now.tick) else {
+            let Some((deadline, user, id)) = self.deadlines.due(now.tick) else {
                 break;
             };
-            let reason = match id {
-                HoldId::SignIn(_) => DelReason::Expired,
-                HoldId::Connection(_) => DelReason::Timeout,
+            let (reason, lost) = match id {
+                HoldId::SignIn(_) => (DelReason::Expired, None),
+                HoldId::Connection(_) => (DelReason::Timeout, Some(deadline.before(self.bounds.grace))),
             };
-            self.end(&user, &[id], reason, now, outcome);
+            let left = self.end(&user, &[id], reason, now, outcome);
+            outcome.absences.extend(lost.filter(|_| left.is_some()).map(|lost| now.tick.since(lost)));
         }
     }
 
@@ -271,10 +272,14 @@ impl Presence {
         self.edit(user, info, now, outcome, |holds| gone = holds.put(kind, older.as_ref(), statement));
         for Hold { kind, .. } in gone.into_iter().flatten() {
             self.deadlines.change(user, &kind.id(), kind.deadline(), None);
-            if let HoldKind::Connection(ConnectionHold { connection, deadline: None, .. }) = kind
+            if let HoldKind::Connection(ConnectionHold { connection, deadline, .. }) = kind
                 && older == Some(HoldId::Connection(connection))
             {
-                outcome.ended.push(EndedHold { connection, cause: EndCause::Replaced, event: None });
+                match deadline {
+                    None => outcome.ended.push(EndedHold { connection, cause: EndCause::Replaced, event: None }),
+                    // The connection was lost, and nobody saw that.
+                    Some(_) => outcome.saved += 1,
+                }
             }
         }
         self.deadlines.change(user, &id, None, deadline);

@@ -93,6 +93,8 @@ pub enum Code {
     TooMuchMemory,
     /// The gateway has not fetched its keys yet.
     NotReady,
+    /// The journal cannot be written at the moment.
+    NotDurable,
     /// The gateway is about to stop.
     Stopping,
     /// Something failed in the gateway.
@@ -251,6 +253,12 @@ pub const TABLE: &[Row] = &[
         "The gateway is short of memory, and serves only who is present already",
     ),
     later(Code::NotReady, "not_ready", 1013, "The gateway has not fetched its keys yet"),
+    later(
+        Code::NotDurable,
+        "not_durable",
+        1013,
+        "The journal cannot be written at the moment; a change that was under way is done, and may be lost at a restart",
+    ),
     later(Code::Stopping, "stopping", 1012, "The gateway is about to stop"),
     Row {
         code: Code::Failed,

@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
+use crate::journal::ticket::Ticket;
 use crate::model::command::{Action, Command};
 use crate::model::hold::{ConnectionHold, Transport};
 use crate::model::id::{ClientId, ConnectionId};
 use crate::model::info::Info;
 use crate::model::name::Name;
-use crate::model::outcome::Outcome;
 use crate::model::refusal::{Code, Refusal};
 use crate::model::statement::Statement;
 use crate::rooms::Rooms;
+use crate::rooms::changed::Changed;
 use crate::rooms::hold_registry::HoldListener;
 
 /// The members that one connection holds. A drop, also by a panic, counts as the loss of the connection, so that no
@@ -54,7 +55,7 @@ impl ConnectionHolds {
         statement: Option<Statement>,
         info: Option<Info>,
         client: Option<ClientId>,
-    ) -> Result<Outcome, Refusal> {
+    ) -> Result<Changed, Refusal> {
         let held = (room, user);
         let known = self.held.contains(&held);
         if !known && self.held.len() >= self.most {
@@ -91,7 +92,7 @@ impl ConnectionHolds {
     /// # Errors
     ///
     /// `not_joined` if this connection does not hold `user` in `room`.
-    pub fn update(&self, room: &Name, user: Name, statement: Statement) -> Result<Outcome, Refusal> {
+    pub fn update(&self, room: &Name, user: Name, statement: Statement) -> Result<Changed, Refusal> {
         self.rooms.change(room, &[Command::User(user, Action::Update(self.connection, statement))])
     }
 
@@ -100,19 +101,19 @@ impl ConnectionHolds {
     /// # Errors
     ///
     /// `not_joined` if this connection does not hold `user` in `room`.
-    pub fn leave(&mut self, room: &Name, user: Name) -> Result<Outcome, Refusal> {
+    pub fn leave(&mut self, room: &Name, user: Name) -> Result<Changed, Refusal> {
         self.held.retain(|(in_room, held)| (in_room, held) != (room, &user));
         self.rooms.change(room, &[Command::User(user, Action::Leave(self.connection))])
     }
 
     /// Ends all holds at once, since the client closed the connection cleanly.
-    pub fn leave_all(&mut self) {
-        self.end_all(Action::Leave(self.connection));
+    pub fn leave_all(&mut self) -> Ticket {
+        self.end_all(&Action::Leave(self.connection))
     }
 
     /// Ends all holds at once, since the connection's token was revoked.
     pub fn kick_all(&mut self) {
-        self.end_all(Action::Kick(self.connection));
+        self.end_all(&Action::Kick(self.connection));
     }
 
     /// The rooms and users that the connection holds, unless others ended a hold.
@@ -128,11 +129,16 @@ impl ConnectionHolds {
         }
     }
 
-    fn end_all(&mut self, action: Action) {
+    /// The ticket is of the last change, and good only if all are written.
+    fn end_all(&mut self, action: &Action) -> Ticket {
+        let mut kept = Ticket::done();
         for (room, user) in std::mem::take(&mut self.held) {
             // Refused only if the hold was already ended by others.
-            let _ = self.rooms.change(&room, &[Command::User(user, action.clone())]);
+            if let Ok(changed) = self.rooms.change(&room, &[Command::User(user, action.clone())]) {
+                kept = changed.kept;
+            }
         }
+        kept
     }
 }
 
@@ -141,7 +147,7 @@ impl Drop for ConnectionHolds {
         if !self.rooms.keeps_holds() {
             // Each hold lasts for the grace period.
             let since = self.rooms.hold_registry().silent_since(self.connection);
-            self.end_all(Action::Lose(self.connection, since));
+            self.end_all(&Action::Lose(self.connection, since));
         }
         self.rooms.hold_registry().remove(self.connection);
     }

@@ -47,12 +47,19 @@ impl Directory {
         self.find(name).unwrap_or_else(|| {
             let make = || {
                 // Behind all events of earlier rooms of this name.
-                let start =
-                    Cursor { epoch: self.identity.epoch(name), offset: self.registers.positions.last().offset() };
+                let start = Cursor { epoch: self.identity.epoch(name), offset: self.registers.journal.last().offset() };
                 Arc::new(Room::new(Presence::new(name.clone(), start, self.bounds), self.registers.clone()))
             };
             self.map.entry(name.clone()).or_insert_with(make).value().clone()
         })
+    }
+
+    /// Puts back a room that was kept. A bound on rooms that is lower now refuses only further rooms.
+    pub fn restore(&self, presence: Presence) {
+        let name = presence.room().clone();
+        let room = Arc::new(Room::new(presence, self.registers.clone()));
+        room.restore();
+        self.map.insert(name, room);
     }
 
     /// Adds a reader to the room named `name`, which is made if it is not in memory.

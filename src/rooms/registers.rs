@@ -3,15 +3,15 @@
 use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 
+use crate::journal::queue::Journal;
 use crate::model::command::Command;
 use crate::model::count::Prefix;
-use crate::model::cursor::Position;
-use crate::model::denylist::Denylist;
+use crate::model::denylist::{Denial, Denylist};
 use crate::model::moment::{Moment, Taken, Tick};
 use crate::model::name::Name;
 use crate::model::outcome::Outcome;
@@ -21,6 +21,7 @@ use crate::rooms::tally::Tally;
 use crate::rooms::upkeep::Upkeep;
 use crate::runtime::clock::Clock;
 use crate::runtime::memory::Memory;
+use crate::runtime::meter::Meter;
 
 /// What all rooms share: their upkeep, their index, the memory and the denylist. The locks here are taken under a room's lock, and never
 /// the other way round.
@@ -38,8 +39,10 @@ pub struct Registers<R> {
     pub memory: Arc<Memory>,
     /// The gateway's clock.
     pub clock: Arc<Clock>,
-    /// The positions of entries.
-    pub positions: Positions,
+    /// The order of all entries.
+    pub journal: Arc<Journal>,
+    /// The counters.
+    pub meter: Arc<Meter>,
     /// The end of the grace period after the gateway's start.
     fresh_until: Tick,
     denylist: Mutex<Denylist>,
@@ -48,9 +51,16 @@ pub struct Registers<R> {
 }
 
 impl<R> Registers<R> {
-    /// Empty registers for at most `most` rooms within `memory`. Members of before the start may be missing for
-    /// `fresh_for` from now on.
-    pub fn new(most: usize, memory: Arc<Memory>, clock: Arc<Clock>, fresh_for: Duration) -> Self {
+    /// Empty registers for at most `most` rooms within `memory`, whose entries `journal` orders. Members of before the start
+    /// may be missing for `fresh_for` from now on.
+    pub fn new(
+        most: usize,
+        memory: Arc<Memory>,
+        clock: Arc<Clock>,
+        journal: Arc<Journal>,
+        meter: Arc<Meter>,
+        fresh_for: Duration,
+    ) -> Self {
         let fresh_until = clock.tick() + fresh_for;
         Registers {
             upkeep: Upkeep::default(),
@@ -60,7 +70,8 @@ impl<R> Registers<R> {
             tally: Tally::new(most.saturating_mul(2)),
             memory,
             clock,
-            positions: Positions::default(),
+            journal,
+            meter,
             fresh_until,
             denylist: Mutex::default(),
             denies: AtomicBool::new(false),
@@ -93,6 +104,17 @@ impl<R> Registers<R> {
         }
     }
 
+    /// All entries of the denylist.
+    pub fn denials(&self) -> Vec<Denial> {
+        self.denylist.lock().all().collect()
+    }
+
+    /// Puts back the denylist that was kept.
+    pub fn restore_denylist(&self, denylist: Denylist) {
+        self.denies.store(!denylist.is_empty(), Relaxed);
+        *self.denylist.lock() = denylist;
+    }
+
     /// Forgets expired entries of the denylist.
     pub fn trim_denylist(&self, now: Tick) {
         if self.denies.load(Relaxed) {
@@ -100,22 +122,6 @@ impl<R> Registers<R> {
             denylist.forget(now);
             self.denies.store(!denylist.is_empty(), Relaxed);
         }
-    }
-}
-
-/// Numbers entries, in one order for all rooms.
-#[derive(Debug, Default)]
-pub struct Positions(AtomicU64);
-
-impl Positions {
-    /// The last position that was given.
-    pub fn last(&self) -> Position {
-        Position(self.0.load(Relaxed))
-    }
-
-    /// Gives the next `takes` positions; returns the first.
-    pub fn take(&self, takes: u64) -> Position {
-        Position(self.0.fetch_add(takes, Relaxed) + 1)
     }
 }
 
@@ -127,6 +133,11 @@ pub struct Index {
 }
 
 impl Index {
+    /// The maximum number of rooms.
+    pub fn most(&self) -> usize {
+        self.most
+    }
+
     /// The number of rooms.
     pub fn len(&self) -> usize {
         self.names.read().len()
@@ -145,6 +156,11 @@ impl Index {
         }
         names.insert(room.clone());
         Ok(())
+    }
+
+    /// Adds `room`, which was kept.
+    pub fn restore(&self, room: &Name) {
+        self.names.write().insert(room.clone());
     }
 
     /// Whether `room` exists.

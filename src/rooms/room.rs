@@ -1,16 +1,19 @@
 //! One room, shared by all tasks: changed under one lock, kept while it has readers.
 
 use std::sync::{Arc, Weak};
+use std::time::Instant;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
+use crate::journal::codec;
+use crate::journal::ticket::Given;
 use crate::model::changes::Changes;
 use crate::model::command::Command;
 use crate::model::cursor::Offset;
 use crate::model::moment::{Moment, Taken, Tick};
-use crate::model::outcome::Outcome;
 use crate::model::presence::Presence;
 use crate::model::refusal::Refusal;
+use crate::rooms::changed::Changed;
 use crate::rooms::edition::Edition;
 use crate::rooms::histories::{self, LAST};
 use crate::rooms::key::RoomKey;
@@ -18,6 +21,7 @@ use crate::rooms::netted::{Netted, Withdraw};
 use crate::rooms::registers::Registers;
 use crate::rooms::tally::Serial;
 use crate::runtime::memory::{Kind, Level};
+use crate::runtime::meter::Meter;
 
 /// The most members of a set whose edition is stored for other readers: some 10 MB. A larger set is framed for each
 /// reader anew, part by part.
@@ -102,19 +106,47 @@ impl Room {
         Room { state: Mutex::new(state), registers }
     }
 
+    /// Enters a room that was kept in the registers.
+    pub(super) fn restore(self: &Arc<Self>) {
+        let mut state = self.state.lock();
+        state.exists = true;
+        self.registers.index.restore(state.presence.room());
+        let deadline = state.presence.next_deadline();
+        self.move_deadline(&mut state, deadline);
+        self.count_history(&mut state);
+    }
+
     /// The room's key.
     pub fn key(&self) -> RoomKey {
         RoomKey::of(self)
     }
 
+    /// The room's state. A free lock costs as much as by `lock`; only a wait is measured.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.try_lock().unwrap_or_else(|| self.wait())
+    }
+
+    #[cold]
+    fn wait(&self) -> MutexGuard<'_, State> {
+        let since = Instant::now();
+        let state = self.state.lock();
+        self.registers.meter.waited(since.elapsed());
+        state
+    }
+
+    /// The counters.
+    pub fn meter(&self) -> &Meter {
+        &self.registers.meter
+    }
+
     /// Reads the room at one moment. `read` must be short: the room's writers wait for it.
     pub fn read<T>(&self, read: impl FnOnce(&Presence) -> T) -> T {
-        read(&self.state.lock().presence)
+        read(&self.lock().presence)
     }
 
     /// The number of readers.
     pub fn readers(&self) -> usize {
-        self.state.lock().readers
+        self.lock().readers
     }
 
     /// The present moment, for a place that is taken now.
@@ -126,7 +158,7 @@ impl Room {
     /// readers share the work of encoding, and get the events since then like any other events.
     pub fn edition(self: &Arc<Self>, at_least: Offset) -> Arc<Edition> {
         let taken = self.taken();
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         let few = state.presence.roster().len() / MEMBERS_PER_EVENT;
         let serves = |at: Offset| at >= at_least && state.presence.count_after(at).is_some_and(|events| events <= few);
         if let Some(edition) = &state.edition
@@ -159,7 +191,7 @@ impl Room {
 
     /// Drops the stored edition.
     pub fn drop_edition(&self) {
-        self.state.lock().edition = None;
+        self.lock().edition = None;
     }
 
     /// Applies all of `commands`, or none.
@@ -168,13 +200,13 @@ impl Room {
     ///
     /// [`ChangeError::Refused`] with the first refusal, and [`ChangeError::Retired`] for a room that was removed
     /// meanwhile.
-    pub(super) fn change(self: &Arc<Self>, commands: &[Command], now: Moment) -> Result<Outcome, ChangeError> {
-        let mut state = self.state.lock();
+    pub(super) fn change(self: &Arc<Self>, commands: &[Command], now: Moment) -> Result<Changed, ChangeError> {
+        let mut state = self.lock();
         if state.retired {
             return Err(ChangeError::Retired);
         }
         let existed = state.exists;
-        let outcome = self.apply(&mut state, commands, now).map_err(ChangeError::Refused)?;
+        let Changed { outcome, kept } = self.apply(&mut state, commands, now).map_err(ChangeError::Refused)?;
         if outcome.added != outcome.removed || existed != state.exists {
             self.tally(&mut state);
         }
@@ -183,19 +215,25 @@ impl Room {
         self.count_history(&mut state);
         drop(state);
         self.registers.memory.grew(outcome.events as u64 * MAX_EVENT);
-        Ok(outcome)
+        Ok(Changed { outcome, kept })
     }
 
-    fn apply(&self, state: &mut State, commands: &[Command], now: Moment) -> Result<Outcome, Refusal> {
+    fn apply(&self, state: &mut State, commands: &[Command], now: Moment) -> Result<Changed, Refusal> {
         let name = state.presence.room().clone();
         self.registers.check_denylist(&name, commands, now.tick)?;
         self.check_memory(&state.presence, commands)?;
+        if commands.iter().any(Command::may_wait) {
+            self.registers.journal.admits()?;
+        }
         state.presence.check(commands)?;
         let begins = !state.exists && commands.iter().any(|command| command.adds().is_some());
         if begins {
             self.registers.index.insert(&name)?;
         }
-        let position = self.registers.positions.take(state.presence.takes(commands, now.tick));
+        let takes = state.presence.takes(commands, now.tick);
+        let encode = |out: &mut Vec<u8>| codec::encode_change(&name, commands, out);
+        let is_asked = commands.iter().any(Command::is_asked);
+        let Given { position, ticket } = self.registers.journal.append(takes, is_asked, now, encode);
         let outcome = state.presence.fold(commands, position, now);
         if begins {
             state.exists = !state.presence.is_idle();
@@ -204,7 +242,7 @@ impl Room {
             }
         }
         self.registers.record_denied(&name, &outcome, now.tick);
-        Ok(outcome)
+        Ok(Changed { outcome, kept: ticket })
     }
 
     /// Refuses new members, and larger `meta`, when memory is short. Members stay, and who takes the place of a hold comes
@@ -221,13 +259,13 @@ impl Room {
     /// # Errors
     ///
     /// [`ChangeError::Retired`]; the command is never refused.
-    pub(super) fn expire(self: &Arc<Self>, now: Moment) -> Result<Outcome, ChangeError> {
+    pub(super) fn expire(self: &Arc<Self>, now: Moment) -> Result<Changed, ChangeError> {
         self.change(&[Command::Expire(MAX_EXPIRED)], now)
     }
 
     /// Adds a reader, which keeps the room in memory; `None` when the room was removed meanwhile.
     pub(super) fn follow(self: Arc<Self>) -> Option<Following> {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         if state.retired {
             return None;
         }
@@ -238,7 +276,7 @@ impl Room {
 
     /// Retires the room if it has no readers and does not exist; true when retired.
     pub(super) fn retire(&self) -> bool {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         state.retired |= state.readers == 0 && !state.exists;
         state.retired
     }
@@ -246,14 +284,14 @@ impl Room {
     /// Forgets the events from before `before`. A room without members and events then exists no longer, and retires
     /// unless readers keep it; true when retired.
     pub(super) fn retire_if_idle(self: &Arc<Self>, before: Tick) -> bool {
-        self.forget(&mut self.state.lock(), &Command::Trim(before));
+        self.forget(&mut self.lock(), &Command::Trim(before));
         self.retire()
     }
 
     /// Forgets the oldest half of the events, a bounded number at once, for want of memory, but no event after `until`. A
     /// room with only such events is listed last.
     pub(super) fn shorten(self: &Arc<Self>, until: Tick) -> Shortened {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         let bytes = state.presence.history_bytes();
         let most = (bytes / 2).max(bytes.saturating_sub(MAX_SHORTENED));
         let most = if most < MIN_HISTORY { 0 } else { most };
@@ -325,7 +363,7 @@ impl Following {
 
 impl Drop for Following {
     fn drop(&mut self) {
-        let mut state = self.0.state.lock();
+        let mut state = self.0.lock();
         state.readers -= 1;
         let is_left = state.readers == 0 && !state.exists;
         drop(state);

@@ -22,11 +22,11 @@ fn name(text: &str) -> Name {
 }
 
 fn sign_in(rooms: &Rooms, room: &str, user: &str) -> Result<Outcome, Refusal> {
-    rooms.change(&name(room), &[Command::sign_in(name(user))])
+    rooms.change(&name(room), &[Command::sign_in(name(user))]).map(|changed| changed.outcome)
 }
 
 fn sign_out(rooms: &Rooms, room: &str, user: &str) -> Outcome {
-    rooms.change(&name(room), &[Command::sign_out(name(user))]).unwrap()
+    rooms.change(&name(room), &[Command::sign_out(name(user))]).unwrap().outcome
 }
 
 #[test]
@@ -159,9 +159,15 @@ fn writers_and_the_sweeper_lose_nothing_between_them() {
 fn no_deadline_is_enforced_just_after_the_process_was_stopped() {
     let clock = Arc::new(Clock::starting(Tick(0), Instant::now() - Duration::from_secs(60)));
     let memory = Memory::new(u64::MAX, Box::new(MadeUp::default()));
-    let registers = registers::Registers::new(10, Arc::new(memory), clock.clone(), Duration::ZERO);
-    let rooms =
-        Rooms::new(Directory::new(registers, BOUNDS, crate::model::identity::Identity::default()), Arc::default());
+    let registers = registers::Registers::new(
+        10,
+        Arc::new(memory),
+        clock.clone(),
+        Rooms::no_journal(),
+        Arc::default(),
+        Duration::ZERO,
+    );
+    let rooms = Rooms::new(Directory::new(registers, BOUNDS, crate::model::identity::Identity::default()));
     let lease = SignIn { ttl: Some(Duration::from_millis(1)), ..SignIn::default() };
     let lease = Command::User(name("ann"), Action::SignIn(lease));
     rooms.change(&name("a"), &[lease]).unwrap();
@@ -250,9 +256,10 @@ fn for_want_of_memory_no_reader_who_is_a_moment_behind_loses_events_until_newcom
     let memory = Memory::new(1_000_000_000, Box::new(resident.clone()));
     let hour = Duration::from_secs(3_600);
     let clock = Arc::new(Clock::starting(Tick(0) + 2 * hour, Instant::now()));
-    let registers = registers::Registers::new(100, Arc::new(memory), clock, Duration::ZERO);
+    let registers =
+        registers::Registers::new(100, Arc::new(memory), clock, Rooms::no_journal(), Arc::default(), Duration::ZERO);
     let directory = Directory::new(registers, BOUNDS, crate::model::identity::Identity::default());
-    let rooms = Rooms::new(directory, Arc::default());
+    let rooms = Rooms::new(directory);
     let start = sign_in(&rooms, "busy", "ann").unwrap().cursor;
     let is_known = || rooms.read(&name("busy"), |presence| presence.after(start.offset).is_some());
     (0..50).for_each(|n| drop(sign_in(&rooms, &n.to_string(), "ann").unwrap()));

@@ -93,6 +93,11 @@ impl<R> Upkeep<R> {
         }
     }
 
+    /// Whether a hold in any room ends by itself.
+    pub fn has_deadlines(&self) -> bool {
+        !self.deadlines.lock().is_empty()
+    }
+
     /// Moves the deadline of `room` from `old` to `new`; `None` is no deadline.
     pub fn move_deadline(&self, room: &Arc<R>, old: Option<Tick>, new: Option<Tick>) {
         let key = RoomKey::of(&**room);

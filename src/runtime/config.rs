@@ -1,6 +1,7 @@
 //! Configuration: the program's options, each also an environment variable.
 
 pub mod values;
+pub mod data;
 
 use std::ffi::OsStr;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -17,11 +18,13 @@ use crate::model::name::Name;
 use crate::model::origin::Origin;
 use crate::model::presence::Bounds;
 use crate::runtime::address::Address;
+use crate::runtime::config::data::Data;
 use crate::runtime::config::values::{
     anyone, bytes, duration, duration_or_none, gather, host_name, log_filter, network, web_origin,
 };
 use crate::runtime::key_source::{KeyFile, Secrets};
 use crate::runtime::memory::Amount;
+use crate::runtime::process::memory_limit;
 use crate::runtime::rates::Rate;
 use crate::runtime::tasks::Faults;
 
@@ -274,6 +277,10 @@ pub struct Config {
     #[arg(long, env = "PRESENTLY_ALIVE_WITHIN", default_value = "2min", value_name = "TIME", value_parser = duration)]
     pub alive_within: Duration,
 
+    /// What lasts
+    #[command(flatten)]
+    pub data: Data,
+
     /// Format of the log on standard error
     #[arg(long, env = "PRESENTLY_LOG_FORMAT", default_value = "auto", value_name = "FORMAT")]
     pub log_format: LogFormat,
@@ -368,6 +375,7 @@ impl Default for Config {
             pong_within: Duration::from_millis(6_500),
             alive_every: Duration::from_secs(60),
             alive_within: Duration::from_secs(120),
+            data: Data::default(),
             log_format: LogFormat::Auto,
             log: "info".into(),
             secrets: Secrets::default(),
@@ -390,6 +398,11 @@ impl Config {
     /// How long members of before the start may be missing.
     pub fn fresh_for(&self) -> Duration {
         self.fresh_for.unwrap_or(self.drain + self.grace)
+    }
+
+    /// The budget for the memory of the process, in bytes.
+    pub fn budget(&self) -> u64 {
+        self.max_memory.of(memory_limit())
     }
 
     /// Limits of one room, where the process may take `budget` bytes.

@@ -25,7 +25,7 @@ type Request = (&'static str, &'static str, &'static str, u16);
 type Door = (&'static str, Request, Request);
 
 /// Reads, which any page may send.
-const READS: [Door; 20] = [
+const READS: [Door; 22] = [
     (
         r#""api" / "rooms" / Segment / "users" / Segment"#,
         ("GET /api/rooms/lobby/users/ann", "", "", 200),
@@ -69,6 +69,8 @@ const READS: [Door; 20] = [
     (r#""api" / "holds""#, ("GET /api/holds?user=ann", "", "", 200), ("GET /api/holds", "", "", 400)),
     (r#""api" / "access""#, ("GET /api/access", "", "", 200), ("POST /api/access", "", "", 405)),
     (r#""api" / "revocations""#, ("GET /api/revocations", "", "", 200), ("GET /api/revocations?limit=0", "", "", 400)),
+    (r#""openapi.json""#, ("GET /openapi.json", "", "", 200), ("POST /openapi.json", "", "", 405)),
+    (r#""asyncapi.json""#, ("HEAD /asyncapi.json", "", "", 200), ("POST /asyncapi.json", "", "", 405)),
     ("", ("GET /", "", "", 302), ("GET /nowhere", "", "", 404)),
 ];
 

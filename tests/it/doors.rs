@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::harness::{API_KEY, Answer, Client, Conn, Dialogue, Keyed, Session, Talker, TestServer, grant, raw};
 use asking::{Outcome, ask, open_websocket, say};
 use callers::{Caller, Way};
+pub use table::actions;
 use table::{Door, Kind, Needs, Table};
 
 /// A room that the table is tried in.
@@ -316,7 +317,7 @@ async fn no_route_method_or_message_is_missing_in_the_table() {
             assert!(is_there, "PROTOCOL's table of verbs has no {method} {path}");
         }
     }
-    let actions = table::actions(&source("http/stream/message.rs"));
+    let actions = actions(&source("http/stream/message.rs"));
     assert!(actions.len() >= 8, "{actions:?}");
     for action in actions {
         let is_there = table.doors.iter().any(|door| door.kind == Kind::Message && door.method() == action);

@@ -1,26 +1,11 @@
 //! The gateway's numbers: `/api/gateway` and `/metrics`.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use crate::harness::{DEADLINE, Reader, TestServer, Transport};
-
-/// The samples of `/metrics`, each by its name and labels.
-async fn metrics(server: &TestServer) -> BTreeMap<String, f64> {
-    let answer = server.get("/metrics").await.expect(200);
-    let ty = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    assert_eq!(answer.header("content-type"), Some(ty));
-    assert!(answer.text().ends_with("# EOF\n"), "{}", answer.text());
-    let lines = answer.text().lines().filter(|line| !line.starts_with('#'));
-    let sample = |line: &str| {
-        let (name, value) = line.rsplit_once(' ').expect("a value");
-        (name.to_owned(), value.parse().expect("a number"))
-    };
-    lines.map(sample).collect()
-}
 
 async fn numbers(server: &TestServer) -> Value {
     server.get("/api/gateway").await.expect(200).json()
@@ -83,7 +68,7 @@ async fn prometheus_reads_the_same_numbers() {
     let _stream = Reader::open(server.addr, Transport::Sse, "lobby").await.begun().await;
     server.sign_in("lobby", "ann").await;
     let numbers = until(&server, "delivered", |numbers| numbers["deliveries"] == json!(1)).await;
-    let metrics = metrics(&server).await;
+    let metrics = server.metrics().await.samples;
     for (metric, number) in [
         ("presently_connections{transport=\"sse\"}", &numbers["connections"]["sse"]),
         ("presently_connections{transport=\"websocket\"}", &numbers["connections"]["websocket"]),

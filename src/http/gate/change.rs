@@ -16,6 +16,7 @@ use crate::model::name::Name;
 use crate::model::outcome::Outcome;
 use crate::model::refusal::{Code, Refusal};
 use crate::model::statement::Statement;
+use crate::rooms::changed::Changed;
 use crate::runtime::rates::{Source, Work};
 
 /// A permit to change one room.
@@ -27,13 +28,13 @@ pub struct Change<'a> {
 }
 
 impl Change<'_> {
-    /// Does all of `commands`, or none.
+    /// Does all of `commands`, or none, and waits until they are written.
     ///
     /// # Errors
     ///
-    /// `not_allowed`, the refusal of the commands, `too_many_rooms` when a new room is needed, or `too_fast` past the rate of
+    /// `not_durable`, although the commands are done; `not_allowed`, the refusal of the commands, `too_many_rooms` when a new room is needed, or `too_fast` past the rate of
     /// changes or rooms.
-    pub fn apply(&self, mut commands: Vec<Command>) -> Result<Outcome, Refusal> {
+    pub async fn apply(&self, mut commands: Vec<Command>) -> Result<Outcome, Refusal> {
         commands.iter().try_for_each(|command| self.judge(command))?;
         self.mark(&mut commands);
         let commands = &commands[..];
@@ -41,9 +42,10 @@ impl Change<'_> {
         if payer.pays() {
             self.pay(payer, commands)?;
         }
-        let outcome = self.gate.0.rooms().change(self.room, commands)?;
+        let Changed { outcome, kept } = self.gate.0.rooms().change(self.room, commands)?;
         audit::changed(self.client.address, self.room, commands, &outcome);
         self.take_back(commands)?;
+        kept.await?;
         Ok(outcome)
     }
 
@@ -139,7 +141,7 @@ impl Join<'_> {
         (id, transport): (ConnectionId, Transport),
         statement: Option<Statement>,
         client: Option<ClientId>,
-    ) -> Result<Outcome, Refusal> {
+    ) -> Result<Changed, Refusal> {
         let comes_back = |client| self.gate.returns(self.room, &self.user, client, Some(id));
         let returns = self.payer.pays() && client.is_some_and(comes_back);
         if !returns {
@@ -147,11 +149,11 @@ impl Join<'_> {
             self.gate.pay_for_room(self.room, self.payer)?;
         }
         let make = || Box::new(self.gate.0.holds(id, transport));
-        let outcome =
+        let changed =
             holds.0.get_or_insert_with(make).join(self.room.clone(), self.user, statement, self.info, client)?;
         if returns {
             self.payer.returned();
         }
-        Ok(outcome)
+        Ok(changed)
     }
 }

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use crate::delivery::connection::Connection;
+use crate::journal::ticket::Ticket;
 use crate::model::info::Info;
 use crate::model::name::Name;
-use crate::model::outcome::Outcome;
 use crate::model::refusal::{Code, Refusal};
 use crate::model::statement::Statement;
+use crate::rooms::changed::Changed;
 use crate::rooms::connection_holds::ConnectionHolds;
 
 /// The users that one connection holds. Made by [`super::Join::hold`]; a client may always change and end its own holds. Boxed,
@@ -38,7 +39,7 @@ impl Holds {
     /// # Errors
     ///
     /// `not_joined` if this connection does not hold `user` in `room`.
-    pub fn update(&self, room: &Name, user: Name, statement: Statement) -> Result<Outcome, Refusal> {
+    pub fn update(&self, room: &Name, user: Name, statement: Statement) -> Result<Changed, Refusal> {
         self.0.as_ref().ok_or_else(|| not_joined(room, &user))?.update(room, user, statement)
     }
 
@@ -47,15 +48,13 @@ impl Holds {
     /// # Errors
     ///
     /// `not_joined` if this connection does not hold `user` in `room`.
-    pub fn leave(&mut self, room: &Name, user: Name) -> Result<Outcome, Refusal> {
+    pub fn leave(&mut self, room: &Name, user: Name) -> Result<Changed, Refusal> {
         self.0.as_mut().ok_or_else(|| not_joined(room, &user))?.leave(room, user)
     }
 
     /// Ends all holds at once, because the client closed the connection cleanly.
-    pub fn leave_all(&mut self) {
-        if let Some(holds) = &mut self.0 {
-            holds.leave_all();
-        }
+    pub fn leave_all(&mut self) -> Ticket {
+        self.0.as_mut().map_or_else(Ticket::done, |holds| holds.leave_all())
     }
 }
 

@@ -14,6 +14,7 @@ use crate::gateway::live::LiveEntry;
 use crate::http::forwarded::Forwarded;
 use crate::http::payer::Payer;
 use crate::http::{cookie, origin};
+use crate::journal::ticket::Ticket;
 use crate::model::command::{Action, Command};
 use crate::model::name::Name;
 use crate::model::refusal::{Code, Refusal};
@@ -89,7 +90,7 @@ impl Gate {
     /// # Errors
     ///
     /// `cross_site`, `token_missing` without a credential, `too_many_passes`, `too_fast` past the rate of changes.
-    pub fn make_cookie(&self, request: &Forwarded<'_>, caller: &Caller) -> Result<Option<String>, Refusal> {
+    pub async fn make_cookie(&self, request: &Forwarded<'_>, caller: &Caller) -> Result<Option<String>, Refusal> {
         self.judge_origin(request, caller)?;
         Payer::Address(request.source()).pay(self.rates(), Work::Changes, 1)?;
         if caller.pass().kind == Kind::Open {
@@ -99,8 +100,10 @@ impl Gate {
             return Err(caller.pass().lacks("a token or API key"));
         }
         let pass = Arc::new(self.lasting(caller.pass()));
-        let id = self.0.passes().make_cookie(pass, self.now().tick)?;
-        self.forget_cookies(request);
+        let (id, kept) = self.0.passes().make_cookie(pass, self.now().tick)?;
+        let forgotten = self.forget_cookies(request);
+        kept.await?;
+        forgotten.await?;
         Ok(Some(cookie::set(request, self.config(), &id)))
     }
 
@@ -109,10 +112,10 @@ impl Gate {
     /// # Errors
     ///
     /// `cross_site`.
-    pub fn end_cookie(&self, request: &Forwarded<'_>) -> Result<String, Refusal> {
+    pub async fn end_cookie(&self, request: &Forwarded<'_>) -> Result<String, Refusal> {
         origin::may_change(request, self.config())?;
         origin::is_named(request)?;
-        self.forget_cookies(request);
+        self.forget_cookies(request).await?;
         Ok(self.delete_cookie(request))
     }
 
@@ -121,9 +124,12 @@ impl Gate {
         cookie::delete(request, self.config())
     }
 
-    fn forget_cookies(&self, request: &Forwarded<'_>) {
+    /// Ends the cookies that a request brings. A ticket is ready after those before it.
+    fn forget_cookies(&self, request: &Forwarded<'_>) -> Ticket {
         let now = self.now().tick;
-        cookie::ids(request, self.config()).iter().for_each(|id| self.0.passes().end_cookie(id, now));
+        let ended = cookie::ids(request, self.config());
+        let mut tickets: Vec<_> = ended.iter().filter_map(|id| self.0.passes().end_cookie(id, now)).collect();
+        tickets.pop().unwrap_or_else(Ticket::done)
     }
 
     /// A permit to revoke tokens.
@@ -163,9 +169,9 @@ impl Revoke {
     /// `too_many_passes`.
     pub async fn revoke(&self, revoked: Revoked, before: UnixTime) -> Result<(), Refusal> {
         let rooms = self.0.0.rooms();
-        self.0.0.passes().revoke(revoked.clone(), before)?;
+        let mut kept = self.0.0.passes().revoke(revoked.clone(), before)?;
         let Revoked::Subject(sub) = revoked else {
-            return Ok(());
+            return Ok(kept.await?);
         };
         for room in rooms.names() {
             let made = rooms.read(&room, |presence| presence.roster().clone());
@@ -173,11 +179,11 @@ impl Revoke {
             let commands: Vec<_> = made.made_by(&sub, before).map(revoke).collect();
             // Other changes of the room come in between.
             for commands in commands.chunks(MAX_AT_ONCE) {
-                rooms.change(&room, commands)?;
+                kept = rooms.change(&room, commands)?.kept;
                 yield_now().await;
             }
             yield_now().await;
         }
-        Ok(())
+        Ok(kept.await?)
     }
 }

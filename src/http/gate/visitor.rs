@@ -173,8 +173,9 @@ impl Visitor {
         self.gate.config().max_per_connection
     }
 
-    /// Logs a refusal of what the visitor asked for over `connection`.
+    /// Counts and logs a refusal of what the visitor asked for over `connection`.
     pub fn refused(&self, connection: ConnectionId, refusal: &Refusal) {
+        self.gate.count_refusal(refusal);
         audit::refused(self.client.address, connection, refusal);
     }
 }

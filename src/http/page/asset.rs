@@ -184,6 +184,22 @@ impl FromStr for Module {
     }
 }
 
+/// `GET /openapi.json`: requests and answers, for programs
+pub async fn openapi(call: Call) -> Answer {
+    document("api/openapi.json", &call)
+}
+
+/// `GET /asyncapi.json`: the messages of streams, for programs
+pub async fn asyncapi(call: Call) -> Answer {
+    document("api/asyncapi.json", &call)
+}
+
+fn document(path: &str, call: &Call) -> Answer {
+    call.only("GET, HEAD")?;
+    let asset = ASSETS.by_path.get(path).ok_or_else(|| Refusal::new(Code::NotFound, "there is no such file"))?;
+    Ok(asset.respond(&call.headers))
+}
+
 /// A module's name with the hash of its content: `presently.0f3a….js`.
 fn hashed(file: &str) -> String {
     let (stem, ending) = file.split_once('.').unwrap_or((file, ""));
@@ -202,7 +218,7 @@ pub async fn module(Module { file, by_hash }: Module, call: Call) -> Answer {
     } else if let Ok(name) = HeaderValue::from_str(&format!("{}/{}", call.forwarded().prefix(), hashed(file))) {
         response.headers_mut().insert(header::CONTENT_LOCATION, name);
     }
-    Ok(if file.ends_with(".ts") {
+    Ok(if file.ends_with(".ts") && response.status() == StatusCode::OK {
         answer::with(response, header::CONTENT_TYPE, "application/typescript")
     } else {
         response

@@ -177,13 +177,13 @@ fn rooms(open: &Name, query: &Query, call: &Call, stranger: &Caller) -> (Vec<Roo
 /// `POST /api/rooms/{room}/login` with `user=` in a form
 pub async fn login(room: Segment, mut call: Call) -> Answer {
     let (room, user) = form(&room, &mut call).await?;
-    change(&room, &user, Command::sign_in(user.clone()), &call)
+    change(&room, &user, Command::sign_in(user.clone()), &call).await
 }
 
 /// `POST /api/rooms/{room}/logout` with `user=` in a form
 pub async fn logout(room: Segment, mut call: Call) -> Answer {
     let (room, user) = form(&room, &mut call).await?;
-    change(&room, &user, Command::sign_out(user.clone()), &call)
+    change(&room, &user, Command::sign_out(user.clone()), &call).await
 }
 
 async fn form(room: &Segment, call: &mut Call) -> Result<(Name, Name), Refusal> {
@@ -192,8 +192,8 @@ async fn form(room: &Segment, call: &mut Call) -> Result<(Name, Name), Refusal> 
     Ok((room, user_of_form(call).await?))
 }
 
-fn change(room: &Name, user: &Name, command: Command, call: &Call) -> Answer {
-    call.may_change(room, Some((user, Verb::SignIn)))?.apply(vec![command])?;
+async fn change(room: &Name, user: &Name, command: Command, call: &Call) -> Answer {
+    call.may_change(room, Some((user, Verb::SignIn)))?.apply(vec![command]).await?;
     call.redirect(StatusCode::SEE_OTHER, &format!("/users?room={}", segment(room)))
 }
 

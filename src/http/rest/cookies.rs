@@ -12,9 +12,9 @@ pub async fn cookie(call: Call) -> Answer {
     Query::strict(&call.query, &[])?;
     let none = answer::bare(StatusCode::NO_CONTENT);
     if call.method == Method::DELETE {
-        return Ok(setting(none, &call.gate.end_cookie(&call.forwarded())?));
+        return Ok(setting(none, &call.gate.end_cookie(&call.forwarded()).await?));
     }
-    let set = call.gate.make_cookie(&call.forwarded(), call.caller()?)?;
+    let set = call.gate.make_cookie(&call.forwarded(), call.caller()?).await?;
     Ok(match set {
         Some(set) => setting(none, &set),
         None => none,

@@ -18,28 +18,28 @@ use crate::wire::dialect::Dialect;
 pub async fn login(user: Segment, call: Call) -> Answer {
     call.only(methods(&call))?;
     let user = user.name("user")?;
-    change(&user, Command::sign_in(user.clone()), &call)
+    change(&user, Command::sign_in(user.clone()), &call).await
 }
 
 /// `GET` and `POST /api/logout/{user}`
 pub async fn logout(user: Segment, call: Call) -> Answer {
     call.only(methods(&call))?;
     let user = user.name("user")?;
-    change(&user, Command::sign_out(user.clone()), &call)
+    change(&user, Command::sign_out(user.clone()), &call).await
 }
 
 /// `POST /api/login` with `user=` in a form
 pub async fn login_form(mut call: Call) -> Answer {
     call.only("POST")?;
     let user = user_of_form(&mut call).await?;
-    change(&user, Command::sign_in(user.clone()), &call)
+    change(&user, Command::sign_in(user.clone()), &call).await
 }
 
 /// `POST /api/logout` with `user=` in a form
 pub async fn logout_form(mut call: Call) -> Answer {
     call.only("POST")?;
     let user = user_of_form(&mut call).await?;
-    change(&user, Command::sign_out(user.clone()), &call)
+    change(&user, Command::sign_out(user.clone()), &call).await
 }
 
 /// The user that a form names.
@@ -53,11 +53,11 @@ fn methods(call: &Call) -> &'static str {
     if call.gate.config().has_keys() { "POST" } else { "GET, HEAD, POST" }
 }
 
-fn change(user: &Name, command: Command, call: &Call) -> Answer {
+async fn change(user: &Name, command: Command, call: &Call) -> Answer {
     if call.method == Method::HEAD {
         return call.redirect(StatusCode::FOUND, "/users");
     }
-    call.may_change(&Name::lobby(), Some((user, Verb::SignIn)))?.apply(vec![command])?;
+    call.may_change(&Name::lobby(), Some((user, Verb::SignIn)))?.apply(vec![command]).await?;
     if call.method == Method::GET {
         return call.redirect(StatusCode::FOUND, "/users");
     }

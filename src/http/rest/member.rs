@@ -41,7 +41,7 @@ pub async fn member(room: Segment, user: Segment, mut call: Call) -> Answer {
         let query = Query::strict(&call.query, &["client", "hold", "reason"])?;
         query.full("client")?;
         let action = sign_out(call.client(&query)?, &query)?;
-        call.may_change(&room, Some((&user, own_verb(&action))))?.apply(vec![Command::User(user, action)])?;
+        call.may_change(&room, Some((&user, own_verb(&action))))?.apply(vec![Command::User(user, action)]).await?;
         return Ok(answer::bare(StatusCode::NO_CONTENT));
     }
     let permit = call.may_change(&room, Some((&user, Verb::SignIn)))?;
@@ -50,7 +50,7 @@ pub async fn member(room: Segment, user: Segment, mut call: Call) -> Answer {
     let sign_in = body.sign_in()?;
     let ttl = sign_in.ttl;
     let action = if method == Method::PUT { Action::SignIn(sign_in) } else { set(sign_in)? };
-    let outcome = permit.apply(vec![Command::User(user.clone(), action)])?;
+    let outcome = permit.apply(vec![Command::User(user.clone(), action)]).await?;
     let status = if outcome.added > 0 { StatusCode::CREATED } else { StatusCode::OK };
     let expires = ttl.map(|ttl| Time(call.gate.now().time + ttl));
     Ok(answer::json(status, &MemberChanged { user: &user, cursor: outcome.cursor, expires }))

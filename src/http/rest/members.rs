@@ -101,7 +101,7 @@ async fn change_many(room: &Name, mut call: Call) -> Answer {
         return Err(Refusal::new(Code::BatchTooLarge, message).of("body"));
     }
     let commands = many.commands()?;
-    let Outcome { added, removed, cursor, .. } = permit.apply(commands)?;
+    let Outcome { added, removed, cursor, .. } = permit.apply(commands).await?;
     Ok(answer::json(StatusCode::OK, &ManyChanged { added, removed, cursor }))
 }
 

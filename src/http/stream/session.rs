@@ -147,7 +147,7 @@ impl Peer for SessionClient {
 
     fn poll_posted(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self.speaker.as_mut().filter(|speaker| speaker.is_busy()) {
-            Some(speaker) => speaker.poll_judged(cx),
+            Some(speaker) => speaker.poll_resumed(cx),
             None => self.mailbox.poll(cx),
         }
     }

@@ -19,12 +19,16 @@ use crate::delivery::step::Follower;
 use crate::http::gate::{Holds, Visitor};
 use crate::http::stream::message::{self, Lost, Message, Reference};
 use crate::http::stream::options::StreamOptions;
+use crate::journal::ticket::{NotDurable, Ticket};
 use crate::model::count::Prefix;
 use crate::model::cursor::{Cursor, Offset};
 use crate::model::id::ClientId;
 use crate::model::name::Name;
+use crate::model::outcome::Outcome;
 use crate::model::refusal::{Code, Refusal};
 use crate::model::statement::Statement;
+use crate::rooms::changed::Changed;
+use crate::rooms::key::RoomKey;
 
 /// The prefixes whose counts one connection may read. One is enough for most, and each is asked for every change.
 const MAX_COUNTS: usize = 16;
@@ -37,27 +41,48 @@ pub struct Speaker {
     holds: Holds,
     /// What the stream's URL asks for, while that waits for `auth`.
     wish: Option<Box<(Name, StreamOptions)>>,
-    /// A credential that is being judged, while keys are fetched.
-    judging: Option<Box<Judging>>,
+    /// What the next message waits for.
+    pause: Option<Box<Pause>>,
     /// Whether the connection is about to be closed: nothing more is done then.
     is_over: bool,
 }
 
 type Judged = Result<Arc<Pass>, Refusal>;
 
-/// A credential that is being judged, and what waits for it.
-struct Judging {
+/// What the next message waits for: a credential that is being judged while keys are fetched, or a change that is being
+/// written to the journal.
+struct Pause {
     reference: Reference,
-    judged: Pin<Box<dyn Future<Output = Judged> + Send>>,
-    result: Option<Judged>,
+    until: Pin<Box<dyn Future<Output = Resumed> + Send>>,
+    resumed: Option<Resumed>,
     /// The messages read meanwhile. Nothing more is read, so they are at most those of one read, or of one request.
     waiting: Vec<String>,
+}
+
+/// The end of a pause.
+enum Resumed {
+    /// A credential is judged.
+    Judged(Judged),
+    /// A change is kept as promised, or may be lost. If kept, the answer follows.
+    Kept(Result<(), NotDurable>, Then),
+}
+
+/// The answer to a change.
+enum Then {
+    /// A message.
+    Say(String),
+    /// A message behind the event at this offset, if the room is read here.
+    SayAfter(RoomKey, Offset, String),
+    /// The room's events, from a snapshot that includes the change.
+    Begin(Box<Reader>),
+    /// The last message.
+    End(String),
 }
 
 impl Speaker {
     /// The speaker of `visitor`, who holds nobody yet.
     pub fn new(visitor: Visitor, client: Option<ClientId>) -> Self {
-        Speaker { visitor, client, holds: Holds::default(), wish: None, judging: None, is_over: false }
+        Speaker { visitor, client, holds: Holds::default(), wish: None, pause: None, is_over: false }
     }
 
     /// The client's user, if a credential names one.
@@ -95,10 +120,10 @@ impl Speaker {
         // Nothing is done unless all of it may be.
         user.map(|user| self.visitor.may_join(room, user.clone())).transpose()?;
         let following = watch.follow(options.since, user, options.client, &self.holds)?;
-        let mut at_least = Offset::default();
+        let (mut at_least, mut kept) = (Offset::default(), Ticket::done());
         if let Some((user, statement)) = options.holds {
             match self.join(room, user, statement, None, talk) {
-                Ok(cursor) => at_least = cursor.offset,
+                Ok(joined) => (at_least, kept) = (joined.outcome.cursor.offset, joined.kept),
                 Err(refusal) if refusal.only_watches() => {
                     self.visitor.refused(talk.connection().id(), &refusal);
                     talk.say(&Reference::default().refused(&refusal));
@@ -106,13 +131,42 @@ impl Speaker {
                 Err(refusal) => return Err(refusal),
             }
         }
-        talk.begin(Reader::new(Follower::resume(following, options.since, at_least)));
+        let reader = Reader::new(Follower::resume(following, options.since, at_least));
+        self.when(kept, &Reference::default(), Then::Begin(Box::new(reader)), talk);
         Ok(())
     }
 
+    /// Answers once the change behind `kept` is written, at once where nothing is.
+    fn when(&mut self, kept: Ticket, reference: &Reference, then: Then, talk: &mut Talk<'_>) -> Flow {
+        if kept.is_done() {
+            return Speaker::say(then, talk);
+        }
+        let until = Box::pin(async { Resumed::Kept(kept.await, then) });
+        self.pause_until(until, reference);
+        Flow::Continue
+    }
+
+    fn pause_until(&mut self, until: Pin<Box<dyn Future<Output = Resumed> + Send>>, reference: &Reference) {
+        let (reference, waiting) = (reference.clone(), Vec::new());
+        self.pause = Some(Box::new(Pause { reference, until, resumed: None, waiting }));
+    }
+
+    fn say(then: Then, talk: &mut Talk<'_>) -> Flow {
+        match then {
+            Then::Say(ok) => talk.say(&ok),
+            Then::SayAfter(room, offset, ok) => talk.say_after(room, offset, &ok),
+            Then::Begin(reader) => talk.begin(*reader),
+            Then::End(ok) => {
+                talk.say(&ok);
+                return Flow::End;
+            }
+        }
+        Flow::Continue
+    }
+
     /// Ends all holds at once, because the client closed the connection cleanly.
-    pub fn leave(&mut self) {
-        self.holds.leave_all();
+    pub fn leave(&mut self) -> Ticket {
+        self.holds.leave_all()
     }
 
     /// Ends all holds at once, because the client's token was revoked.
@@ -126,8 +180,8 @@ impl Speaker {
         if self.is_over {
             return Flow::Continue;
         }
-        if let Some(judging) = &mut self.judging {
-            judging.waiting.push(text.to_owned());
+        if let Some(pause) = &mut self.pause {
+            pause.waiting.push(text.to_owned());
             return Flow::Continue;
         }
         self.visitor.heard();
@@ -148,38 +202,56 @@ impl Speaker {
         })
     }
 
-    /// Whether a credential is being judged: nothing more may be read until [`Speaker::poll_judged`] is ready.
+    /// Whether nothing more may be read until [`Speaker::poll_resumed`] is ready.
     pub fn is_busy(&self) -> bool {
-        self.judging.is_some()
+        self.pause.is_some()
     }
 
-    /// Ready when the credential is judged.
-    pub fn poll_judged(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(judging) = &mut self.judging else {
+    /// Ready when the credential is judged, or the change written, for which the next message waits.
+    pub fn poll_resumed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(pause) = &mut self.pause else {
             return Poll::Pending;
         };
-        if judging.result.is_none() {
-            judging.result = Some(ready!(judging.judged.as_mut().poll(cx)));
+        if pause.resumed.is_none() {
+            pause.resumed = Some(ready!(pause.until.as_mut().poll(cx)));
         }
         Poll::Ready(())
     }
 
-    /// Goes on after the credential is judged, with what waited for it.
+    /// Goes on after a pause, with what waited for it.
     pub fn go_on(&mut self, talk: &mut Talk<'_>) -> Flow {
-        let Some(judging) = self.judging.take_if(|judging| judging.result.is_some()) else {
+        let Some(pause) = self.pause.take_if(|pause| pause.resumed.is_some()) else {
             return Flow::Continue;
         };
-        let Judging { reference, result, waiting, .. } = *judging;
-        let mut flow = result.map_or(Flow::Continue, |judged| {
-            let done = self.authed(judged, &reference, talk).map(|()| Flow::Continue);
-            self.told(done, &reference, talk)
-        });
+        let Pause { reference, resumed, waiting, .. } = *pause;
+        let mut flow = match resumed {
+            Some(Resumed::Judged(judged)) => {
+                let done = self.authed(judged, &reference, talk).map(|()| Flow::Continue);
+                self.told(done, &reference, talk)
+            }
+            Some(Resumed::Kept(kept, then)) => self.kept(kept, then, &reference, talk),
+            None => Flow::Continue,
+        };
         for text in waiting {
             if flow != Flow::End {
                 flow = self.answer(&text, talk);
             }
         }
         flow
+    }
+
+    /// Answers a change that is written. One that is not is done all the same, so a stream goes on, and the client's good-bye
+    /// is one.
+    fn kept(&mut self, kept: Result<(), NotDurable>, then: Then, reference: &Reference, talk: &mut Talk<'_>) -> Flow {
+        let Err(not_durable) = kept else {
+            return Speaker::say(then, talk);
+        };
+        let flow = self.told(Err(not_durable.into()), reference, talk);
+        match then {
+            Then::Say(_) | Then::SayAfter(..) => flow,
+            Then::Begin(reader) => Speaker::say(Then::Begin(reader), talk),
+            Then::End(_) => Flow::End,
+        }
     }
 
     /// The time to wait before more messages are read.
@@ -207,8 +279,7 @@ impl Speaker {
             Some(judged) => self.authed(judged, reference, talk),
             None => {
                 self.visitor.wait_on(talk.connection());
-                let (reference, waiting) = (reference.clone(), Vec::new());
-                self.judging = Some(Box::new(Judging { reference, judged, result: None, waiting }));
+                self.pause_until(Box::pin(judged.map(Resumed::Judged)), reference);
                 Ok(())
             }
         }
@@ -273,21 +344,23 @@ impl Speaker {
         match self.admit(message)? {
             Message::Auth { token } => self.auth(token.0, reference, talk)?,
             Message::Join { room, user, statement, client } => {
-                let cursor = self.join(&room, user, statement, client, talk)?;
-                talk.say(&reference.ok(Some(cursor)));
+                let Changed { outcome, kept } = self.join(&room, user, statement, client, talk)?;
+                return Ok(self.when(kept, reference, Then::Say(reference.ok(Some(outcome.cursor))), talk));
             }
             Message::Update { room, user, statement } => {
                 self.visitor.may_update()?;
-                talk.say(&reference.ok(Some(self.holds.update(&room, user, statement)?.cursor)));
+                let Changed { outcome, kept } = self.holds.update(&room, user, statement)?;
+                return Ok(self.when(kept, reference, Then::Say(reference.ok(Some(outcome.cursor))), talk));
             }
             Message::Leave { room, user } => {
-                let cursor = self.holds.leave(&room, user)?.cursor;
+                let Changed { outcome: Outcome { cursor, .. }, kept } = self.holds.leave(&room, user)?;
                 let ok = reference.ok(Some(cursor));
-                match self.visitor.key(&room) {
-                    // The member's `del` comes first, if the room is watched here.
-                    Some(room) => talk.say_after(room, cursor.offset, &ok),
-                    None => talk.say(&ok),
-                }
+                // The member's `del` comes first, if the room is watched here.
+                let then = match self.visitor.key(&room) {
+                    Some(room) => Then::SayAfter(room, cursor.offset, ok),
+                    None => Then::Say(ok),
+                };
+                return Ok(self.when(kept, reference, then, talk));
             }
             Message::Subscribe { room, since } => self.subscribe(&room, since, reference, talk)?,
             Message::Unsubscribe { room } => {
@@ -315,9 +388,8 @@ impl Speaker {
                 talk.say(&reference.ok(None));
             }
             Message::Close => {
-                self.leave();
-                talk.say(&reference.ok(None));
-                return Ok(Flow::End);
+                let kept = self.leave();
+                return Ok(self.when(kept, reference, Then::End(reference.ok(None)), talk));
             }
         }
         Ok(Flow::Continue)
@@ -361,7 +433,7 @@ impl Speaker {
         statement: Option<Statement>,
         client: Option<ClientId>,
         talk: &Talk<'_>,
-    ) -> Result<Cursor, Refusal> {
+    ) -> Result<Changed, Refusal> {
         let first = !self.holds.is_used();
         let connection = (talk.connection().id(), talk.connection().format().framing.transport());
         let join = self.visitor.may_join(room, user)?;
@@ -369,6 +441,6 @@ impl Speaker {
         if first {
             self.holds.notify(talk.connection());
         }
-        Ok(joined?.cursor)
+        joined
     }
 }

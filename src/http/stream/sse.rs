@@ -20,6 +20,7 @@ use crate::http::gate::{Holds, PassWatch};
 use crate::http::query::Query;
 use crate::http::stream::message::Reference;
 use crate::http::stream::options::StreamOptions;
+use crate::journal::ticket::Ticket;
 use crate::model::cursor::{Cursor, Offset};
 use crate::model::hold::Transport;
 use crate::model::id::ConnectionId;
@@ -76,11 +77,14 @@ pub async fn answer(
         return Ok(head);
     }
     let id = ConnectionId(Uuid::new_v4());
-    let granted = match grant(call, id, (&room, verb), &options) {
+    let mut granted = match grant(call, id, (&room, verb), &options) {
         Ok(granted) => granted,
         Err(refusal) if may_pass(&refusal) => return Ok(refused_for_now(&refusal)),
         Err(refusal) => return Err(refusal),
     };
+    if let Err(not_durable) = std::mem::replace(&mut granted.kept, Ticket::done()).await {
+        return Ok(refused_for_now(&not_durable.into()));
+    }
     let framing = Framing::Sse { chunked: call.version == Version::HTTP_11 };
     let format = Format { dialect, framing };
     let mut first = begun(call, head);
@@ -121,6 +125,8 @@ struct Granted {
     holds: Holds,
     /// The offset of the stream's own hold.
     at_least: Offset,
+    /// What the stream waits for: its own hold is written.
+    kept: Ticket,
     /// The refusal of the hold, if the stream only watches for that reason.
     refusal: Option<Refusal>,
 }
@@ -152,11 +158,17 @@ fn grant(
             call.may_watch(room)?.follow(options.since, user, options.client, &none)?
         }
     };
-    let mut granted =
-        Granted { charge, following, holds: Holds::default(), at_least: Offset::default(), refusal: None };
+    let mut granted = Granted {
+        charge,
+        following,
+        holds: Holds::default(),
+        at_least: Offset::default(),
+        kept: Ticket::done(),
+        refusal: None,
+    };
     if let (Some((_, meta)), Some(join), Some(visitor)) = (options.holds.clone(), join, &visitor) {
         match join.hold(&mut granted.holds, (id, Transport::Sse), meta, options.client) {
-            Ok(outcome) => granted.at_least = outcome.cursor.offset,
+            Ok(joined) => (granted.at_least, granted.kept) = (joined.outcome.cursor.offset, joined.kept),
             Err(refusal) if refusal.only_watches() => {
                 visitor.refused(id, &refusal);
                 granted.refusal = Some(refusal);

@@ -47,9 +47,10 @@ pub async fn upgrade(call: Call) -> Answer {
         Ok(charge) => (charge, options(&call)),
         Err(refusal) => (Charge::default(), Err(refusal)),
     };
-    if let (Err(refusal), Some(asked)) = (&options, Asked::of("GET", "/ws", &call.query, || call.forwarded().client()))
-    {
-        asked.refused(refusal);
+    if let Err(refusal) = &options {
+        call.gate.count_refusal(refusal);
+        let asked = Asked::of("GET", "/ws", &call.query, || call.forwarded().client());
+        asked.iter().for_each(|asked| asked.refused(refusal));
     }
     let alive = options.as_ref().is_ok_and(|(.., options)| options.alive);
     let mut first = head_bytes(&head);
@@ -207,6 +208,7 @@ impl Peer for WsClient {
         if code.is_some_and(is_clean)
             && let Some(speaker) = &mut self.speaker
         {
+            // A close frame is answered at once: a leave that is lost with the process ends as a loss.
             speaker.leave();
         }
         talk.close(output);
@@ -214,7 +216,7 @@ impl Peer for WsClient {
     }
 
     fn poll_posted(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.speaker.as_mut().map_or(Poll::Pending, |speaker| speaker.poll_judged(cx))
+        self.speaker.as_mut().map_or(Poll::Pending, |speaker| speaker.poll_resumed(cx))
     }
 
     fn take_posted(&mut self, talk: &mut Talk<'_>) -> Flow {

@@ -58,6 +58,13 @@ impl Client {
         }
     }
 
+    /// The status of the answer; `None` without an answer, as when the gateway was killed.
+    pub async fn try_send(&self, method: &str, path: &str) -> Option<u16> {
+        let method = Method::from_bytes(method.as_bytes()).expect("a method");
+        let sent = self.http.request(method, format!("http://{}{path}", self.addr)).send();
+        Some(within(path, sent).await.ok()?.status().as_u16())
+    }
+
     pub async fn get(&self, path: &str) -> Answer {
         self.send("GET", path, &[], "").await
     }
