@@ -15,7 +15,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::yield_now;
 use tokio::time::{MissedTickBehavior, interval};
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::delivery::connection::{Connection, Ending, Options, Shared};
 use crate::delivery::conversation::{Peer, converse};
@@ -41,7 +41,7 @@ use crate::runtime::config::Config;
 use crate::runtime::drain::{Drain, Phase};
 use crate::runtime::handover::Socket;
 use crate::runtime::keys::Keys;
-use crate::runtime::memory::Memory;
+use crate::runtime::memory::{Level, Memory};
 use crate::runtime::meter::Meter;
 use crate::runtime::process::Statm;
 use crate::runtime::rates::Rates;
@@ -102,6 +102,12 @@ impl Gateway {
             let State { rooms: kept, denylist, revocations, cookies, .. } = state;
             rooms.restore(kept.into_values().map(|room| *room), denylist);
             passes.restore(&cookies, revocations);
+            rooms.memory().look();
+            if rooms.memory().level() >= Level::Refuse {
+                warn!(
+                    "what was kept takes nearly all of --max-memory; until it is less, only who is present already is let in"
+                );
+            }
         }
         let at_start: Vec<_> = config.users.iter().map(|user| Command::sign_in(user.clone())).collect();
         if !at_start.is_empty() {

@@ -13,8 +13,9 @@ use uuid::Uuid;
 use crate::gateway::passes::Passes;
 use crate::journal::checkpoint::{Header, Parts, Piece};
 use crate::journal::codec;
-use crate::journal::disk;
+use crate::journal::disk::{self, Opening};
 use crate::journal::entry::{Entry, Rules, Stamp};
+use crate::journal::error::OpenError;
 use crate::journal::fold::restore::Restore;
 use crate::journal::fold::{Fold, Memory, State};
 use crate::journal::log::{Read, Source};
@@ -94,10 +95,21 @@ pub fn hold_for(config: &Config) -> Duration {
     config.drain + config.grace
 }
 
+/// Opens the journal in `dir`, when the process that has it ends.
+fn acquire(dir: &Path) -> Result<Opening, OpenError> {
+    match disk::open(dir, Duration::ZERO) {
+        Err(OpenError::InUse(_)) => {
+            info!("waiting for another process to leave the directory of --data");
+            disk::open(dir, LOCK_WITHIN)
+        }
+        opened => opened,
+    }
+}
+
 /// Folds the journal in `dir`, and begins. Connections of an earlier process hold on for `hold_for`. Blocks.
 fn read(dir: &Path, options: Options, rules: Rules, memory: Memory, hold_for: Duration) -> Result<Opened, String> {
     let began = Instant::now();
-    let mut opening = disk::open(dir, LOCK_WITHIN).map_err(|error| error.to_string())?;
+    let mut opening = acquire(dir).map_err(|error| error.to_string())?;
     let identity = opening.identity();
     let mut folding = Folding::Parts(Box::new(Restore::new(identity, memory)), false);
     let end = opening.read(&mut |read| folding.take(read, identity, memory)).map_err(|error| error.to_string())?;
