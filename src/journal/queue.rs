@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use crate::journal::error::OpenError;
 use crate::journal::log::{Record, Source};
 use crate::journal::numbers::Numbers;
+use crate::journal::queue::options::Options;
 use crate::journal::queue::shared::Shared;
 use crate::journal::queue::snapshotting::Snapshotting;
 use crate::journal::ticket::{Given, NotDurable, Refused, Ticket};
@@ -23,6 +24,7 @@ use crate::model::identity::Identity;
 use crate::model::moment::Moment;
 
 mod keeper;
+pub mod options;
 mod shared;
 pub mod snapshotting;
 mod state;
@@ -30,32 +32,6 @@ mod writer;
 
 #[cfg(test)]
 mod tests;
-
-/// When an answer is given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SyncMode {
-    /// When its entry was handed to the system, which is flushed this often: a power cut takes at most that much.
-    Every(Duration),
-    /// When its entry was flushed.
-    Always,
-}
-
-/// How a journal is written.
-#[derive(Clone, Copy, Debug)]
-pub struct Options {
-    /// When an answer is given.
-    pub sync: SyncMode,
-    /// Bytes that may wait for the disk before changes are refused.
-    pub queue: usize,
-    /// Between two attempts to write again after a failure.
-    pub retry: Duration,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Options { sync: SyncMode::Every(Duration::from_millis(50)), queue: 16 << 20, retry: Duration::from_secs(1) }
-    }
-}
 
 /// The order of all entries, and what keeps them.
 pub struct Journal(Kept);

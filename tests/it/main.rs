@@ -15,6 +15,7 @@ mod convergence;
 mod cors;
 mod counts;
 mod doors;
+mod durable;
 mod drain;
 mod events;
 mod exercise;

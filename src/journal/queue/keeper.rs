@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{error, warn};
 
-use crate::journal::queue::SyncMode;
+use crate::journal::queue::options::SyncMode;
 use crate::journal::queue::shared::Shared;
 use crate::journal::queue::state::{Phase, State};
 use crate::runtime::repeats::Repeats;

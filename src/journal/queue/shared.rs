@@ -11,8 +11,8 @@ use tokio::sync::Notify;
 use crate::journal::frame;
 use crate::journal::log::{Appended, Log, Record};
 use crate::journal::numbers::{Counters, Numbers};
+use crate::journal::queue::options::{Options, SyncMode};
 use crate::journal::queue::state::{Batch, Phase, State};
-use crate::journal::queue::{Options, SyncMode};
 use crate::journal::ticket::{Given, NotDurable, Refused, Ticket};
 use crate::model::cursor::Position;
 

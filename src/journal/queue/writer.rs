@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::journal::log::Appended;
-use crate::journal::queue::SyncMode;
+use crate::journal::queue::options::SyncMode;
 use crate::journal::queue::shared::Shared;
 use crate::journal::queue::state::Batch;
 

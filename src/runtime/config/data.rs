@@ -17,7 +17,7 @@ pub struct Data {
     #[arg(long = "data", id = "data", env = "PRESENTLY_DATA", value_name = "DIR")]
     pub dir: Option<PathBuf>,
 
-    /// When a change counts as kept, with --data: a time is the longest until a flush to the disk, while answers wait only until
+    /// When a change counts as kept, with --data. A time is the longest until a flush to the disk, while answers wait only until
     /// the system has the change, so that kill -9 loses nothing and a power cut at most that time; always makes answers wait
     /// for the flush
     #[arg(long, env = "PRESENTLY_SYNC", default_value = "50ms", value_name = "TIME|always")]

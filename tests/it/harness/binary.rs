@@ -158,6 +158,14 @@ impl Binary {
         assert!(limited.expect("prlimit").success(), "{files} files for {pid}");
     }
 
+    /// Lets each write to a file fail (EFBIG, setrlimit(2)), or no longer.
+    pub async fn fail_writes(&self, fails: bool) {
+        let pid = self.child.id().expect("it runs").to_string();
+        let limit = if fails { "--fsize=0:" } else { "--fsize=unlimited:" };
+        let limited = Command::new("prlimit").args(["--pid", &pid, limit]).status().await;
+        assert!(limited.expect("prlimit").success(), "{limit} for {pid}");
+    }
+
     /// Waits for the end of the program and of its log.
     pub async fn exit(&mut self) -> ExitStatus {
         let status = within("the program's end", self.child.wait()).await.expect("its status");
