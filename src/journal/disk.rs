@@ -221,6 +221,10 @@ impl Log for Disk {
         Ok(Box::new(Writing::new(self.segments.clone(), self.checkpoints.clone())?))
     }
 
+    fn tidy(&self) {
+        self.checkpoints.reserve();
+    }
+
     fn sizes(&self) -> Sizes {
         let (part, tail) = self.segments.sizes();
         self.checkpoints.sizes(part, tail)

@@ -108,6 +108,9 @@ pub trait Log: Send + Sync {
     /// The log has no place for it.
     fn put_snapshot(&self) -> io::Result<Box<dyn Snapshot>>;
 
+    /// Does what may follow a snapshot, and that nobody waits for.
+    fn tidy(&self);
+
     /// What the log takes.
     fn sizes(&self) -> Sizes;
 

@@ -208,7 +208,6 @@ impl Snapshot for Writing {
         self.publish().inspect_err(|error| full(&self.checkpoints, error))?;
         self.segments.settle(self.begun);
         self.checkpoints.finished(self.header.sequence, self.bytes);
-        self.checkpoints.reserve();
         Ok(())
     }
 }

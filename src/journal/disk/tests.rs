@@ -131,7 +131,33 @@ impl Life {
         let last = Position(self.next - 1);
         self.append(during, 2)?;
         self.flush()?;
-        snapshot.finish(End { last, moment: self.moment() })
+        snapshot.finish(End { last, moment: self.moment() })?;
+        self.disk.tidy();
+        Ok(())
+    }
+}
+
+impl Life {
+    /// A failure, in which entries are dropped, and a checkpoint that has them.
+    fn begin_anew(&mut self, dropped: u64) -> io::Result<()> {
+        for _ in 0..dropped {
+            self.state.numbers.push(self.state.numbers.len() as u64);
+            self.state.applied = self.next;
+            self.next += 1;
+        }
+        self.disk.turn(true)?;
+        self.append(0, 1)?;
+        let mut snapshot = self.disk.put_snapshot()?;
+        self.append(1, 1)?;
+        for part in self.state.parts() {
+            snapshot.put(&part)?;
+        }
+        let last = Position(self.next - 1);
+        self.disk.flush()?;
+        snapshot.finish(End { last, moment: self.moment() })?;
+        self.disk.tidy();
+        self.flushed = self.state.numbers.len();
+        Ok(())
     }
 }
 
@@ -188,6 +214,47 @@ fn the_last_position_counts_all_that_the_last_entry_takes() {
     let mut life = Life::begin(&store).unwrap();
     life.append(1, 40).unwrap();
     assert_eq!(open(&store).unwrap().2.last, Position(life.next - 1));
+}
+
+#[test]
+fn after_a_failed_flush_the_file_is_never_used_again() {
+    let store = Pretended::default();
+    let mut life = Life::begin(&store).unwrap();
+    life.append(1, 1).unwrap();
+    store.refuse(0, 1, io::ErrorKind::Other);
+    assert!(life.flush().is_err());
+    assert!(life.append(1, 1).is_err() && life.flush().is_err() && life.disk.put_snapshot().is_err());
+    assert_eq!(store.wrong(), Vec::<String>::new());
+    life.begin_anew(1).unwrap();
+    life.append(1, 1).unwrap();
+    life.flush().unwrap();
+    assert_eq!(open(&store).unwrap().1, life.state);
+}
+
+#[test]
+fn after_a_failed_write_nothing_follows_the_bytes_that_were_written() {
+    let store = Pretended::default();
+    let mut life = Life::begin(&store).unwrap();
+    life.append(3, 1).unwrap();
+    store.refuse(0, 1, io::ErrorKind::StorageFull);
+    assert!(life.append(1, 1).is_err() && life.append(1, 1).is_err());
+    assert!(in_order(&open(&Pretended::of(&store.files())).unwrap().1.numbers));
+    life.begin_anew(0).unwrap();
+    assert_eq!(open(&store).unwrap().1, life.state);
+}
+
+#[test]
+fn attempts_to_begin_anew_leave_no_files() {
+    let store = Pretended::default();
+    let mut life = Life::begin(&store).unwrap();
+    life.append(3, 1).unwrap();
+    for _ in 0..5 {
+        life.disk.turn(true).unwrap();
+        life.append(1, 1).unwrap();
+    }
+    life.begin_anew(0).unwrap();
+    assert_eq!(Listing::of(&store.list().unwrap()).segments.len(), 2);
+    assert_eq!(open(&store).unwrap().1, life.state);
 }
 
 #[test]

@@ -82,6 +82,7 @@ fn due(state: &mut State, now: Instant) -> Option<Chore> {
         return Some(Chore::Say(reason));
     }
     if std::mem::take(&mut state.wants_turn) {
+        state.is_turning = true;
         return Some(Chore::Turn);
     }
     if state.ask_at.take_if(|at| *at <= now).is_some() {

@@ -12,7 +12,7 @@ use crate::journal::frame;
 use crate::journal::log::{Appended, Log, Record};
 use crate::journal::numbers::{Counters, Numbers};
 use crate::journal::queue::options::{Options, SyncMode};
-use crate::journal::queue::state::{Batch, Phase, State};
+use crate::journal::queue::state::{Batch, State};
 use crate::journal::ticket::{Given, NotDurable, Refused, Ticket};
 use crate::model::cursor::Position;
 
@@ -144,7 +144,8 @@ impl Shared {
     /// Waits for work and takes it; false when the journal is closed and all is written.
     pub fn take(&self, batch: &mut Batch) -> bool {
         let mut state = self.state.lock();
-        while !state.has_work() {
+        // While writing fails, the log belongs to the keeper, which prepares a new part.
+        while !state.has_work() || state.is_failing() {
             if state.is_closing {
                 return false;
             }
@@ -166,12 +167,12 @@ impl Shared {
         if was_full {
             self.admit(&state);
         }
-        if let Phase::Failing { .. } = state.phase {
+        if state.is_failing() {
             self.chores.notify_one();
             return false;
         }
         if appended.turned {
-            state.has_turned = true;
+            (state.has_turned, state.is_turning) = (true, false);
             self.turned.notify_all();
         }
         let is_recovered = appended.turned && !state.is_running();
@@ -183,7 +184,7 @@ impl Shared {
             state.unflushed = Some(Instant::now());
             self.chores.notify_one();
         }
-        if sizes.part > MOST_PART && state.is_running() && !state.wants_turn && !appended.turned {
+        if sizes.part > MOST_PART && state.is_running() && !state.wants_turn && !state.is_turning {
             state.wants_turn = true;
             self.chores.notify_one();
         }
@@ -285,9 +286,15 @@ impl Shared {
         self.turned.notify_all();
     }
 
-    /// The last flush, after the threads have ended.
+    /// The last flush, and its note, after the threads have ended.
     pub fn end(&self) -> Result<(), NotDurable> {
-        let is_running = self.state.lock().is_running();
-        if is_running && self.flush().is_ok() { Ok(()) } else { Err(NotDurable) }
+        let (is_running, next) = {
+            let state = self.state.lock();
+            (state.is_running(), state.next)
+        };
+        if !is_running || self.flush().is_err() {
+            return Err(NotDurable);
+        }
+        self.log.append(Position(next), &mut Vec::new()).map(drop).map_err(|_| NotDurable)
     }
 }

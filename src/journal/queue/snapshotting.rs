@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
+use parking_lot::MutexGuard;
 use tracing::{info, warn};
 
 use crate::journal::log::{End, Snapshot};
@@ -26,13 +27,14 @@ pub struct Snapshotting {
 
 impl Snapshotting {
     pub(super) fn begin(shared: Arc<Shared>) -> Result<Snapshotting, NotDurable> {
+        shared.answer_want();
         let mut state = shared.lock();
         if state.is_snapshotting || !state.keeps() {
             return Err(NotDurable);
         }
         state.is_snapshotting = true;
         if state.is_running() {
-            (state.wants_turn, state.has_turned) = (true, false);
+            (state.wants_turn, state.has_turned) = (!state.is_turning, false);
             shared.chores.notify_one();
         }
         let failures = state.failures;
@@ -41,7 +43,6 @@ impl Snapshotting {
         }
         let has_begun = state.keeps() && state.failures == failures;
         drop(state);
-        shared.answer_want();
         // From here on, dropping it takes back what was noted.
         let mut begun = Snapshotting { shared, snapshot: None, failures, bytes: 0, started: Instant::now() };
         if has_begun {
@@ -88,12 +89,23 @@ impl Snapshotting {
         let mut state = self.shared.lock();
         state.is_snapshotting = false;
         if state.failures != self.failures || !state.keeps() {
+            self.leave(state);
             return Err(NotDurable);
         }
         self.recovered(&mut state);
         drop(state);
         self.shared.poke();
+        self.shared.log.tidy();
         Ok(())
+    }
+
+    /// Another snapshot may begin, and after a failure in the time of this one it must.
+    fn leave(&self, state: MutexGuard<'_, State>) {
+        let is_needed = state.needs_snapshot();
+        drop(state);
+        if is_needed {
+            self.shared.want();
+        }
     }
 
     fn recovered(&self, state: &mut State) {
@@ -135,14 +147,15 @@ impl Drop for Snapshotting {
         if !std::mem::take(&mut state.is_snapshotting) {
             return;
         }
+        let is_own = state.failures == self.failures;
         let broken = match state.phase {
-            Phase::Recovering { .. } => state.fail(String::new()),
-            Phase::Running | Phase::Failing { .. } => Vec::new(),
+            Phase::Recovering { .. } if is_own => state.fail(String::new()),
+            Phase::Recovering { .. } | Phase::Running | Phase::Failing { .. } => Vec::new(),
         };
         if state.is_running() {
             state.ask_at = Some(Instant::now() + SNAPSHOT_AGAIN);
         }
-        drop(state);
+        self.leave(state);
         drop(broken);
         self.shared.chores.notify_one();
     }

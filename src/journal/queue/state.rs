@@ -47,6 +47,8 @@ pub struct State {
     pub unflushed: Option<Instant>,
     /// The keeper is to prepare a new part of the log.
     pub wants_turn: bool,
+    /// The keeper prepares one, or has, and the writer did not begin it yet.
+    pub is_turning: bool,
     /// The writer began a new part.
     pub has_turned: bool,
     pub is_snapshotting: bool,
@@ -96,6 +98,7 @@ impl State {
             failures: 0,
             unflushed: None,
             wants_turn: false,
+            is_turning: false,
             has_turned: false,
             is_snapshotting: false,
             ask_at: None,
@@ -105,7 +108,16 @@ impl State {
 
     /// Whether entries are written at all.
     pub fn keeps(&self) -> bool {
-        !self.is_closing && !matches!(self.phase, Phase::Failing { .. })
+        !self.is_closing && !self.is_failing()
+    }
+
+    pub fn is_failing(&self) -> bool {
+        matches!(self.phase, Phase::Failing { .. })
+    }
+
+    /// Whether records count only when a snapshot is durable, which can begin.
+    pub fn needs_snapshot(&self) -> bool {
+        matches!(self.phase, Phase::Recovering { .. }) && self.has_turned
     }
 
     pub fn is_running(&self) -> bool {
@@ -142,7 +154,7 @@ impl State {
         }
         self.phase = Phase::Failing { since, retry_at };
         self.failures += 1;
-        (self.unflushed, self.wants_turn, self.ask_at) = (None, false, None);
+        (self.unflushed, self.wants_turn, self.is_turning, self.ask_at) = (None, false, false, None);
         self.bytes = Vec::new();
         self.from = self.next;
         mem::take(&mut self.promises)

@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::time::Instant;
 
 use super::*;
+use crate::journal::queue::options::SyncMode;
 use crate::journal::disk::Opening;
 use crate::journal::log::{End, Read};
 use crate::journal::store::pretended::Pretended;
@@ -184,6 +185,29 @@ fn a_flush_that_hangs_holds_up_no_answer() {
 }
 
 #[test]
+fn with_always_an_answer_takes_at_most_two_flushes_and_many_share_one() {
+    let store = Pretended::default();
+    let room = Room::start(&store, options(SyncMode::Always));
+    let before = store.used();
+    store.hang(true);
+    let first = room.add(0, true);
+    wait_until("the first is being flushed", || store.used() > before);
+    let others: Vec<_> = (1..50).map(|number| room.add(number, true)).collect();
+    let all = |tickets: Vec<Ticket>| {
+        let waiting = thread::spawn(|| tickets.into_iter().all(|ticket| ticket.wait().is_ok()));
+        wait_until("one flush is enough", || waiting.is_finished());
+        waiting.join().unwrap()
+    };
+    store.let_one_go_on();
+    assert!(all(vec![first]));
+    assert!(others.iter().all(|ticket| !ticket.is_done()));
+    store.let_one_go_on();
+    assert!(all(others));
+    store.hang(false);
+    room.close().unwrap();
+}
+
+#[test]
 fn with_always_nothing_that_was_answered_is_lost_in_a_power_cut() {
     for cut in 0..120 {
         let store = Pretended::default();
@@ -216,7 +240,7 @@ fn with_always_nothing_that_was_answered_is_lost_in_a_power_cut() {
 
 /// One, two or many operations fail, from each operation on.
 fn refuse_each(kind: ErrorKind, sync: SyncMode) {
-    for (after, count) in (0..40).flat_map(|after| [(after, 1), (after, 2), (after, 9)]) {
+    for (after, count) in (0..36).flat_map(|after| [(after, 1), (after, 7)]) {
         let store = Pretended::default();
         let room = Room::start(&store, options(sync));
         (0..3).for_each(|number| assert_eq!(room.add(number, true).wait(), Ok(())));
@@ -272,6 +296,34 @@ fn while_writing_fails_changes_are_refused_and_a_kill_loses_only_what_was_not_an
     let found = read(&Pretended::of(&store.files())).1.numbers;
     assert!(found.starts_with(&[0, 1, 2, 3, 4]) && answered == 5, "{found:?}");
     assert!(room.close().is_err());
+}
+
+#[test]
+fn nothing_is_admitted_before_the_checkpoint_is_durable() {
+    let store = Pretended::default();
+    let (opening, ..) = read(&store);
+    let journal = Journal::start(Box::new(opening), Position(1), options(OFTEN)).unwrap();
+    let append = |number: u64, waits| journal.append(1, waits, moment(), |out| out.extend(number.to_le_bytes())).ticket;
+    assert_eq!(append(0, true).wait(), Ok(()));
+    store.refuse(0, 3, ErrorKind::Other);
+    wait_until("writing fails", || append(1, true).wait().is_err());
+    let mut snapshot = None;
+    wait_until("a new part begins", || {
+        snapshot = journal.snapshot().ok();
+        snapshot.is_some()
+    });
+    let mut snapshot = snapshot.unwrap();
+    assert_eq!((journal.admits(), journal.is_failing()), (Err(Refused::NotDurable), true));
+    assert_eq!(append(2, true).wait(), Err(NotDurable), "although it is written");
+    assert!(journal.last() >= snapshot.at());
+    snapshot.put(&(snapshot.at().0 - 1).to_le_bytes()).unwrap();
+    assert_eq!(journal.admits(), Err(Refused::NotDurable));
+    snapshot.finish(moment()).unwrap();
+    assert_eq!((journal.admits(), journal.is_failing()), (Ok(()), false));
+    assert_eq!(append(3, true).wait(), Ok(()));
+    journal.close().unwrap();
+    let found = read(&store).1.numbers;
+    assert!(found.ends_with(&[2, 3]) && !found.contains(&0), "what was dropped is in the checkpoint only: {found:?}");
 }
 
 #[test]

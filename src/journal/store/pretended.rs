@@ -20,7 +20,8 @@ pub struct Pretended(Arc<Machine>);
 #[derive(Default)]
 struct Machine {
     disk: Mutex<Disk>,
-    gate: Mutex<bool>,
+    /// The flushes that may go on, unless all may.
+    gate: Mutex<Option<u64>>,
     opened: Condvar,
 }
 
@@ -37,7 +38,7 @@ struct Disk {
     /// All that a full disk has space for.
     space: Option<usize>,
     flush_takes: Duration,
-    /// Calls that a file must never get: after a failed flush.
+    /// Calls that a file must never get: flushes after a failed one. A write may have been under way.
     wrong: Vec<String>,
 }
 
@@ -122,7 +123,15 @@ impl Pretended {
 
     /// Flushes hang while `closed`.
     pub fn hang(&self, closed: bool) {
-        *self.0.gate.lock() = closed;
+        *self.0.gate.lock() = closed.then_some(0);
+        self.0.opened.notify_all();
+    }
+
+    /// One flush more may go on.
+    pub fn let_one_go_on(&self) {
+        if let Some(flushes) = &mut *self.0.gate.lock() {
+            *flushes += 1;
+        }
         self.0.opened.notify_all();
     }
 
@@ -277,9 +286,6 @@ impl Appended for File {
         let mut disk = self.machine.disk.lock();
         let free = disk.space.map(|space| space.saturating_sub(disk.used()));
         let done = disk.step();
-        if disk.inodes[self.inode].failed {
-            disk.wrong.push("a write after a failed flush".to_owned());
-        }
         // What fails may be done in part.
         let (kept, done) = match (done, free) {
             (Err(error), _) => (bytes.len() / 2, Err(error)),
@@ -300,9 +306,10 @@ impl Appended for File {
             std::thread::sleep(takes);
         }
         let mut gate = self.machine.gate.lock();
-        while *gate {
+        while *gate == Some(0) {
             self.machine.opened.wait(&mut gate);
         }
+        *gate = gate.map(|flushes| flushes - 1);
         drop(gate);
         let mut disk = self.machine.disk.lock();
         if disk.inodes[self.inode].failed {

@@ -9,6 +9,7 @@ fn step(life: &mut Life, rng: &mut Rng) -> io::Result<()> {
         10..15 => life.flush(),
         15..17 => life.note(),
         17 => life.turn(),
+        18 => life.begin_anew(rng.u64(..3)),
         _ => life.checkpoint(rng.u64(..3)),
     }
 }

@@ -132,7 +132,8 @@ fn a_copy_is_made_while_the_journal_is_written_and_damage_is_shown_and_cut() {
     assert!(text.contains("It opens: from checkpoint-0000000002, 2 entries after it, to position 1014"), "{text}");
     let segment = above.path().join("segment-0000000002");
     let mut bytes = fs::read(&segment).unwrap();
-    bytes[200] ^= 1;
+    let two = bytes.windows(3).position(|bytes| bytes == b"two").unwrap();
+    bytes[two] ^= 1;
     fs::write(&segment, bytes).unwrap();
     let damaged = inspect(above.path(), judge()).unwrap();
     assert!(
