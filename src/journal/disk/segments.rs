@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 
+use crate::journal::disk::checkpoints::Checkpoints;
 use crate::journal::disk::names;
-use crate::journal::disk::snapshot::Checkpoints;
 use crate::journal::frame::{self, HEADER, Header, Kind, Note};
 use crate::journal::log::Appended;
 use crate::journal::store;

@@ -4,9 +4,9 @@ use std::io::ErrorKind;
 use std::time::Instant;
 
 use super::*;
-use crate::journal::queue::options::SyncMode;
 use crate::journal::disk::Opening;
 use crate::journal::log::{End, Read};
+use crate::journal::queue::options::SyncMode;
 use crate::journal::store::pretended::Pretended;
 use crate::model::moment::{Tick, Timestamp};
 
