@@ -9,13 +9,10 @@ use tracing::warn;
 
 use crate::journal::disk::names::{self, Listing};
 use crate::journal::disk::reserve;
-use crate::journal::disk::segments::{Begun, Segments};
 use crate::journal::disk::walk::Checkpoint;
-use crate::journal::frame::{self, Header, Kind, Note};
-use crate::journal::log::{End, Record, Sizes, Snapshot};
-use crate::journal::store::{self, Appended, Store};
-use crate::model::cursor::Position;
-use crate::model::moment::Moment;
+use crate::journal::frame::{self, Header};
+use crate::journal::log::Sizes;
+use crate::journal::store::{Appended, Store};
 
 /// The checkpoints of a store.
 pub struct Checkpoints {
@@ -87,7 +84,7 @@ impl Checkpoints {
     }
 
     /// A checkpoint is durable: removes what is older than the one before.
-    fn finished(&self, sequence: u64, bytes: u64) {
+    pub fn finished(&self, sequence: u64, bytes: u64) {
         let before = {
             let mut newest = self.newest.lock();
             std::mem::replace(&mut *newest, Newest { sequence: Some(sequence), bytes }).sequence

@@ -2,19 +2,13 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-
-use parking_lot::Mutex;
-use tracing::warn;
 
 use crate::journal::disk::checkpoints::Checkpoints;
-use crate::journal::disk::names::{self, Listing};
-use crate::journal::disk::reserve;
+use crate::journal::disk::names;
 use crate::journal::disk::segments::{Begun, Segments};
-use crate::journal::disk::walk::Checkpoint;
 use crate::journal::frame::{self, Header, Kind, Note};
-use crate::journal::log::{End, Record, Sizes, Snapshot};
-use crate::journal::store::{self, Appended, Store};
+use crate::journal::log::{End, Record, Snapshot};
+use crate::journal::store::{self, Appended};
 use crate::model::cursor::Position;
 use crate::model::moment::Moment;
 

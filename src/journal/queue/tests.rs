@@ -1,6 +1,7 @@
 //! What an answer may rely on, on a disk that misbehaves.
 
 use std::io::ErrorKind;
+use std::time::Duration;
 use std::time::Instant;
 
 use super::*;
