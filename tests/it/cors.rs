@@ -161,7 +161,11 @@ fn varies(answer: &Answer) -> bool {
 fn is_shared(answer: &Answer, origin: &str, what: &str) {
     assert_eq!(answer.header("access-control-allow-origin"), Some(origin), "{what}: {answer:?}");
     assert_eq!(answer.header("access-control-allow-credentials"), Some("true"), "{what}");
-    assert_eq!(answer.header("access-control-expose-headers"), Some("Retry-After, WWW-Authenticate, X-Request-Id"));
+    assert_eq!(
+        answer.header("access-control-expose-headers"),
+        Some("Retry-After, WWW-Authenticate, X-Request-Id"),
+        "{what}"
+    );
     assert!(varies(answer), "{what}: {answer:?}");
 }
 
