@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tempfile::TempDir;
 
 use crate::harness::{API_KEY, Binary, Client, Dialogue, Finished, Reader, Talker, Transport, member_path, within};
@@ -174,6 +174,5 @@ async fn cookies_and_revocations_outlast_the_process_and_no_file_has_a_cookie_or
         .expect(204);
     kill(gateway).await;
     let gateway = start(dir.path(), &args).await;
-    let ended: Value = gateway.send("GET", "/api/rooms", &[("cookie", &cookie)], "").await.json();
-    assert_eq!(ended["code"], "token_expired");
+    gateway.send("GET", "/api/rooms", &[("cookie", &cookie)], "").await.expect(401);
 }
