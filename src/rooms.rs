@@ -25,6 +25,7 @@ use std::time::Duration;
 use tokio::sync::{broadcast, watch};
 use tokio::time::Instant;
 
+use crate::journal::numbers::Numbers;
 use crate::journal::ticket::Ticket;
 use crate::model::command::Command;
 use crate::model::count::Prefix;
@@ -96,6 +97,11 @@ impl Rooms {
     /// The maximum number of rooms.
     pub fn most(&self) -> usize {
         self.directory.registers().index.most()
+    }
+
+    /// What the journal counts.
+    pub fn journal_numbers(&self) -> Numbers {
+        self.directory.registers().journal.numbers()
     }
 
     /// The number of rooms.

@@ -31,6 +31,7 @@ use crate::http::forwarded::Forwarded;
 use crate::http::origin;
 use crate::http::payer::Payer;
 use crate::http::request_id;
+use crate::journal::numbers::Numbers;
 use crate::model::hold::Holds as Holding;
 use crate::model::id::{ClientId, ConnectionId};
 use crate::model::moment::{Moment, Taken};
@@ -292,6 +293,11 @@ impl Operate {
     /// The number of rooms.
     pub fn room_count(&self) -> usize {
         self.0.0.rooms().count()
+    }
+
+    /// What the journal counts.
+    pub fn journal(&self) -> Numbers {
+        self.0.0.rooms().journal_numbers()
     }
 
     /// The maximum number of rooms.

@@ -164,6 +164,21 @@ mod tests {
     }
 
     #[test]
+    fn a_list_that_is_put_back_is_the_same_and_a_longer_denial_stays() {
+        let (mut list, room, ann) = (Denylist::default(), Name::lobby(), "ann".parse().unwrap());
+        for now in [0, 5, 5, 9] {
+            list.add(&room, &ann, CLIENT, Tick(now), DelReason::SignedOut);
+            list.add(&room, &ann, ClientId(Uuid::from_u128(now.into())), Tick(now), DelReason::Kicked);
+        }
+        let mut again = Denylist::default();
+        list.all().for_each(|denial| again.put(denial));
+        assert_eq!((again.entries.clone(), again.all().count()), (list.entries.clone(), 4));
+        let older = Denial { client: CLIENT, room, user: ann, deadline: START + TERM, reason: DelReason::Kicked };
+        again.put(older);
+        assert_eq!(again.entries, list.entries);
+    }
+
+    #[test]
     fn the_oldest_entries_are_forgotten_when_there_are_too_many() {
         let (mut list, room, ann) = (Denylist::default(), Name::lobby(), "ann".parse().unwrap());
         let client = |n: usize| ClientId(Uuid::from_u128(n as u128));

@@ -58,7 +58,8 @@ impl Presence {
             room,
             head: start,
             next: start.offset.next(),
-            applied: Position::default(),
+            // Entries until then are of earlier rooms of this name.
+            applied: Position(start.offset.0),
             roster: Roster::default(),
             deadlines: Deadlines::default(),
             history: History::new(start.offset, bounds.history),

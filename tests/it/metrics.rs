@@ -238,6 +238,30 @@ async fn open_files_and_the_time_of_processors_are_those_of_the_process() {
 }
 
 #[tokio::test]
+async fn a_journal_tells_its_entries_flushes_and_sizes() {
+    let folder = tempdir().expect("a folder");
+    let dir = folder.path().join("data");
+    let server = TestServer::with(|config| config.data.dir = Some(dir)).await;
+    let before = server.metrics().await;
+    assert!(before.of("presently_journal_queue_limit_bytes") > 1_000_000.0, "{}", before.text);
+    server.sign_in("lobby", "ann").await;
+    let entries = before.of("presently_journal_entries_total");
+    let flushes = before.of("presently_journal_flush_seconds_count");
+    let flushed = server.metrics_when("a flushed entry", |seen| {
+        seen.of("presently_journal_entries_total") > entries
+            && seen.of("presently_journal_flush_seconds_count") > flushes
+            && seen.of("presently_journal_queue_bytes") == 0.0
+    });
+    let seen = flushed.await;
+    assert!(seen.of("presently_journal_flush_seconds_sum") > 0.0);
+    assert!(seen.of("presently_journal_size_bytes{part=\"all\"}") > 0.0);
+    for none in ["presently_journal_failing", "presently_journal_failures_total", "presently_journal_dropped_total"] {
+        assert_eq!(seen.of(none), 0.0, "{none}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn restarts_of_tasks_are_counted() {
     let armed = Arc::new(AtomicUsize::new(1));
     let faults = Faults::new(move |point| {

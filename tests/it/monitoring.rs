@@ -113,6 +113,18 @@ fn operating_explains_each_alert_and_a_test_has_each_fire() {
     }
 }
 
+/// A past bug: two branches had each added volumes, and a service stood among them.
+#[test]
+fn compose_has_each_section_once_and_each_service_in_its_section() {
+    let sections: Vec<_> = COMPOSE.lines().filter(|line| line.starts_with(|c: char| c.is_ascii_lowercase())).collect();
+    assert_eq!(sections, ["name: presently", "services:", "volumes:", "secrets:"]);
+    let services = COMPOSE.split("\nvolumes:\n").next().expect("services");
+    for service in ["presently", "prometheus", "grafana"] {
+        assert!(services.contains(&format!("\n  {service}:\n    ")), "{service}");
+    }
+    assert_eq!(values(COMPOSE, "image:").len(), services.matches("image:").count());
+}
+
 #[test]
 fn images_are_of_pinned_versions() {
     let images = values(COMPOSE, "image:");

@@ -17,6 +17,7 @@ use crate::http::answer::{self, Answer};
 use crate::http::call::Call;
 use crate::http::gate::Operate;
 use crate::http::rest::stats::readiness_of;
+use crate::journal::numbers::FLUSH_BOUNDS;
 use crate::model::hold::Transport;
 use crate::model::refusal::{Code, Refusal};
 use crate::runtime::keys::CHECKS;
@@ -59,6 +60,7 @@ impl Collector for Metrics {
         self.encode_refusals(to)?;
         self.encode_rooms(to)?;
         self.encode_delivery(to)?;
+        self.encode_journal(to)?;
         self.encode_memory(to)?;
         self.encode_process(to)
     }
@@ -138,6 +140,29 @@ impl Metrics {
         to.counters(("presently_history_lookups", None, help), "result", &lookups)?;
         let resyncs = [("changes", changes), ("snapshot", snapshots)];
         to.counters(("presently_resyncs", None, "Readers that lacked events, by what they got"), "kind", &resyncs)
+    }
+
+    /// All zero without `--data`.
+    fn encode_journal(&self, to: &mut Sheet<'_, '_>) -> fmt::Result {
+        let journal = self.permit.journal();
+        let failing = journal.failing_for.is_some();
+        to.gauge(("presently_journal_failing", None, "Whether writing the journal fails: 1 or 0"), failing.into())?;
+        to.counter(("presently_journal_failures", None, "Times at which writing began to fail"), journal.failures)?;
+        to.counter(("presently_journal_entries", None, "Entries handed to the system"), journal.entries)?;
+        let dropped = ("presently_journal_dropped", None, "Entries dropped while writing failed");
+        to.counter(dropped, journal.dropped)?;
+        to.gauge(("presently_journal_queue", BYTES, "Entries not handed to the system yet"), journal.queued_bytes)?;
+        to.gauge(("presently_journal_queue_limit", BYTES, "The bound of the queue"), journal.queue_bound)?;
+        let unflushed = ConstGauge::new(journal.unflushed_for.unwrap_or_default().as_secs_f64());
+        to.put(("presently_journal_unflushed", SECONDS, "Age of the oldest entry that is not flushed"), &unflushed)?;
+        let bounds = FLUSH_BOUNDS.into_iter().chain([f64::INFINITY]);
+        let flushes =
+            Durations { buckets: bounds.zip(journal.flushes).collect(), sum: journal.flush_time.as_secs_f64() };
+        to.histogram(("presently_journal_flush", SECONDS, "Flushes to the disk"), &flushes)?;
+        let parts =
+            [("tail", journal.tail_bytes), ("checkpoint", journal.checkpoint_bytes), ("all", journal.kept_bytes)];
+        to.gauges(("presently_journal_size", BYTES, "Files of the journal"), "part", &parts)?;
+        to.counter(("presently_journal_checkpoints", None, "Checkpoints written"), journal.checkpoints)
     }
 
     fn encode_memory(&self, to: &mut Sheet<'_, '_>) -> fmt::Result {

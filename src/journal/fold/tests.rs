@@ -21,6 +21,7 @@ use crate::naive;
 
 const IDENTITY: Identity = Identity { journal: Uuid::from_u128(17), generation: 0 };
 const MEMORY: Memory = Memory { history: Bound { events: 20, bytes: usize::MAX }, bytes: 30_000 };
+const AMPLE: Memory = Memory { history: Bound { events: usize::MAX, bytes: usize::MAX }, bytes: usize::MAX };
 
 fn at(now: Tick) -> Moment {
     Moment { time: Timestamp(now.0), tick: now }
@@ -40,7 +41,7 @@ fn fold(mut fold: Fold, journal: &[(Stamp, Vec<u8>)]) -> Fold {
 }
 
 fn restored(parts: &[Vec<u8>]) -> Fold {
-    let mut restore = Restore::new(IDENTITY, MEMORY);
+    let mut restore = Restore::new(IDENTITY, AMPLE);
     parts.iter().for_each(|part| restore.part(part).unwrap());
     restore.done().unwrap()
 }
@@ -50,6 +51,19 @@ fn assert_same(one: &str, other: &str, what: &str) {
     let from = one.bytes().zip(other.bytes()).take_while(|(one, other)| one == other).count().saturating_sub(60);
     let part = |text: &str| text.bytes().skip(from).take(240).collect::<Vec<_>>().escape_ascii().to_string();
     assert_eq!(part(one), part(other), "{what}");
+}
+
+/// A reader who resumes gets all events that happened since: those that a restored room has are the last of all.
+fn assert_resumes(restored: &State, whole: &State, what: &str) {
+    for (name, room) in &restored.rooms {
+        let events = |room: &Presence| {
+            let (newest, _) = room.last_events(usize::MAX);
+            newest.iter().map(|event| (event.cursor, event.at, event.change.clone())).collect::<Vec<_>>()
+        };
+        let (some, mut all) = (events(room), events(&whole.rooms[name]));
+        all.truncate(some.len());
+        assert_eq!(some, all, "{what}, the newest events of {name} first");
+    }
 }
 
 /// Each prefix of a journal makes what the reference makes of it.
@@ -111,9 +125,10 @@ fn a_checkpoint_and_the_entries_since_make_what_all_entries_make() {
             // Right at the end of the checkpoint, and some time later.
             for cut in [entries.end, live.rng.usize(entries.end..=live.journal.len())] {
                 let restored = fold(restored(parts), &live.journal[entries.start..cut]);
-                let whole = fold(Fold::new(IDENTITY, MEMORY), &live.journal[..cut]);
+                let whole = fold(Fold::new(IDENTITY, AMPLE), &live.journal[..cut]);
                 let what = format!("seed {seed}, checkpoint {n} of {entries:?}, entry {cut}");
                 assert_same(&restored.state.everything(), &whole.state.everything(), &what);
+                assert_resumes(&restored.state, &whole.state, &what);
                 restores += 1;
             }
         }

@@ -88,6 +88,7 @@ impl Live {
             13..=16 => self.forget(),
             17 if self.rng.u8(..4) == 0 => self.restart(),
             18 | 19 => self.batch(),
+            20..=22 => self.clear(),
             _ => {
                 let (room, user) = (made_up::room(&mut self.rng), made_up::user(&mut self.rng));
                 let action = action(&mut self.rng, &user);
@@ -128,6 +129,19 @@ impl Live {
         });
         let commands = commands.collect();
         self.change(room, commands);
+    }
+
+    /// Everybody leaves, and the room is forgotten sooner or later.
+    fn clear(&mut self) {
+        let room = made_up::room(&mut self.rng);
+        if let Some(presence) = self.rooms.get(&room) {
+            let users = presence.roster().iter_from(Default::default()).map(|member| member.user.clone());
+            let commands: Vec<_> = users.map(Command::sign_out).collect();
+            self.change(room, commands);
+        }
+        if self.rng.bool() {
+            self.forget();
+        }
     }
 
     fn expire(&mut self) {
