@@ -4,6 +4,7 @@ import json
 import os
 import unicodedata
 from datetime import datetime, timezone
+from urllib.parse import unquote
 
 import schemathesis
 from schemathesis.specs.openapi import checks as openapi
@@ -41,7 +42,8 @@ def is_invisible(char):
 
 
 def is_name(text, most=128):
-    return size(text) <= most and not all(map(is_invisible, text)) and not text.endswith("\n")
+    has_control = any(unicodedata.category(char) == "Cc" for char in text)
+    return size(text) <= most and not has_control and not all(map(is_invisible, text))
 
 
 def depth(value):
@@ -60,6 +62,8 @@ def faults_of_statement(fields):
     hold = fields.get("hold")
     if not all(map(is_name, names)) or hold and not is_name(hold, 64):
         codes.add("bad_name")
+    # JSON Schema takes 5.0 for an integer, and the gateway takes a number as it is written.
+    codes |= {f"bad_{name}" for name in ("ttl", "rank") if isinstance(fields.get(name), float)}
     return codes
 
 
@@ -122,7 +126,9 @@ def unsayable(case):
     query = dict(case.query or {})
     headers = {name.lower(): value for name, value in (case.headers or {}).items()}
     codes = faults_of_query(case, query, headers)
-    if not all(is_name(str(name)) for name in (case.path_parameters or {}).values()):
+    # Some parameters stand here as in the path.
+    names = [str(name) for name in (case.path_parameters or {}).values()]
+    if not all(is_name(name) and is_name(unquote(name)) for name in names):
         codes.add("bad_name")
     if isinstance(case.body, dict):
         codes |= faults_of_body(case.body)
@@ -148,8 +154,11 @@ def valid_is_accepted(ctx, response, case):
 
 @schemathesis.check
 def invalid_is_rejected(ctx, response, case):
-    """`negative_data_rejection`, except that a parameter without a value counts as absent, and that the page has no `limit`."""
+    """`negative_data_rejection`, except that a parameter without a value counts as absent, and that the page has no `limit`.
+    Too many items in a list are refused, too, by 413."""
     query = case.query or {}
+    if response.status_code == 413:
+        return None
     if any(value in ("", [""]) for value in query.values()) or case.path == "/users" and "limit" in query:
         return None
     return rejects(ctx, response, case)
