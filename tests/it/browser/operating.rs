@@ -132,5 +132,5 @@ async fn the_numbers_have_lines_and_links() {
         let path = link.split_once(&gateway.addr.to_string()).expect("of this gateway").1;
         gateway.get(path).await.expect(200);
     }
-    assert_eq!(links.as_array().map(Vec::len), Some(5));
+    assert_eq!(links.as_array().map(Vec::len), Some(7));
 }
