@@ -154,6 +154,8 @@ impl Life {
         }
         let last = Position(self.next - 1);
         self.disk.flush()?;
+        // Nothing may say yet that the new segment counts.
+        self.note()?;
         snapshot.finish(End { last, moment: self.moment() })?;
         self.disk.tidy();
         self.flushed = self.state.numbers.len();

@@ -144,8 +144,7 @@ impl Shared {
     /// Waits for work and takes it; false when the journal is closed and all is written.
     pub fn take(&self, batch: &mut Batch) -> bool {
         let mut state = self.state.lock();
-        // While writing fails, the log belongs to the keeper, which prepares a new part.
-        while !state.has_work() || state.is_failing() {
+        while !state.has_work() {
             if state.is_closing {
                 return false;
             }

@@ -129,8 +129,9 @@ impl State {
         self.bytes.len() + self.in_flight
     }
 
+    /// Whether the writer has something to do. While writing fails, the log belongs to the keeper, which prepares a new part.
     pub fn has_work(&self) -> bool {
-        self.is_poked || !self.bytes.is_empty() || !self.promises.is_empty()
+        !self.is_failing() && (self.is_poked || !self.bytes.is_empty() || !self.promises.is_empty())
     }
 
     /// Gives all that is queued to the writer, whose `batch` is empty.
@@ -166,5 +167,23 @@ impl State {
             Phase::Running => None,
             Phase::Failing { since, .. } | Phase::Recovering { since } => Some(since),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn while_writing_fails_the_writer_leaves_the_log_alone() {
+        let mut state = State::new(5, Duration::ZERO);
+        assert!(!state.has_work());
+        state.is_poked = true;
+        assert!(state.has_work());
+        assert!(state.fail("full".to_owned()).is_empty() && state.fail("again".to_owned()).is_empty());
+        assert!(!state.has_work() && !state.keeps());
+        assert_eq!((state.failures, state.news.as_deref()), (1, Some("full")));
+        state.phase = Phase::Recovering { since: Instant::now() };
+        assert!(state.has_work() && state.keeps(), "the new part waits to be begun");
     }
 }
