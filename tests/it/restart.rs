@@ -279,7 +279,7 @@ async fn kill_9_under_load_loses_nothing_that_was_answered() {
             while reader.step().await {
                 events.note(&reader.last);
             }
-            mirrors.push(reader.mirror);
+            mirrors.push(reader.mirror.killed());
         }
     }
     let gateway = start(dir.path(), &[]).await;
