@@ -117,7 +117,7 @@ fn a_checkpoint_and_the_entries_since_make_what_all_entries_make() {
         while live.journal.len() < 1_000 {
             live.step();
             if live.capture.is_none() && live.rng.u8(..40) == 0 {
-                let steps = live.rng.usize(..6);
+                let steps = live.rng.usize(..25);
                 live.begin_capture(steps);
             }
         }
@@ -129,11 +129,12 @@ fn a_checkpoint_and_the_entries_since_make_what_all_entries_make() {
                 let what = format!("seed {seed}, checkpoint {n} of {entries:?}, entry {cut}");
                 assert_same(&restored.state.everything(), &whole.state.everything(), &what);
                 assert_resumes(&restored.state, &whole.state, &what);
+                assert!(restored.state.last.position >= whole.state.last.position, "{what}: no position is used twice");
                 restores += 1;
             }
         }
     }
-    assert!(restores > 500, "{restores}");
+    assert!(restores > 150, "{restores}");
 }
 
 #[test]

@@ -88,7 +88,7 @@ impl Live {
             13..=16 => self.forget(),
             17 if self.rng.u8(..4) == 0 => self.restart(),
             18 | 19 => self.batch(),
-            20..=22 => self.clear(),
+            20..=24 => self.clear(),
             _ => {
                 let (room, user) = (made_up::room(&mut self.rng), made_up::user(&mut self.rng));
                 let action = action(&mut self.rng, &user);

@@ -138,6 +138,12 @@ impl State {
             })
             .collect();
         let revoked: Vec<_> = self.revocations.all().collect();
-        format!("{:?} {rooms:?} {revoked:?} {:?} {:?} {}", self.content(), self.last, self.incarnation, self.ended)
+        format!(
+            "{:?} {rooms:?} {revoked:?} {:?} {:?} {}",
+            self.content(),
+            self.last.moment,
+            self.incarnation,
+            self.ended
+        )
     }
 }
