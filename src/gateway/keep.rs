@@ -86,9 +86,8 @@ pub async fn open(config: &Config) -> Result<Opened, String> {
     };
     let queue = usize::try_from(config.data.journal_queue).unwrap_or(usize::MAX);
     let options = Options { sync, queue, ..Options::default() };
-    let named = format!("cannot use the directory of --data, {}", dir.display());
     let opened = spawn_blocking(move || read(&dir, options, rules, memory, hold_for)).await;
-    opened.map_err(|panic| panic.to_string()).flatten().map_err(|error| format!("{named}: {error}"))
+    opened.map_err(|panic| format!("--data: {panic}")).flatten()
 }
 
 /// How long the holds of an earlier process's connections last after a start.
@@ -110,19 +109,19 @@ fn acquire(dir: &Path) -> Result<Opening, OpenError> {
 /// Folds the journal in `dir`, and begins. Connections of an earlier process hold on for `hold_for`. Blocks.
 fn read(dir: &Path, options: Options, rules: Rules, memory: Memory, hold_for: Duration) -> Result<Opened, String> {
     let began = Instant::now();
-    let mut opening = acquire(dir).map_err(|error| error.to_string())?;
+    let sentence = |error: OpenError| error.sentence("--data", dir);
+    let mut opening = acquire(dir).map_err(sentence)?;
     let identity = opening.identity();
     let mut folding = Folding::Parts(Box::new(Restore::new(identity, memory)), false);
-    let end = opening.read(&mut |read| folding.take(read, identity, memory)).map_err(|error| error.to_string())?;
+    let end = opening.read(&mut |read| folding.take(read, identity, memory)).map_err(sentence)?;
     let is_fresh = opening.is_fresh();
-    let mut fold = folding.done(identity, memory)?;
+    let mut fold = folding.done(identity, memory).map_err(|error| format!("--data {}: {error}", dir.display()))?;
     let clock = Arc::new(Clock::starting(end.moment.tick, Instant::now()));
     let first = First::after(end.last, clock.now().time, fastrand::u64(..));
     if let First::ByStep(position) = first {
         warn!(%position, "the wall clock is not above the journal's last position; positions go on a random step above it");
     }
-    let journal = Journal::start(Box::new(opening), first.position(), options).map_err(|error| error.to_string())?;
-    let journal = Arc::new(journal);
+    let journal = Arc::new(Journal::start(Box::new(opening), first.position(), options).map_err(sentence)?);
     let (rooms, clean, known) = (fold.state().rooms.len(), fold.state().ended, fold.state().rules == rules);
     let mut note = |entry: Entry| {
         let moment = clock.now();
