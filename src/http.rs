@@ -153,6 +153,9 @@ impl Door {
         }
         let refused = || {
             let path = request.uri.path();
+            if self.gate.is_handed_over() && is_of_rooms(path) {
+                return Some(Err(Refusal::new(Code::Stopping, "another process has taken over; ask again")));
+            }
             let served = self.is_served(path, entrance);
             let query = request.uri.query().filter(|_| takes_no_token(path)).unwrap_or_default();
             served.and_then(|()| without_token(query)).err().map(Err)
@@ -246,6 +249,13 @@ async fn nothing_here(path: path::FullPath, _: Call) -> Answer {
     } else {
         nothing_lives_here()
     })
+}
+
+/// Whether a request reads or changes what another process has after a takeover. Streams end by themselves, and a session's messages
+/// are judged one by one.
+fn is_of_rooms(path: &str) -> bool {
+    let is_stream = path.ends_with("/stream") || ["/api/counts", "/api/stream/messages"].contains(&path);
+    path.starts_with("/api/") && !is_stream && !FOR_OPERATORS.contains(&path)
 }
 
 /// Whether a token in the query is refused at once. A WebSocket is refused by a close code instead, and what is open to all does

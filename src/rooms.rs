@@ -18,10 +18,11 @@ pub mod hold_registry;
 pub mod connection_holds;
 mod capture;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::{broadcast, watch};
 use tokio::time::Instant;
 
@@ -29,6 +30,7 @@ use crate::journal::numbers::Numbers;
 use crate::journal::ticket::Ticket;
 use crate::model::command::Command;
 use crate::model::count::Prefix;
+use crate::model::id::ConnectionId;
 use crate::model::moment::Taken;
 use crate::model::name::Name;
 use crate::model::outcome::Outcome;
@@ -44,9 +46,13 @@ use crate::rooms::room::{ChangeError, Following, Room, Shortened};
 use crate::rooms::tally::Round;
 use crate::runtime::clock::Clock;
 use crate::runtime::memory::{Kind, Level, Memory};
+use crate::runtime::takeover::Ended;
 
 /// The rooms with news that a hub may fall behind before it looks through all of its rooms instead.
 const MAX_NEWS: usize = 1_024;
+
+/// The ends of holds that may wait for another process: far more than clients end at once.
+const MAX_ENDED: usize = 65_536;
 
 /// The most rooms whose history is shortened before other tasks get their turn.
 const MAX_RELIEVED: usize = 64;
@@ -62,6 +68,8 @@ pub struct Rooms {
     news: broadcast::Sender<News>,
     /// Whether holds stay that would end by time or with their connection.
     keeps_holds: AtomicBool,
+    /// Where ends of holds go, once another process has the rooms.
+    elsewhere: OnceLock<Sender<Ended>>,
 }
 
 /// A room with new events.
@@ -82,6 +90,7 @@ impl Rooms {
             hold_registry: HoldRegistry::default(),
             news: broadcast::Sender::new(MAX_NEWS),
             keeps_holds: AtomicBool::new(false),
+            elsewhere: OnceLock::new(),
         }
     }
 
@@ -161,6 +170,33 @@ impl Rooms {
     /// Whether holds stay that would end by time or with their connection.
     pub fn keeps_holds(&self) -> bool {
         self.keeps_holds.load(Relaxed)
+    }
+
+    /// From here on, another process has the rooms: changes are refused, and the holds that clients end come through the channel.
+    /// No change is under way any more.
+    pub fn hand_over(&self) -> Receiver<Ended> {
+        self.keep_holds();
+        let (ends, receiver) = channel(MAX_ENDED);
+        // The first successor is the only one.
+        let _ = self.elsewhere.set(ends);
+        self.directory.registers().hand_over();
+        // A change looks whether it may be made under its room's lock.
+        self.names().iter().for_each(|room| self.read(room, |_| ()));
+        receiver
+    }
+
+    /// Whether another process has the rooms.
+    pub fn are_handed_over(&self) -> bool {
+        self.elsewhere.get().is_some()
+    }
+
+    /// Tells the process that has the rooms of a hold that its client ends.
+    pub fn end_elsewhere(&self, room: &Name, user: Name, connection: ConnectionId) -> Changed {
+        if let Some(elsewhere) = self.elsewhere.get() {
+            // A hold that is not told of ends with its grace period.
+            let _ = elsewhere.try_send(Ended { room: room.clone(), user, connection });
+        }
+        Changed { outcome: Outcome::none(self.read(room, Presence::head)), kept: Ticket::done() }
     }
 
     /// Ends some of the holds whose deadline has passed, in one room; false when none is due, or when deadlines may not

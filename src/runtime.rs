@@ -16,6 +16,7 @@ pub mod admission;
 pub mod address;
 pub mod service;
 pub mod inherited;
+pub mod takeover;
 pub mod listener;
 pub mod rates;
 pub mod key_source;

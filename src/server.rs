@@ -1,15 +1,19 @@
 //! The listening sockets, and one small task for each accepted connection.
 
-use std::future::pending;
+mod takeover;
+
+use std::future::{Future, pending};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::SockRef;
+use takeover::Takeover;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::Receiver;
 use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::gateway::{Gateway, keep};
@@ -18,7 +22,7 @@ use crate::model::refusal::Refusal;
 use crate::runtime::address::Address;
 use crate::runtime::admission::Visit;
 use crate::runtime::config::Config;
-use crate::runtime::drain::Stop;
+use crate::runtime::drain::{Return, Stop};
 use crate::runtime::exposure;
 use crate::runtime::handover::{self, Limits};
 use crate::runtime::head_timer::HeadLimits;
@@ -28,6 +32,7 @@ use crate::runtime::listener::{ListenError, Listeners};
 use crate::runtime::rates::Source;
 use crate::runtime::repeats::Repeats;
 use crate::runtime::service;
+use crate::runtime::takeover::successor::Successor;
 use crate::runtime::tasks::Tasks;
 
 /// The pause after an error of accepting, such as at the limit of open files. Without a pause, the loop would only burn
@@ -68,6 +73,9 @@ pub enum StartError {
     /// The directory of `--data` cannot be used.
     #[error("{0}")]
     Data(String),
+    /// The running gateway cannot be taken over from.
+    #[error("{0}")]
+    Takeover(String),
     /// The users of `--user` break a bound.
     #[error("cannot sign in the users given at start: {}", .0.message)]
     Users(Refusal),
@@ -79,6 +87,7 @@ pub struct Server {
     public: Listeners,
     operators: Listeners,
     gateway: Arc<Gateway>,
+    takeover: Takeover,
 }
 
 impl Server {
@@ -100,12 +109,14 @@ impl Server {
     pub async fn inherit(config: Config, inherited: Inherited) -> Result<Self, StartError> {
         exposure::judge(&config, &inherited.addresses()).await.map_err(StartError::Options)?;
         let keys = Keys::load(&config).map_err(StartError::Options)?;
-        let public = listen("--listen", inherited, &config.listen).await?;
-        let operators = listen("--admin", Inherited::default(), config.admin.as_slice()).await?;
+        let (estate, predecessor) = takeover::take(&config, inherited).await?;
+        let public = listen("--listen", estate.public, &config.listen).await?;
+        let operators = listen("--admin", estate.operators, config.admin.as_slice()).await?;
         // Behind the listening sockets: who comes meanwhile waits in their backlog.
         let opened = keep::open(&config).await.map_err(StartError::Data)?;
+        let takeover = Takeover::new(&config, predecessor);
         let gateway = Gateway::start(config, keys, opened).map_err(StartError::Users)?;
-        Ok(Server { public, operators, gateway })
+        Ok(Server { public, operators, gateway, takeover })
     }
 
     /// The first IP address that the gateway listens on; port 0 if there is none.
@@ -121,41 +132,36 @@ impl Server {
     /// Serves until a request to stop comes, or `stops` closes. Then streams end over `--drain`; a second request ends
     /// everything at once. Operators are served until the end.
     pub async fn run(self, mut stops: Receiver<Stop>) {
-        let Server { public, operators, gateway } = self;
+        let Server { public, operators, gateway, mut takeover } = self;
         for place in public.places() {
             info!(version = env!("CARGO_PKG_VERSION"), "listening on {place}");
         }
         for place in operators.places() {
             info!("listening for operators on {place}");
         }
-        service::ready();
+        takeover.serve(&gateway).await;
         let door = Arc::new(Door::new(gateway.clone()));
         let (admin, own) = (Desk::new(Entrance::Operators, &door, &gateway), Tasks::default());
-        let serving = async {
-            let desk = Desk::new(Entrance::Public, &door, &gateway);
-            let stop = tokio::select! {
-                () = desk.accept(&public, gateway.tasks()) => return,
-                stop = stops.recv() => stop.unwrap_or(Stop::Terminate),
-            };
-            info!("stopping");
-            gateway.announce_stop();
-            service::stopping(stops_within(gateway.config()));
-            tokio::select! {
-                () = desk.close(public, stop) => {}
-                () = again(&mut stops) => {
-                    info!("stopping at once");
-                    gateway.stop(HURRY_WITHIN).await;
-                }
-            }
-        };
+        let left = CancellationToken::new();
+        let desk = Desk::new(Entrance::Public, &door, &gateway);
+        let serving = desk.serve(public, &operators, &left, &takeover, &mut stops);
         tokio::select! {
-            () = admin.accept(&operators, &own) => {}
+            () = until(&left, admin.accept(&operators, &own)) => {}
             () = serving => {}
+        }
+        if left.is_cancelled() {
+            operators.leave();
         }
         own.stop().cancel();
         own.ended(CUT_WITHIN).await;
         info!("stopped");
     }
+}
+
+/// Why a gateway ends.
+enum End {
+    Stop(Stop),
+    Takeover(Successor),
 }
 
 /// Takes the connections of one entrance.
@@ -169,6 +175,44 @@ struct Desk {
 impl Desk {
     fn new(entrance: Entrance, door: &Arc<Door>, gateway: &Arc<Gateway>) -> Self {
         Desk { entrance, door: door.clone(), gateway: gateway.clone(), limits: limits(gateway.config()) }
+    }
+
+    /// Serves until the end, by a request to stop or by a takeover. `left` is cancelled when another process takes the
+    /// connections of operators, too.
+    async fn serve(
+        &self,
+        public: Listeners,
+        operators: &Listeners,
+        left: &CancellationToken,
+        takeover: &Takeover,
+        stops: &mut Receiver<Stop>,
+    ) {
+        let end = tokio::select! {
+            () = self.accept(&public, self.gateway.tasks()) => return,
+            stop = stops.recv() => End::Stop(stop.unwrap_or(Stop::Terminate)),
+            successor = takeover.asked(&self.gateway) => End::Takeover(successor),
+        };
+        info!("stopping");
+        self.gateway.announce_stop();
+        let closing = async {
+            match end {
+                End::Stop(stop) => {
+                    service::stopping(stops_within(self.gateway.config()));
+                    self.close(public, stop).await;
+                }
+                End::Takeover(successor) => {
+                    left.cancel();
+                    self.hand_over(public, operators, successor).await;
+                }
+            }
+        };
+        tokio::select! {
+            () = closing => {}
+            () = again(stops) => {
+                info!("stopping at once");
+                self.gateway.stop(HURRY_WITHIN).await;
+            }
+        }
     }
 
     /// Accepts connections for ever, each with a task among `tasks`.
@@ -205,7 +249,7 @@ impl Desk {
             let _ = timeout(delay, self.accept(&listeners, self.gateway.tasks())).await;
         }
         drop(listeners);
-        self.gateway.drain().await;
+        self.gateway.drain(Return::AfterTheDrain).await;
         self.gateway.stop(STOP_WITHIN).await;
     }
 
@@ -254,6 +298,13 @@ impl Desk {
                 }
             }
         });
+    }
+}
+
+/// Does `work` until `end` is cancelled, and then nothing for ever.
+async fn until(end: &CancellationToken, work: impl Future<Output = ()>) {
+    if end.run_until_cancelled(work).await.is_none() {
+        pending().await
     }
 }
 

@@ -3,11 +3,14 @@
 use std::sync::Weak;
 use std::time::{Duration, Instant};
 
+use tokio::sync::mpsc::Receiver;
 use tokio::time::sleep;
 
 use crate::delivery::connection::{Connection, Ending};
 use crate::gateway::{Gateway, keep};
-use crate::runtime::drain::Phase;
+use crate::model::command::{Action, Command};
+use crate::runtime::drain::{Phase, Return};
+use crate::runtime::takeover::Ended;
 use crate::wire::dialect::Dialect;
 
 impl Gateway {
@@ -23,10 +26,9 @@ impl Gateway {
     }
 
     /// Ends all streams, spread over `--drain`. Returns when the last one is told.
-    pub async fn drain(&self) {
-        let spread = self.config.drain;
-        let start = Instant::now();
-        self.drain.begin(start, spread);
+    pub async fn drain(&self, clients: Return) {
+        let (start, spread) = (Instant::now(), self.config.drain);
+        self.drain.begin(start, spread, clients);
         let streams = self.streams();
         for (place, stream) in streams.iter().enumerate() {
             let due = start + spread.mul_f64(place as f64 / streams.len() as f64);
@@ -40,6 +42,31 @@ impl Gateway {
         }
     }
 
+    /// Whether another process has what this one kept.
+    pub fn is_handed_over(&self) -> bool {
+        self.rooms.are_handed_over()
+    }
+
+    /// Whether the journal cannot be written at the moment.
+    pub fn is_failing(&self) -> bool {
+        self.journal.is_failing()
+    }
+
+    /// Lets go of the journal, with all in it. From here on changes are refused and nothing is published. What clients end comes
+    /// through the channel.
+    pub async fn hand_over(&self) -> Receiver<Ended> {
+        self.journal.stop();
+        let ends = self.rooms.hand_over();
+        keep::close(self.journal.clone(), self.clock.now()).await;
+        ends
+    }
+
+    /// Ends a hold that its client has ended in the process from which this one took over.
+    pub fn end_elsewhere(&self, Ended { room, user, connection }: Ended) {
+        // Refused if the client has come back here.
+        let _ = self.rooms.change(&room, &[Command::User(user, Action::Leave(connection))]);
+    }
+
     /// Ends all streams and tasks that are left, within `limit`.
     pub async fn stop(&self, limit: Duration) {
         let now = Instant::now();
@@ -51,7 +78,9 @@ impl Gateway {
         }
         drop(left);
         self.tasks.ended(limit).await;
-        keep::close(self.journal.clone(), self.clock.now()).await;
+        if !self.is_handed_over() {
+            keep::close(self.journal.clone(), self.clock.now()).await;
+        }
     }
 
     /// The open streams, sessions first: their requests need new connections, which find no listener.

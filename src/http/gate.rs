@@ -102,6 +102,11 @@ impl Gate {
         self.0.is_stopping()
     }
 
+    /// Whether another process has taken over.
+    pub fn is_handed_over(&self) -> bool {
+        self.0.is_handed_over()
+    }
+
     /// Whether the keys that verify tokens are there.
     pub fn has_its_keys(&self) -> bool {
         self.0.passes().keys().are_ready()

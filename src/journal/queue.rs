@@ -174,6 +174,8 @@ impl Journal {
         for thread in threads {
             thread.join().map_err(|_| NotDurable)?;
         }
+        // What it trims may be another process's already.
+        running.shared.settle();
         let flushed = running.shared.end();
         running.shared.log.release();
         flushed

@@ -38,7 +38,7 @@ pub async fn serve(config: Config, inherited: Inherited) -> ExitCode {
 fn exit_code(error: &StartError) -> u8 {
     match error {
         StartError::Options(_) => 2,
-        StartError::Listen { .. } | StartError::Data(_) | StartError::Users(_) => 1,
+        StartError::Listen { .. } | StartError::Data(_) | StartError::Takeover(_) | StartError::Users(_) => 1,
     }
 }
 

@@ -102,8 +102,13 @@ impl ConnectionHolds {
     ///
     /// `not_joined` if this connection does not hold `user` in `room`.
     pub fn leave(&mut self, room: &Name, user: Name) -> Result<Changed, Refusal> {
+        let before = self.held.len();
         self.held.retain(|(in_room, held)| (in_room, held) != (room, &user));
-        self.rooms.change(room, &[Command::User(user, Action::Leave(self.connection))])
+        let held = self.held.len() < before;
+        self.rooms.change(room, &[Command::User(user.clone(), Action::Leave(self.connection))]).or_else(|refusal| {
+            let told = held && self.rooms.are_handed_over();
+            if told { Ok(self.rooms.end_elsewhere(room, user, self.connection)) } else { Err(refusal) }
+        })
     }
 
     /// Ends all holds at once, since the client closed the connection cleanly.
@@ -133,9 +138,13 @@ impl ConnectionHolds {
     fn end_all(&mut self, action: &Action) -> Ticket {
         let mut kept = Ticket::done();
         for (room, user) in std::mem::take(&mut self.held) {
-            // Refused only if the hold was already ended by others.
-            if let Ok(changed) = self.rooms.change(&room, &[Command::User(user, action.clone())]) {
-                kept = changed.kept;
+            match self.rooms.change(&room, &[Command::User(user.clone(), action.clone())]) {
+                Ok(changed) => kept = changed.kept,
+                Err(_) if self.rooms.are_handed_over() && matches!(action, Action::Leave(_)) => {
+                    self.rooms.end_elsewhere(&room, user, self.connection);
+                }
+                // The hold was already ended by others.
+                Err(_) => {}
             }
         }
         kept

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed, Ordering::SeqCst};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
@@ -45,12 +45,31 @@ pub struct Registers<R> {
     pub meter: Arc<Meter>,
     /// The end of the grace period after the gateway's start.
     fresh_until: Tick,
+    /// Whether another process has the rooms.
+    handed_over: AtomicBool,
     denylist: Mutex<Denylist>,
     /// Whether the denylist may have entries: most gateways have none, and most joins need no lock of all rooms then.
     denies: AtomicBool,
 }
 
 impl<R> Registers<R> {
+    /// From here on, another process has the rooms.
+    pub fn hand_over(&self) {
+        self.handed_over.store(true, SeqCst);
+    }
+
+    /// Refuses changes of rooms that another process has.
+    ///
+    /// # Errors
+    ///
+    /// `stopping`.
+    pub fn check_owner(&self) -> Result<(), Refusal> {
+        match self.handed_over.load(SeqCst) {
+            true => Err(Refusal::new(Code::Stopping, "another process has taken over, and takes changes")),
+            false => Ok(()),
+        }
+    }
+
     /// Empty registers for at most `most` rooms within `memory`, whose entries `journal` orders. Members of before the start
     /// may be missing for `fresh_for` from now on.
     pub fn new(
@@ -73,6 +92,7 @@ impl<R> Registers<R> {
             journal,
             meter,
             fresh_until,
+            handed_over: AtomicBool::new(false),
             denylist: Mutex::default(),
             denies: AtomicBool::new(false),
         }

@@ -219,6 +219,7 @@ impl Room {
     }
 
     fn apply(&self, state: &mut State, commands: &[Command], now: Moment) -> Result<Changed, Refusal> {
+        self.registers.check_owner()?;
         let name = state.presence.room().clone();
         self.registers.check_denylist(&name, commands, now.tick)?;
         self.check_memory(&state.presence, commands)?;

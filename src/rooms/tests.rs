@@ -68,6 +68,26 @@ fn before_the_end_holds_end_neither_by_time_nor_with_their_connection() {
 }
 
 #[test]
+fn after_a_handover_changes_are_refused_and_the_ends_of_holds_are_told() {
+    let rooms = Arc::new(Rooms::within(1, BOUNDS));
+    let id = ConnectionId(uuid::Uuid::from_u128(1));
+    let mut holds = ConnectionHolds::new(rooms.clone(), id, Transport::Sse, 3);
+    ["ann", "bob", "cyd"].iter().for_each(|user| drop(holds.join(name("a"), name(user), None, None, None).unwrap()));
+    let head = rooms.read(&name("a"), |presence| presence.head());
+    let mut ends = rooms.hand_over();
+    assert_eq!(sign_in(&rooms, "a", "eve").unwrap_err().code, Code::Stopping);
+    assert_eq!(holds.leave(&name("a"), name("ann")).unwrap().outcome.cursor, head, "nothing is published");
+    assert_eq!(holds.leave(&name("a"), name("ann")).unwrap_err().code, Code::Stopping, "each hold ends once");
+    holds.leave_all();
+    let mut told = || ends.try_recv().ok().map(|ended| (ended.room, ended.user, ended.connection));
+    assert_eq!(told(), Some((name("a"), name("ann"), id)));
+    assert_eq!([told(), told()], ["bob", "cyd"].map(|user| Some((name("a"), name(user), id))));
+    drop(holds);
+    assert_eq!(told(), None);
+    assert_eq!(rooms.read(&name("a"), |presence| presence.head()), head);
+}
+
+#[test]
 fn watching_makes_no_room_exist_and_leaves_nothing_behind() {
     let rooms = Rooms::within(1, BOUNDS);
     let watched: Vec<_> = (0..100).map(|n| rooms.follow(&name(&format!("watched-{n}")))).collect();

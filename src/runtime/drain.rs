@@ -29,6 +29,15 @@ pub enum Phase {
     Over,
 }
 
+/// When the clients of ended streams return.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Return {
+    /// The next process listens then.
+    AfterTheDrain,
+    /// Another process listens already.
+    AtOnce,
+}
+
 /// The way to the end, shared by all who serve.
 #[derive(Debug, Default)]
 pub struct Drain {
@@ -61,8 +70,11 @@ impl Drain {
 
     /// Begins to end streams, which takes `spread`. Their clients return in as much time afterwards, when the next process
     /// listens: earlier, and all at once, they would fill its queue.
-    pub fn begin(&self, now: Instant, spread: Duration) {
-        *self.returns.lock() = Some(Returns { from: now + spread, spread });
+    pub fn begin(&self, now: Instant, spread: Duration, clients: Return) {
+        *self.returns.lock() = Some(match clients {
+            Return::AfterTheDrain => Returns { from: now + spread, spread },
+            Return::AtOnce => Returns { from: now, spread: Duration::ZERO },
+        });
         self.reach(Phase::Draining);
     }
 
@@ -111,7 +123,7 @@ mod tests {
         let at = |seconds| start + Duration::from_secs(seconds);
         assert_eq!((drain.phase(), drain.wait(start, 0, 1)), (Phase::Serving, 0));
         drain.announce();
-        drain.begin(start, SPREAD);
+        drain.begin(start, SPREAD, Return::AfterTheDrain);
         assert_eq!([0, 1, 3].map(|place| drain.wait(start, place, 4)), [4_000, 5_000, 7_000]);
         assert!((4_000..8_000).contains(&drain.any_wait(start)));
         assert_eq!(drain.wait(at(3), 3, 4), 4_000, "streams that end in their turn have the same wait");
@@ -121,9 +133,18 @@ mod tests {
     }
 
     #[test]
+    fn where_another_process_listens_clients_return_at_once() {
+        let (drain, start) = (Drain::default(), Instant::now());
+        drain.begin(start, SPREAD, Return::AtOnce);
+        assert_eq!((drain.phase(), drain.wait(start, 3, 4), drain.any_wait(start)), (Phase::Draining, 0, 0));
+        drain.finish(start + SPREAD, SPREAD);
+        assert_eq!(drain.wait(start + SPREAD, 3, 4), 0);
+    }
+
+    #[test]
     fn after_an_early_end_clients_return_from_then_on() {
         let (drain, start) = (Drain::default(), Instant::now());
-        drain.begin(start, SPREAD);
+        drain.begin(start, SPREAD, Return::AfterTheDrain);
         let early = start + Duration::from_secs(1);
         drain.finish(early, SPREAD);
         assert_eq!([0, 1].map(|place| drain.wait(early, place, 2)), [0, 2_000]);

@@ -22,8 +22,15 @@ pub struct Inherited(Vec<Passed>);
 pub enum Passed {
     /// Of an IP address.
     Tcp(TcpListener, SocketAddr),
-    /// In the file system. The file belongs to the socket's maker.
-    Unix(UnixListener, PathBuf),
+    /// In the file system.
+    Unix {
+        /// The socket.
+        listener: UnixListener,
+        /// Its file.
+        path: PathBuf,
+        /// Whether the file is removed at the end. Otherwise it belongs to the socket's maker.
+        owns_file: bool,
+    },
 }
 
 impl Inherited {
@@ -45,11 +52,12 @@ impl Inherited {
 
     /// The addresses that are listened on.
     pub fn addresses(&self) -> Vec<Address> {
-        let address = |passed: &Passed| match passed {
-            Passed::Tcp(_, address) => Address::Socket(*address),
-            Passed::Unix(_, path) => Address::Unix(path.clone()),
-        };
-        self.0.iter().map(address).collect()
+        self.0.iter().map(Passed::address).collect()
+    }
+
+    /// Adds a socket.
+    pub fn push(&mut self, socket: Passed) {
+        self.0.push(socket);
     }
 
     /// The sockets.
@@ -58,17 +66,11 @@ impl Inherited {
     }
 }
 
-impl From<Vec<Passed>> for Inherited {
-    fn from(sockets: Vec<Passed>) -> Self {
-        Inherited(sockets)
-    }
-}
-
 fn take(files: &mut ListenFd, n: usize) -> Result<Passed, String> {
     let passed = match files.take_tcp_listener(n) {
         Ok(Some(listener)) => Passed::tcp(listener),
         Ok(None) | Err(_) => match files.take_unix_listener(n) {
-            Ok(Some(listener)) => Passed::unix(listener),
+            Ok(Some(listener)) => Passed::unix(listener, false),
             Ok(None) => Err(io::ErrorKind::NotFound.into()),
             Err(error) => Err(error),
         },
@@ -80,6 +82,14 @@ fn take(files: &mut ListenFd, n: usize) -> Result<Passed, String> {
 }
 
 impl Passed {
+    /// The address that is listened on.
+    pub fn address(&self) -> Address {
+        match self {
+            Passed::Tcp(_, address) => Address::Socket(*address),
+            Passed::Unix { path, .. } => Address::Unix(path.clone()),
+        }
+    }
+
     /// # Errors
     ///
     /// The socket does not listen, or the system's error.
@@ -92,10 +102,10 @@ impl Passed {
     /// # Errors
     ///
     /// The socket does not listen, or the system's error.
-    pub fn unix(listener: UnixListener) -> io::Result<Self> {
+    pub fn unix(listener: UnixListener, owns_file: bool) -> io::Result<Self> {
         listens(SockRef::from(&listener))?;
         let path = listener.local_addr()?.as_pathname().map(PathBuf::from).unwrap_or_default();
-        Ok(Passed::Unix(listener, path))
+        Ok(Passed::Unix { listener, path, owns_file })
     }
 }
 

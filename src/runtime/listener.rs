@@ -5,7 +5,7 @@ use std::fs;
 use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -17,6 +17,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener};
 
 use crate::runtime::address::Address;
 use crate::runtime::inherited::{Inherited, Passed};
+use crate::runtime::takeover::{Entrance, Gift};
 
 /// Connections that may wait to be accepted. With the usual 128, some of a thousand simultaneous clients would wait a
 /// second or more for their next try.
@@ -95,6 +96,7 @@ impl Listeners {
         for address in addresses {
             let failed = |source| ListenError { address: address.to_string(), source };
             match address {
+                Address::Unix(path) if listeners.files().any(|taken| taken == path) => {}
                 Address::Unix(path) => listeners.all.push(bind_file(path).map_err(failed)?),
                 Address::Socket(_) | Address::Name(..) | Address::All(_) => {
                     let sockets = address.sockets().await.map_err(failed)?;
@@ -159,12 +161,45 @@ impl Listeners {
         })
     }
 
+    /// The files of sockets that are listened on.
+    fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        self.all.iter().filter_map(|listener| match listener {
+            Listener::Tcp(..) => None,
+            Listener::Unix(_, file) => Some(&file.path),
+        })
+    }
+
     /// Where clients reach the gateway: `http://127.0.0.1:4000`, `unix:/run/presently.sock`.
     pub fn places(&self) -> impl Iterator<Item = impl fmt::Display> {
         self.all.iter().map(|listener| match listener {
             Listener::Tcp(_, address) => format!("http://{address}"),
             Listener::Unix(_, file) => format!("unix:{}", file.path.display()),
         })
+    }
+
+    /// Copies of the sockets, for another process.
+    ///
+    /// # Errors
+    ///
+    /// There may be no more open files.
+    pub fn gifts(&self, entrance: Entrance) -> io::Result<Vec<Gift>> {
+        let gift = |listener: &Listener| {
+            let (socket, owns_file) = match listener {
+                Listener::Tcp(listener, _) => (listener.as_fd(), false),
+                Listener::Unix(listener, file) => (listener.as_fd(), file.id.is_some()),
+            };
+            Ok(Gift { socket: socket.try_clone_to_owned()?, entrance, owns_file })
+        };
+        self.all.iter().map(gift).collect()
+    }
+
+    /// Closes the sockets here. Another process has copies, and the files are its own.
+    pub fn leave(mut self) {
+        for listener in &mut self.all {
+            if let Listener::Unix(_, file) = listener {
+                file.id = None;
+            }
+        }
     }
 
     /// The next connection, and the address of its other end: loopback for a socket in the file system.
@@ -198,11 +233,12 @@ impl Listener {
                 socket.listen(BACKLOG.cast_signed())?;
                 Ok(Listener::Tcp(TcpListener::from_std(listener)?, address))
             }
-            Passed::Unix(listener, path) => {
+            Passed::Unix { listener, path, owns_file } => {
                 let socket = SockRef::from(&listener);
                 socket.set_nonblocking(true)?;
                 socket.listen(BACKLOG.cast_signed())?;
-                Ok(Listener::Unix(UnixListener::from_std(listener)?, SocketFile { path, id: None }))
+                let id = owns_file.then(|| identity(&path)).flatten();
+                Ok(Listener::Unix(UnixListener::from_std(listener)?, SocketFile { path, id }))
             }
         }
     }

@@ -10,6 +10,11 @@ pub fn ready() {
     tell(&[NotifyState::Ready]);
 }
 
+/// The gateway serves, and this process is the main one now.
+pub fn took_over() {
+    tell(&[NotifyState::MainPid(std::process::id()), NotifyState::Ready]);
+}
+
 /// The gateway stops, which takes up to `within`: longer than the service manager waits, perhaps.
 pub fn stopping(within: Duration) {
     let within = u32::try_from(within.as_micros()).unwrap_or(u32::MAX);

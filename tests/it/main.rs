@@ -56,5 +56,6 @@ mod statements;
 mod stats;
 mod streams;
 mod supervision;
+mod takeover;
 mod tokens;
 mod wire;

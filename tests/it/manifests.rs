@@ -64,7 +64,11 @@ fn stops_within(options: &[(String, String)]) -> Duration {
 fn systemd_waits_for_the_drain_and_gives_neither_socket_nor_service_up() {
     let (service, socket) = (read("systemd/presently.service"), read("systemd/presently.socket"));
     let given = options(&service);
-    assert!(given.contains(&("drain".into(), "20s".into())), "{given:?}");
+    for (option, wanted) in [("drain", "20s"), ("data", "%S/presently")] {
+        assert!(given.contains(&(option.into(), wanted.into())), "{option} in {given:?}");
+    }
+    // Systemd makes the folder for the service's user.
+    assert_eq!(value(&service, "StateDirectory="), "presently");
     let patience = Duration::from_secs(value(&service, "TimeoutStopSec=").parse().expect("seconds"));
     assert!(patience > stops_within(&given), "{patience:?}");
     for (text, key, wanted) in [
@@ -88,7 +92,8 @@ fn systemd_waits_for_the_drain_and_gives_neither_socket_nor_service_up() {
 fn kubernetes_waits_for_the_drain_and_asks_operators_health() {
     let set = read("kubernetes/statefulset.yaml");
     let given = options(&set);
-    for (option, wanted) in [("drain", "20s"), ("drain-delay", "5s"), ("admin", "0.0.0.0:4001")] {
+    let wanted = [("drain", "20s"), ("drain-delay", "5s"), ("admin", "0.0.0.0:4001"), ("data", "/data/presently")];
+    for (option, wanted) in wanted {
         assert!(given.contains(&(option.into(), wanted.into())), "{option} in {given:?}");
     }
     let patience = Duration::from_secs(value(&set, "terminationGracePeriodSeconds: ").parse().expect("seconds"));
@@ -116,6 +121,7 @@ fn kubernetes_waits_for_the_drain_and_asks_operators_health() {
 #[test]
 fn compose_waits_for_the_drain() {
     let compose = read("compose.yaml");
+    let drain = ("drain".to_owned(), value(&compose, "PRESENTLY_DRAIN: ").to_owned());
     let patience = humantime::parse_duration(value(&compose, "stop_grace_period: ")).expect("a time");
-    assert!(patience > stops_within(&[]), "{patience:?}");
+    assert!(patience > stops_within(&[drain]), "{patience:?}");
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::Notify;
@@ -21,6 +21,9 @@ const MOST_PART: u64 = 64 << 20;
 
 /// A snapshot is not worth its writing while the records after the last one take less.
 const LEAST_TAIL: u64 = 8 << 20;
+
+/// How often a journal that closes looks whether a snapshot has ended.
+const SETTLES: Duration = Duration::from_millis(10);
 
 const OPEN: u8 = 0;
 const NOT_DURABLE: u8 = 1;
@@ -283,6 +286,14 @@ impl Shared {
         self.work.notify_all();
         self.chores.notify_all();
         self.turned.notify_all();
+    }
+
+    /// Waits until no snapshot is being written. None begins after [`Shared::close`].
+    pub fn settle(&self) {
+        let mut state = self.state.lock();
+        while state.is_snapshotting {
+            self.turned.wait_for(&mut state, SETTLES);
+        }
     }
 
     /// The last flush, and its note, after the threads have ended.

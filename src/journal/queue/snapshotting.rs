@@ -63,6 +63,9 @@ impl Snapshotting {
     ///
     /// The snapshot can't be written.
     pub fn put(&mut self, part: &[u8]) -> Result<(), NotDurable> {
+        if !self.shared.lock().keeps() {
+            return Err(NotDurable);
+        }
         self.bytes += part.len() as u64;
         let put = self.snapshot.as_mut().ok_or(NotDurable)?.put(part);
         put.map_err(|error| self.failed(&error))

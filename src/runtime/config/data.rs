@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::FalseyValueParser;
 
 use crate::runtime::config::values::{bytes, duration};
 
@@ -16,6 +17,11 @@ pub struct Data {
     /// process
     #[arg(long = "data", id = "data", env = "PRESENTLY_DATA", value_name = "DIR")]
     pub dir: Option<PathBuf>,
+
+    /// Take over from the gateway that runs with the directory of --data, with its listening sockets and its journal, and without
+    /// a moment in which nobody listens. Starts as usual if none runs. Not within containers, where each has one process
+    #[arg(long, env = "PRESENTLY_TAKEOVER", value_parser = FalseyValueParser::new())]
+    pub takeover: bool,
 
     /// When a change counts as kept, with --data. A time is the longest until a flush to the disk, while answers wait only until
     /// the system has the change, so that kill -9 loses nothing and a power cut at most that time; always makes answers wait
@@ -51,6 +57,6 @@ impl FromStr for Sync {
 
 impl Default for Data {
     fn default() -> Self {
-        Data { dir: None, sync: Sync::Within(Duration::from_millis(50)), journal_queue: 16 << 20 }
+        Data { dir: None, takeover: false, sync: Sync::Within(Duration::from_millis(50)), journal_queue: 16 << 20 }
     }
 }

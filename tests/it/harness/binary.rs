@@ -138,6 +138,11 @@ impl Binary {
         Finished { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
     }
 
+    /// The process's number.
+    pub fn pid(&self) -> u32 {
+        self.child.id().expect("it runs")
+    }
+
     /// Another client of the gateway.
     pub fn client(&self) -> Client {
         self.client.clone()

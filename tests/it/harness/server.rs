@@ -26,13 +26,20 @@ impl TestServer {
     }
 
     pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::run(Server::bind(Self::config(change)).await.expect("a free port"))
+    }
+
+    fn config(change: impl FnOnce(&mut Config)) -> Config {
         // Batches fill large rooms fast. Most tests are over before the time after the start is. Streams end fast.
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
         let (listen, fresh_for) = (vec![listen.into()], Some(Duration::ZERO));
         let drain = Duration::from_millis(100);
         let mut config = Config { listen, fresh_for, drain, max_batch: 10_000, ..Config::default() };
         change(&mut config);
-        let server = Server::bind(config).await.expect("a free port");
+        config
+    }
+
+    fn run(server: Server) -> Self {
         let (client, admin) = (Client::of(server.local_addr()), server.admin_addr());
         let (stop, stops) = mpsc::channel(2);
         let running = tokio::spawn(server.run(stops));
