@@ -214,7 +214,11 @@ impl Presence {
             };
             let (reason, lost) = match id {
                 HoldId::SignIn(_) => (DelReason::Expired, None),
-                HoldId::Connection(_) => (DelReason::Timeout, Some(deadline.before(self.bounds.grace))),
+                // When the connections of an earlier process were lost is not known.
+                HoldId::Connection(connection) => {
+                    let is_own = self.hold(&user, connection).is_some_and(|hold| !hold.unclaimed);
+                    (DelReason::Timeout, is_own.then(|| deadline.before(self.bounds.grace)))
+                }
             };
             let left = self.end(&user, &[id], reason, now, outcome);
             outcome.absences.extend(lost.filter(|_| left.is_some()).map(|lost| now.tick.since(lost)));
