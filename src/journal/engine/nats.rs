@@ -40,7 +40,10 @@ const CONNECT: Duration = Duration::from_secs(2);
 /// with its heartbeats, and than the requests at once. The defaults are 65,536 and 2,048.
 const CAPACITY: (usize, usize) = (256, 64);
 
-/// The longest pause between two attempts to connect.
+/// The pause between two attempts to connect at the opening.
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// The longest pause between two attempts to connect later on.
 const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 /// A log in JetStream.
@@ -62,14 +65,11 @@ impl Nats {
     pub async fn open(options: &Options) -> Result<(Nats, Vec<String>), OpenError> {
         let deadline = Instant::now() + options.patience;
         let address = &options.addresses;
-        let client = match timeout_at(deadline, connect(options)).await {
-            Ok(client) => client?,
-            Err(_) => return Err(OpenError(format!("{address}: no server answers"))),
-        };
+        let client = connect(options, deadline).await?;
         let api = Api::new(client, options.within);
         let mut warnings = Vec::new();
-        let names = Names::new(&options.name);
-        let info = streams::ready(&api, &names, options, deadline, &mut warnings)
+        let mut names = Names::new(&options.name);
+        let info = streams::ready(&api, &mut names, options, deadline, &mut warnings)
             .await
             .map_err(|error| OpenError(format!("{address}: {error}")))?;
         let most = info.config.most_bytes().min(api.max_payload()).min(MOST_BYTES);
@@ -81,7 +81,7 @@ impl Nats {
 }
 
 /// Connects to one of the servers, and checks its version.
-async fn connect(options: &Options) -> Result<Client, OpenError> {
+async fn connect(options: &Options, deadline: Instant) -> Result<Client, OpenError> {
     let address = &options.addresses;
     let bad = |why: String| OpenError(format!("{address}: {why}"));
     let tls = trust::client(options.authorities.as_deref(), "the authorities").map_err(bad)?;
@@ -101,20 +101,26 @@ async fn connect(options: &Options) -> Result<Client, OpenError> {
         connecting = connected.map_err(|_| bad("the credentials file has no JWT and key".to_owned()))?;
     }
     let servers: Vec<String> = address.servers.iter().map(|server| format!("nats://{server}")).collect();
+    let mut why = "no server answers".to_owned();
     let client = loop {
-        match connecting.clone().connect(&servers).await {
+        let Ok(connected) = timeout_at(deadline, connecting.clone().connect(&servers)).await else {
+            return Err(bad(why));
+        };
+        let error = match connected {
             Ok(client) => break client,
-            Err(error) => match error.kind() {
-                ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
-                    return Err(bad("the server refuses the credentials".to_owned()));
-                }
-                ConnectErrorKind::Tls | ConnectErrorKind::ServerParse => return Err(bad(error.to_string())),
-                ConnectErrorKind::Dns
-                | ConnectErrorKind::TimedOut
-                | ConnectErrorKind::Io
-                | ConnectErrorKind::MaxReconnects => sleep(pause(8)).await,
-            },
+            Err(error) => error,
+        };
+        match error.kind() {
+            ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
+                return Err(bad("the server refuses the credentials".to_owned()));
+            }
+            ConnectErrorKind::Tls | ConnectErrorKind::ServerParse => return Err(bad(error.to_string())),
+            ConnectErrorKind::Dns
+            | ConnectErrorKind::TimedOut
+            | ConnectErrorKind::Io
+            | ConnectErrorKind::MaxReconnects => why = format!("no server answers: {error}"),
         }
+        sleep(AGAIN).await;
     };
     let version = client.server_info().version;
     match Version::read(&version).filter(|version| *version >= LEAST) {
@@ -149,7 +155,7 @@ impl Engine for Nats {
     }
 
     fn read(&self, after: u64) -> Reader {
-        let following = follow::Following { api: self.api.clone(), names: self.names.clone() };
+        let following = follow::Following { api: self.api.within(follow::WITHIN), names: self.names.clone() };
         Reader::start(following, self.identity, after)
     }
 

@@ -5,7 +5,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
-use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
 use crate::journal::engine::values::{Extent, LogId};
@@ -14,7 +13,7 @@ use crate::journal::engine::values::{Extent, LogId};
 const AHEAD: usize = 32;
 
 /// The first and the longest pause between two attempts.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
 
 /// A batch and its position.
 pub type Entry = (u64, Bytes);
@@ -24,7 +23,6 @@ pub type Entry = (u64, Bytes);
 pub struct Reader {
     entries: mpsc::Receiver<Result<Entry, Break>>,
     end: Option<Break>,
-    _task: AbortOnDropHandle<()>,
 }
 
 /// Why the next entry can't be read. Ends a reader.
@@ -40,7 +38,7 @@ pub enum Break {
         /// The last entry that is known to be there.
         last: u64,
     },
-    /// Another log is there under the same name.
+    /// Another log is there under the same name, or none.
     Other(LogId),
     /// The engine was closed.
     Closed,
@@ -51,8 +49,9 @@ impl Reader {
     pub(super) fn start(follow: impl Follow, identity: LogId, after: u64) -> Reader {
         let (sender, entries) = mpsc::channel(AHEAD);
         let place = Place { identity, after, last: None, reached: false };
-        let task = tokio::spawn(keep(follow, place, Feed(sender)));
-        Reader { entries, end: None, _task: AbortOnDropHandle::new(task) }
+        // Ends with the reader, after the request that is under way.
+        tokio::spawn(keep(follow, place, Feed(sender)));
+        Reader { entries, end: None }
     }
 
     /// Waits for the next entry. A call that is dropped loses none.

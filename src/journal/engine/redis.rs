@@ -27,6 +27,9 @@ pub mod write;
 pub mod follow;
 pub mod snapshots;
 
+/// The pause between two attempts to open the log.
+const AGAIN: Duration = Duration::from_millis(100);
+
 /// A log in Redis.
 pub struct Redis {
     link: Arc<Link>,
@@ -47,14 +50,15 @@ impl Redis {
         let link = Arc::new(Link::new(options).map_err(bad)?);
         let keys = Keys::new(&options.name);
         let deadline = Instant::now() + options.patience;
+        let mut why = "the server does not answer".to_owned();
         let (identity, warnings) = loop {
-            let attempt = timeout_at(deadline, attempt(&link, &keys)).await;
-            match attempt.unwrap_or_else(|_| Err(Fault::Away("the server does not answer".to_owned()))) {
-                Ok(opened) => break opened,
-                Err(Fault::Refused(why)) => return Err(bad(why)),
-                Err(Fault::Away(why)) if Instant::now() >= deadline => return Err(bad(why)),
-                Err(Fault::Away(_)) => sleep(Duration::from_millis(100)).await,
+            match timeout_at(deadline, attempt(&link, &keys)).await {
+                Ok(Ok(opened)) => break opened,
+                Ok(Err(Fault::Refused(why))) => return Err(bad(why)),
+                Ok(Err(Fault::Away(now))) => why = now,
+                Err(_) => return Err(bad(why)),
             }
+            sleep(AGAIN).await;
         };
         let (appends, jobs) = Appends::new(options.within);
         let writing = tokio::spawn(write::write(link.clone(), keys.clone(), identity, jobs));

@@ -24,7 +24,8 @@ pub trait Engine: Send + Sync + fmt::Debug {
     fn most_bytes(&self) -> usize;
 
     /// Hands a batch over, in the order of the calls. The position is the answer when the batch is durable by the rules of
-    /// the engine. No batch is appended twice by one call; a batch without an answer may be in the log, or come later.
+    /// the engine. No batch is appended twice by one call, and none to another log than the one that was opened; a batch without an
+    /// answer may be in the log, or come later.
     fn append(&self, batch: Bytes) -> Appending;
 
     /// Starts reading after a position. Needs a runtime of tokio.

@@ -16,6 +16,11 @@ pub struct LogId {
     pub made: u64,
 }
 
+impl LogId {
+    /// No log is there.
+    pub const NONE: LogId = LogId { drawn: 0, made: 0 };
+}
+
 /// The positions that are in a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extent {

@@ -51,19 +51,19 @@ impl Program {
 
     /// Whether the server takes requests.
     fn is_ready(self, port: u16) -> bool {
-        let answer = |question: &str, answer: &str| {
+        let answer = |question: &str| {
             let mut socket = TcpStream::connect(("127.0.0.1", port)).ok()?;
             socket.set_read_timeout(Some(Duration::from_secs(1))).ok()?;
             socket.write_all(question.as_bytes()).ok()?;
-            let mut bytes = vec![0; answer.len()];
+            let mut bytes = [0; 5];
             socket.read_exact(&mut bytes).ok()?;
-            Some(bytes == answer.as_bytes())
+            Some(bytes)
         };
-        let answered = match self {
-            Program::OldNats | Program::NewNats => answer("", "INFO "),
-            Program::Redis => answer("PING\r\n", "+PONG"),
-        };
-        answered == Some(true)
+        match self {
+            Program::OldNats | Program::NewNats => answer("") == Some(*b"INFO "),
+            // Also one that wants a password first.
+            Program::Redis => answer("PING\r\n").is_some_and(|answer| [*b"+PONG", *b"-NOAU"].contains(&answer)),
+        }
     }
 }
 
@@ -153,6 +153,26 @@ impl Server {
     pub fn restore(&self) {
         fs::remove_dir_all(self.data()).expect("a removed directory");
         copy_folder(&self.folder.path().join("copy"), &self.data());
+    }
+
+    /// Sends a line to the server, and gives what comes in answer at once.
+    pub fn hears(&self, line: &str) -> String {
+        let mut socket = TcpStream::connect(self.addr()).expect("a connection");
+        socket.set_read_timeout(Some(Duration::from_secs(10))).expect("a deadline");
+        socket.write_all(line.as_bytes()).expect("a sent line");
+        let (mut heard, mut bytes) = (Vec::new(), [0; 64 * 1024]);
+        // A bulk string: its length, then that many bytes and an end of line.
+        loop {
+            let count = socket.read(&mut bytes).expect("an answer");
+            assert!(count > 0, "the server closed the connection");
+            heard.extend_from_slice(&bytes[..count]);
+            let text = String::from_utf8_lossy(&heard);
+            let length = text.split_once("\r\n").and_then(|(head, _)| head.strip_prefix('$')?.parse::<usize>().ok());
+            let head = text.find("\r\n").unwrap_or(0) + 2;
+            if length.is_some_and(|length| heard.len() >= head + length + 2) {
+                return text.into_owned();
+            }
+        }
     }
 
     /// Sends lines to the server, and waits for a line that begins with `answer`.

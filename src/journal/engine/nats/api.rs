@@ -77,6 +77,11 @@ impl Api {
         Api { client, within }
     }
 
+    /// The same with at most so much time for each request.
+    pub fn within(&self, most: Duration) -> Api {
+        Api { client: self.client.clone(), within: self.within.min(most) }
+    }
+
     /// The most bytes of a message to the connected server.
     pub fn max_payload(&self) -> usize {
         self.client.max_payload()

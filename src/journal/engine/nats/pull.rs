@@ -20,7 +20,10 @@ const WAITS: Duration = Duration::from_secs(5);
 /// The server says this often that it is there.
 const HEARTBEAT: Duration = Duration::from_millis(250);
 
-/// The silence after which it is not.
+/// The heartbeats without a message after which the stream had better be looked at.
+const IDLE: u32 = 4;
+
+/// The silence after which the server is not there.
 const SILENCE: Duration = Duration::from_millis(900);
 
 /// The time after which the server forgets a consumer that is not used.
@@ -82,13 +85,27 @@ impl Pull {
         Ok(Pull { api: api.clone(), inbox, coming, stream, consumer, open: 0, came: 0, pending })
     }
 
-    /// Waits for the next message. Errors end the consumer.
+    /// Waits for the next message of those that are there.
     ///
     /// # Errors
     ///
     /// The server is silent, or a message was lost on its way.
     pub async fn next(&mut self) -> Result<Delivered, ApiError> {
         loop {
+            if let Some(message) = self.next_or_idle().await? {
+                return Ok(message);
+            }
+        }
+    }
+
+    /// Waits for the next message, about a second. Errors end the consumer.
+    ///
+    /// # Errors
+    ///
+    /// The server is silent, or a message was lost on its way.
+    pub async fn next_or_idle(&mut self) -> Result<Option<Delivered>, ApiError> {
+        let mut idle = 0;
+        while idle < IDLE {
             if self.open == 0 {
                 self.ask().await?;
             }
@@ -104,14 +121,15 @@ impl Pull {
                         return Err(lost("a message was lost"));
                     }
                     self.open = self.open.saturating_sub(1);
-                    return Ok(Delivered { place: places.stream, payload: message.payload });
+                    return Ok(Some(Delivered { place: places.stream, payload: message.payload }));
                 }
-                Some(StatusCode::IDLE_HEARTBEAT) => {}
+                Some(StatusCode::IDLE_HEARTBEAT) => idle += 1,
                 // The request brings no more.
                 Some(StatusCode::NOT_FOUND | StatusCode::TIMEOUT) => self.open = 0,
                 Some(_) => return Err(lost(message.description.as_deref().unwrap_or("the consumer is gone"))),
             }
         }
+        Ok(None)
     }
 
     async fn ask(&mut self) -> Result<(), ApiError> {

@@ -1,5 +1,7 @@
 //! The two streams of a log: how they are made, and what else would lose entries.
 
+use std::fmt;
+
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
@@ -16,20 +18,25 @@ const REPLICAS: u8 = 3;
 const LABEL: &str = "presently ";
 
 /// Numbers of errors (server/errors.json of nats-server).
-mod number {
+pub(super) mod number {
+    /// Too few servers are there for the copies.
     pub const NO_PEERS: u32 = 10005;
+    /// JetStream is off for the account, or for the server.
     pub const NO_JETSTREAM: [u32; 2] = [10039, 10076];
+    /// There is a stream of the name.
     pub const NAME_IN_USE: u32 = 10058;
+    /// There is no stream of the name.
     pub const NOT_FOUND: u32 = 10059;
+    /// A single server has no copies.
     pub const NOT_CLUSTERED: u32 = 10074;
 }
 
 /// The names of streams and subjects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Names {
-    /// The stream of the log, with one subject.
+    /// The stream of the log.
     pub log: String,
-    /// The subject of the log.
+    /// The stream's only subject. The drawn part of the identity stands in it, so that no batch gets into a log that was made anew.
     pub entries: String,
     /// The stream of the snapshots.
     pub snapshots: String,
@@ -49,6 +56,37 @@ pub struct Info {
     pub created: String,
     /// What is in the stream.
     pub state: State,
+}
+
+/// The subjects that a stream must have.
+#[derive(Debug)]
+enum Subjects {
+    /// One that begins with this.
+    One(String),
+    /// These.
+    All(Vec<String>),
+}
+
+impl Subjects {
+    fn fit(&self, found: &[String]) -> bool {
+        match self {
+            Subjects::One(begins) => {
+                let rest =
+                    |one: &str| one.strip_prefix(begins.as_str()).map(|rest| rest.is_empty() || rest.starts_with('.'));
+                matches!(found, [one] if rest(one) == Some(true) && !one.contains(['*', '>']))
+            }
+            Subjects::All(all) => all == found,
+        }
+    }
+}
+
+impl fmt::Display for Subjects {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Subjects::One(begins) => write!(f, "one that begins with {begins}"),
+            Subjects::All(all) => f.write_str(&all.join(", ")),
+        }
+    }
 }
 
 /// What is in a stream.
@@ -125,10 +163,10 @@ impl Config {
     }
 
     /// Why the stream can't be the log.
-    fn fault(&self, subjects: &[String], replicas: u8) -> Option<String> {
+    fn fault(&self, subjects: &Subjects, replicas: u8) -> Option<String> {
         let forgets = self.discard != "new" && (self.max_msgs > 0 || self.max_bytes > 0);
         let fault = match () {
-            () if self.subjects != subjects => format!("has not the subject {}", subjects.join(", ")),
+            () if !subjects.fit(&self.subjects) => format!("has other subjects than {subjects}"),
             () if self.storage != "file" => "is kept in memory, so a restart of the servers loses it".to_owned(),
             () if self.retention != "limits" => format!("forgets entries, by its retention {}", self.retention),
             () if self.max_age > 0 => "forgets entries by age (max_age)".to_owned(),
@@ -150,14 +188,14 @@ impl Config {
     }
 }
 
-/// Makes the streams or checks them, and gives what is said of the log.
+/// Makes the streams or checks them, and gives what is said of the log. Completes the names by the log's subject.
 ///
 /// # Errors
 ///
 /// A sentence.
 pub async fn ready(
     api: &Api,
-    names: &Names,
+    names: &mut Names,
     options: &Options,
     deadline: Instant,
     warnings: &mut Vec<String>,
@@ -172,19 +210,28 @@ pub async fn ready(
     }
     let drawn = uuid::Uuid::new_v4().simple();
     let log = json!({
-        "name": names.log, "subjects": [names.entries], "description": format!("{LABEL}{drawn}"), "deny_delete": true,
+        "name": names.log,
+        "subjects": [format!("{}.{drawn}", names.entries)],
+        "description": format!("{LABEL}{drawn}"),
+        "deny_delete": true,
     });
-    let info = ensure(api, &names.log, log, replicas, deadline).await?;
-    let snapshots = json!({
-        "name": names.snapshots, "subjects": [format!("{}*", names.parts), names.whole], "description": "presently",
-    });
-    ensure(api, &names.snapshots, snapshots, replicas, deadline).await?;
+    let info = ensure(api, log, &Subjects::One(names.entries.clone()), replicas, deadline).await?;
+    names.entries = info.config.subjects.first().cloned().unwrap_or_default();
+    let subjects = vec![format!("{}*", names.parts), names.whole.clone()];
+    let snapshots = json!({ "name": names.snapshots, "subjects": subjects, "description": "presently" });
+    ensure(api, snapshots, &Subjects::All(subjects), replicas, deadline).await?;
     Ok(info)
 }
 
 /// Makes a stream if there is none, and checks the one that is there.
-async fn ensure(api: &Api, stream: &str, mut config: Value, replicas: u8, deadline: Instant) -> Result<Info, String> {
-    let subjects: Vec<String> = serde_json::from_value(config["subjects"].clone()).unwrap_or_default();
+async fn ensure(
+    api: &Api,
+    mut config: Value,
+    subjects: &Subjects,
+    replicas: u8,
+    deadline: Instant,
+) -> Result<Info, String> {
+    let stream = &config["name"].as_str().unwrap_or_default().to_owned();
     for (key, value) in [
         ("storage", json!("file")),
         ("retention", json!("limits")),
@@ -204,7 +251,7 @@ async fn ensure(api: &Api, stream: &str, mut config: Value, replicas: u8, deadli
             found => found,
         };
         let error = match found {
-            Ok(info) => match info.config.fault(&subjects, replicas) {
+            Ok(info) => match info.config.fault(subjects, replicas) {
                 None => return Ok(info),
                 Some(fault) => return Err(format!("the stream {stream} {fault}")),
             },
@@ -242,16 +289,16 @@ pub async fn info(api: &Api, stream: &str) -> Result<Info, ApiError> {
     api.ask(&format!("STREAM.INFO.{stream}"), &Value::Null).await
 }
 
-/// Removes the messages before a place.
+/// Removes the messages before a place, or all.
 ///
 /// # Errors
 ///
 /// Some may be removed.
 pub async fn purge_before(api: &Api, stream: &str, before: u64) -> Result<(), ApiError> {
-    // The server takes 0 for "all", and a place beyond the end for all as well.
-    match before {
+    // A place beyond the end would become the next one, and 0 means all.
+    match before.min(info(api, stream).await?.extent().last + 1) {
         0 | 1 => Ok(()),
-        _ => api.ask::<Value>(&format!("STREAM.PURGE.{stream}"), &json!({ "seq": before })).await.map(drop),
+        seq => api.ask::<Value>(&format!("STREAM.PURGE.{stream}"), &json!({ "seq": seq })).await.map(drop),
     }
 }
 
@@ -269,7 +316,7 @@ mod tests {
         for (key, value) in changed.as_object().unwrap() {
             config[key] = value.clone();
         }
-        serde_json::from_value::<Config>(config).unwrap().fault(&["p.log".to_owned()], 3)
+        serde_json::from_value::<Config>(config).unwrap().fault(&Subjects::One("p.log".to_owned()), 3)
     }
 
     #[test]
@@ -279,11 +326,15 @@ mod tests {
             json!({ "max_bytes": 1_000, "max_msgs": 10 }),
             json!({ "num_replicas": 5 }),
             json!({ "metadata": {} }),
+            json!({ "subjects": ["p.log.1"] }),
         ] {
             assert_eq!(fault(harmless.clone()), None, "{harmless}");
         }
         for (changed, word) in [
             (json!({ "subjects": ["p.log", "x"] }), "subject"),
+            (json!({ "subjects": ["p.log.>"] }), "subject"),
+            (json!({ "subjects": ["x"] }), "subject"),
+            (json!({ "subjects": ["p.logs"] }), "subject"),
             (json!({ "storage": "memory" }), "memory"),
             (json!({ "retention": "workqueue" }), "workqueue"),
             (json!({ "max_age": 1 }), "max_age"),

@@ -103,8 +103,7 @@ impl Keys {
         };
         match (drawn.is_empty(), read()) {
             (_, Some(read)) => Ok(read),
-            // Nobody's name: a reader says that another log is there.
-            (true, None) => Ok((LogId { drawn: 0, made: 0 }, Extent { first: 1, last: 0 })),
+            (true, None) => Ok((LogId::NONE, Extent { first: 1, last: 0 })),
             (false, None) => Err(format!("the key {} is not that of a log", self.name)),
         }
     }

@@ -73,8 +73,8 @@ async fn put(
     let mut answers = own.connection.ask_all(&commands).await?;
     let copies = if waits { answers.pop() } else { None };
     let is_copied = copies.is_none_or(|copies| matches!(copies, Value::Int(1..)));
-    if !is_copied {
-        // The replica may be gone: then the server says so when it is asked.
+    if !is_copied || answers.iter().any(|answer| matches!(answer, Value::ServerError(_))) {
+        // The replica may be gone, or the server is a replica now: it says so when it is asked.
         own.looked = own.looked.checked_sub(LOOK).unwrap_or(own.looked);
     }
     *held = Some(own);
