@@ -59,6 +59,7 @@ pub mod codec;
 pub mod checkpoint;
 pub mod fold;
 pub mod offline;
+pub mod engine;
 
 #[cfg(test)]
 mod made_up;

@@ -22,6 +22,7 @@ pub mod rates;
 pub mod key_source;
 pub mod config;
 pub mod exposure;
+pub mod trust;
 pub mod keys;
 pub mod tokens;
 pub mod head_timer;

@@ -17,6 +17,7 @@ mod counts;
 mod doors;
 mod durable;
 mod drain;
+mod engines;
 mod events;
 mod exercise;
 mod frames;

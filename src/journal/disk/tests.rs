@@ -14,6 +14,7 @@ use crate::model::moment::{Moment, Tick, Timestamp};
 
 mod bad_days;
 mod power;
+mod shared;
 
 /// What a journal makes: the numbers of all its entries, in order. A snapshot begins with the position of the last entry
 /// that it has, as each room does.

@@ -16,13 +16,11 @@ use tokio::net::TcpStream;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::crypto::aws_lc_rs;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::rustls::pki_types::ServerName;
 use tracing::{debug, error, info};
 
 use crate::access::key::{Key, Origin};
+use crate::runtime::trust;
 
 /// The most bytes of a set: 100 keys are some 40 KiB.
 const MAX_BYTES: usize = 64 * 1024;
@@ -87,7 +85,10 @@ impl Jwks {
             _ => return Err("--jwks is https, or http on this machine".to_owned()),
         };
         let port = address.port_u16().unwrap_or(if is_secure { 443 } else { 80 });
-        let tls = is_secure.then(|| connector(ca)).transpose()?;
+        let tls = is_secure
+            .then(|| trust::client(ca, "--jwks-ca"))
+            .transpose()?
+            .map(|config| TlsConnector::from(Arc::new(config)));
         let state = State {
             keys: Vec::new(),
             is_ready: false,
@@ -244,23 +245,6 @@ fn usable(text: &str) -> Result<(Vec<Key>, Vec<String>), String> {
 fn is_loopback(host: &str) -> bool {
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
     host == "localhost" || address.is_ok_and(|address| address.is_loopback())
-}
-
-/// Trusts the authorities that browsers trust, because an image may have no certificates of its own, and those in `ca`.
-fn connector(ca: Option<&Path>) -> Result<TlsConnector, String> {
-    let mut roots: RootCertStore = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect();
-    if let Some(path) = ca {
-        let bad = || format!("--jwks-ca: {} has no certificate as PEM", path.display());
-        let certificates = CertificateDer::pem_file_iter(path).map_err(|_| bad())?;
-        let certificates = certificates.collect::<Result<Vec<_>, _>>().map_err(|_| bad())?;
-        if roots.add_parsable_certificates(certificates).0 == 0 {
-            return Err(bad());
-        }
-    }
-    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| format!("--jwks: {error}"))?;
-    Ok(TlsConnector::from(Arc::new(config.with_root_certificates(roots).with_no_client_auth())))
 }
 
 impl fmt::Debug for Jwks {
