@@ -1,6 +1,7 @@
 //! Presence: one room's members, holds and order of events. Decides the outcome of each command.
 
 mod growth;
+mod kept;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -67,13 +68,6 @@ impl Presence {
         }
     }
 
-    /// A room that was kept: without a history, so a reader resumes only at `head`.
-    pub fn kept(room: Name, head: Cursor, applied: Position, roster: Roster, bounds: Bounds) -> Self {
-        let mut deadlines = Deadlines::default();
-        deadlines.add_all(roster.deadlines().collect());
-        Presence { applied, roster, deadlines, ..Presence::new(room, head, bounds) }
-    }
-
     /// Puts other bounds in force. What is beyond them stays.
     pub fn bound(&mut self, members: usize, grace: Duration) {
         self.bounds = Bounds { members, grace, ..self.bounds };
@@ -136,20 +130,6 @@ impl Presence {
     /// The earliest deadline of a hold.
     pub fn next_deadline(&self) -> Option<Tick> {
         self.deadlines.next()
-    }
-
-    /// Starts the grace period of the connections of an earlier process.
-    fn begin(&mut self, deadline: Tick) {
-        let (mut added, deadlines) = (Vec::new(), &mut self.deadlines);
-        self.roster.edit_all(|user, holds| {
-            holds.begin(deadline, |id, old, new| {
-                if old.is_some() {
-                    deadlines.change(user, &id, old, None);
-                }
-                added.push((new, user.clone(), id));
-            });
-        });
-        self.deadlines.add_all(added);
     }
 
     fn check_action(&self, user: &Name, action: &Action) -> Result<(), Refusal> {
@@ -234,7 +214,11 @@ impl Presence {
             };
             let (reason, lost) = match id {
                 HoldId::SignIn(_) => (DelReason::Expired, None),
-                HoldId::Connection(_) => (DelReason::Timeout, Some(deadline.before(self.bounds.grace))),
+                // When the connections of an earlier process were lost is not known.
+                HoldId::Connection(connection) => {
+                    let is_own = self.hold(&user, connection).is_some_and(|hold| !hold.unclaimed);
+                    (DelReason::Timeout, is_own.then(|| deadline.before(self.bounds.grace)))
+                }
             };
             let left = self.end(&user, &[id], reason, now, outcome);
             outcome.absences.extend(lost.filter(|_| left.is_some()).map(|lost| now.tick.since(lost)));
@@ -423,7 +407,7 @@ impl Presence {
         &self.room
     }
 
-    /// The room's place: the cursor of the last event.
+    /// The room's place: the cursor of the last event, or of a restart after it.
     pub fn head(&self) -> Cursor {
         self.head
     }
