@@ -127,9 +127,14 @@ async fn figures() {
     let replica = format!("--replicaof 127.0.0.1 {}", server.addr().port());
     let replica: Vec<_> = replica.split(' ').map(str::to_owned).collect();
     let _replica = Server::start_at(Program::Redis, free_port(), &replica).expect("a free port");
-    // Until the replica is there.
-    sleep(Duration::from_secs(3)).await;
-    figure("Redis, appendfsync always, a replica", opened(&options("redis", &[&server])).await).await;
+    let copied = loop {
+        let opened = open(&options("redis", &[&server])).await.expect("a log");
+        match opened.warnings.iter().any(|warning| warning.contains("no replica")) {
+            true => sleep(Duration::from_millis(100)).await,
+            false => break opened.engine,
+        }
+    };
+    figure("Redis, appendfsync always, a replica", copied).await;
     let everysec = Server::start_at(Program::Redis, free_port(), &["--appendfsync".to_owned(), "everysec".to_owned()]);
     let everysec = everysec.expect("a free port");
     figure("Redis, appendfsync everysec", opened(&options("redis", &[&everysec])).await).await;

@@ -27,9 +27,10 @@ impl Server {
         self.get("role") == "slave"
     }
 
-    /// The servers that copy this one.
-    pub fn replicas(&self) -> u32 {
-        self.get("connected_slaves").parse().unwrap_or(0)
+    /// The servers that copy this one, without those that only begin to: these acknowledge nothing yet.
+    pub fn replicas(&self) -> usize {
+        let is_replica = |name: &str| name.strip_prefix("slave").is_some_and(|rest| rest.parse::<u32>().is_ok());
+        self.0.iter().filter(|(name, value)| is_replica(name) && value.contains("state=online")).count()
     }
 
     /// Judges the server, and gives sentences of warning.
@@ -84,7 +85,7 @@ mod tests {
     fn server(changed: &str) -> Server {
         let mut server = Server::read(
             "# Server\r\nredis_version:7.0.15\r\nredis_mode:standalone\r\nmaxmemory_policy:noeviction\r\naof_enabled:1\r\n\
-             role:master\r\nconnected_slaves:1\r\n",
+             role:master\r\nconnected_slaves:1\r\nslave0:ip=::1,port=1,state=online,offset=1,lag=0\r\n",
         );
         server.0.extend(Server::read(changed).0);
         server
@@ -108,7 +109,10 @@ mod tests {
             assert!(refused.contains(word), "{changed}: {refused}");
         }
         assert!(server("aof_enabled:0").judge().unwrap()[0].contains("appendonly"));
-        assert!(server("connected_slaves:0").judge().unwrap()[0].contains("no replica"));
+        for changed in ["slave0:ip=::1,port=1,state=wait_bgsave,offset=0,lag=0", "slave0:"] {
+            assert!(server(changed).judge().unwrap()[0].contains("no replica"), "{changed}");
+        }
+        assert_eq!(server("slave1:ip=::1,port=2,state=online,offset=1,lag=0").replicas(), 2);
         assert!(server("").warns_of_power(Some("everysec")).unwrap().contains("everysec"));
         assert_eq!(server("").warns_of_power(Some("always")), None);
         assert_eq!(server("aof_enabled:0").warns_of_power(Some("everysec")), None);

@@ -22,7 +22,7 @@ const WAIT: u64 = 1_000;
 /// A connection for appends alone, because `WAIT` keeps what follows it.
 struct Held {
     connection: Connection,
-    replicas: u32,
+    replicas: usize,
     looked: Instant,
 }
 
