@@ -111,6 +111,9 @@ impl Server {
         let keys = Keys::load(&config).map_err(StartError::Options)?;
         let (estate, predecessor) = takeover::take(&config, inherited).await?;
         let public = listen("--listen", estate.public, &config.listen).await?;
+        if public.places().next().is_none() {
+            return Err(StartError::Options("--listen: there is no address to listen on".to_owned()));
+        }
         let operators = listen("--admin", estate.operators, config.admin.as_slice()).await?;
         // Behind the listening sockets: who comes meanwhile waits in their backlog.
         let opened = keep::open(&config).await.map_err(StartError::Data)?;

@@ -96,7 +96,7 @@ impl Reader {
         }
         Some(match self.follower.next(|at_start| format.dialect.netting(at_start))? {
             Step::Events(events) => format.events(events.iter().map(|event| &**event)),
-            Step::Resumed(cursor, taken, events) => {
+            Step::Resumed(cursor, taken, events, _) => {
                 format.resumed(&self.name(), cursor, taken, events.iter().map(|event| &**event))
             }
             Step::Changes(changes) => {

@@ -27,8 +27,8 @@ pub const COUNT_EVERY: Duration = Duration::from_millis(500);
 pub enum Step {
     /// The next events, at least one.
     Events(Vec<Arc<Event>>),
-    /// The follower resumes after its cursor, with these events, if any.
-    Resumed(Cursor, Taken, Vec<Arc<Event>>),
+    /// The follower resumes after its cursor, with these events, if any. Without events it is at the room's place, the last value.
+    Resumed(Cursor, Taken, Vec<Arc<Event>>, Offset),
     /// The netted changes that lead to the present set.
     Changes(Changes),
     /// The whole set.
@@ -88,7 +88,8 @@ struct Count {
 enum Decision {
     Nothing,
     Step(Step),
-    Resume(Cursor, Vec<Arc<Event>>),
+    /// The events after the cursor, if any, and the room's place.
+    Resume(Cursor, Vec<Arc<Event>>, Offset),
     /// Changes bridge the gap, or a snapshot if it is shorter.
     Bridge(Gap, Netting),
     Snapshot,
@@ -209,7 +210,7 @@ impl Follower {
         let step = match decision {
             Decision::Nothing => return None,
             Decision::Step(step) => step,
-            Decision::Resume(cursor, events) => Step::Resumed(cursor, room.taken(), events),
+            Decision::Resume(cursor, events, head) => Step::Resumed(cursor, room.taken(), events, head),
             Decision::Bridge(_, Netting::IfShorter) if room.spares_memory() => Step::Snapshot(room.edition(at_least)),
             Decision::Bridge(gap, netting) => {
                 let members = gap.roster.len();
@@ -227,7 +228,7 @@ impl Follower {
         let early = matches!(self.place, Place::Early(_));
         let (offset, is_fresh) = match &step {
             Step::Events(events) => (end(events).unwrap_or_default(), early),
-            Step::Resumed(cursor, taken, events) => (end(events).unwrap_or(cursor.offset), taken.fresh_for.is_some()),
+            Step::Resumed(_, taken, events, head) => (end(events).unwrap_or(*head), taken.fresh_for.is_some()),
             Step::Changes(changes) => (changes.cursor().offset, early || changes.taken().fresh_for.is_some()),
             Step::Snapshot(edition) => (edition.cursor().offset, edition.is_fresh()),
             Step::Count(..) => return Some(step),
@@ -281,7 +282,7 @@ fn first(presence: &Presence, since: Option<Cursor>, netting: Netting) -> Decisi
         return Decision::Snapshot;
     };
     match events(presence, since.offset) {
-        Some(events) => Decision::Resume(since, events),
+        Some(events) => Decision::Resume(since, events, presence.head().offset),
         None => bridged(presence, since.offset, netting),
     }
 }
@@ -318,7 +319,7 @@ mod tests {
     /// Applies `step` to `set`.
     fn fold(set: &mut BTreeSet<Name>, step: Step) {
         match step {
-            Step::Events(events) | Step::Resumed(_, _, events) => {
+            Step::Events(events) | Step::Resumed(_, _, events, _) => {
                 for event in events {
                     match &event.change {
                         Change::Add(member) => assert!(set.insert(member.user.clone())),

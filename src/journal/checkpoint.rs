@@ -22,7 +22,7 @@ use crate::model::presence::Presence;
 use crate::model::roster::{Mark, Member, Roster};
 
 /// The format that is written.
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 
 /// A part ends with the first item beyond these bytes: small enough for one checksum and one write, and the memory that a
 /// checkpoint needs beside the state.
@@ -79,11 +79,23 @@ pub struct Captured {
     /// The room's name.
     pub room: Name,
     /// The last event.
-    pub head: Offset,
+    pub last: Offset,
+    /// The place of a restart since then, if there was one, and when the last event happened: a room without members is
+    /// remembered for some time.
+    pub place: Place,
     /// The last entry that was applied.
     pub applied: Position,
     /// The members with their holds.
     pub roster: Roster,
+}
+
+/// Where readers of a room stand, beside the last event.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The place of a restart after the last event.
+    pub restart: Option<Offset>,
+    /// When the last event happened, if that is remembered.
+    pub time: Option<Tick>,
 }
 
 /// One item of a part.
@@ -93,6 +105,8 @@ pub enum Item {
     Header(Header),
     /// A room: the last event, and the last entry that was applied. Its members follow.
     Room(Name, Offset, Position),
+    /// Where readers of the room before stand. Absent in the first format.
+    Place(Place),
     /// A member of the room before, with the holds unless these are plain.
     Member(Arc<Member>, Option<Holds>),
     /// A room that was listed and then absent, until this position.
@@ -113,9 +127,11 @@ pub enum Item {
 
 impl From<&Presence> for Piece {
     fn from(presence: &Presence) -> Self {
+        let ((last, time), head) = (presence.last_event(), presence.head().offset);
         Piece::Room(Captured {
             room: presence.room().clone(),
-            head: presence.head().offset,
+            last,
+            place: Place { restart: (head > last).then_some(head), time },
             applied: presence.applied(),
             roster: presence.roster().clone(),
         })
@@ -175,9 +191,10 @@ impl<I: Iterator<Item = Piece>> Parts<I> {
 
     fn begin(&mut self, piece: Piece, part: &mut Vec<u8>) {
         match piece {
-            Piece::Room(Captured { room, head, applied, roster }) => {
+            Piece::Room(Captured { room, last, place, applied, roster }) => {
                 self.counts.0 += 1;
-                Item::Room(room, head, applied).put(part);
+                Item::Room(room, last, applied).put(part);
+                Item::Place(place).put(part);
                 self.members = (roster, Mark::default());
             }
             Piece::Absent { room, until } => Item::Absent(room, until).put(part),
@@ -255,7 +272,7 @@ impl Keep for Item {
     fn put(&self, to: &mut Vec<u8>) {
         match self {
             Item::Header(header) => put!(to: 0, header),
-            Item::Room(room, head, applied) => put!(to: 1, room, head, applied),
+            Item::Room(room, last, applied) => put!(to: 1, room, last, applied),
             Item::Member(member, None) => {
                 let Member { user, meta, info, joined } = &**member;
                 put!(to: 2, user, info, joined, meta);
@@ -272,13 +289,14 @@ impl Keep for Item {
             Item::Cookies(until) => put!(to: 8, until),
             Item::Cookie(id, pass, end) => put!(to: 9, id, pass, end),
             Item::End(rooms, members) => put!(to: 10, rooms, members),
+            Item::Place(Place { restart, time }) => put!(to: 11, restart, time),
         }
     }
 
     fn take(from: &mut Input<'_>) -> Result<Self, Unreadable> {
         match from.byte()? {
             0 => take!(from: Item::Header(header)),
-            1 => take!(from: Item::Room(room, head, applied)),
+            1 => take!(from: Item::Room(room, last, applied)),
             2 => {
                 let (user, (info, (joined, meta))) = Keep::take(from)?;
                 Ok(Item::Member(Arc::new(Member { user, meta, info, joined }), None))
@@ -295,6 +313,10 @@ impl Keep for Item {
             8 => take!(from: Item::Cookies(until)),
             9 => take!(from: Item::Cookie(id, pass, end)),
             10 => take!(from: Item::End(rooms, members)),
+            11 => {
+                let (restart, time) = Keep::take(from)?;
+                Ok(Item::Place(Place { restart, time }))
+            }
             _ => Err(from.malformed("an unknown kind of item")),
         }
     }

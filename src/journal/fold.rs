@@ -102,13 +102,16 @@ impl Fold {
     pub fn fold(&mut self, stamp: Stamp, entry: Entry) {
         let Stamp { position, moment } = stamp;
         self.state.last = Stamp { position: self.state.last.position.max(position), moment };
-        self.state.ended = false;
         match entry {
             Entry::Begin { incarnation, hold_for } => {
                 self.state.incarnation = Some(incarnation);
+                let crashed = !std::mem::take(&mut self.state.ended);
                 let later = |room: &&mut Box<Presence>| room.applied() < position;
                 for room in self.state.rooms.values_mut().filter(later) {
                     room.fold(&[Command::Begin(hold_for)], position, moment);
+                    if crashed {
+                        room.restart(position.offset());
+                    }
                 }
             }
             Entry::Rules(rules) => self.rule(rules),

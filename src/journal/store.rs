@@ -38,6 +38,13 @@ pub trait Store: Send + Sync {
     /// The system refused it.
     fn cut(&self, name: &str, bytes: u64) -> io::Result<()>;
 
+    /// The bytes that there is space for, at the moment and as far as the system knows.
+    ///
+    /// # Errors
+    ///
+    /// The system does not tell.
+    fn free(&self) -> io::Result<u64>;
+
     /// Gives a file another name, in one step; a file of that name is gone.
     ///
     /// # Errors

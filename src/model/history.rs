@@ -28,6 +28,10 @@ pub struct History {
     briefs_floor: Offset,
     /// When the last event before `events` happened.
     forgotten: Option<Timestamp>,
+    /// Where the room began again after a crash: no event, but a place like that of the event before.
+    restart: Offset,
+    /// Until the events of this time are forgotten, the place of the last one is remembered, also without events.
+    remembered: Option<Tick>,
     bound: Bound,
     /// The memory that all of it takes, about.
     bytes: usize,
@@ -84,7 +88,35 @@ impl History {
     /// An empty history after the event at `floor`, within `bound`.
     pub fn new(floor: Offset, bound: Bound) -> Self {
         let (events, briefs) = (VecDeque::new(), VecDeque::new());
-        History { events, briefs, events_floor: floor, briefs_floor: floor, forgotten: None, bound, bytes: 0 }
+        History {
+            events,
+            briefs,
+            events_floor: floor,
+            briefs_floor: floor,
+            forgotten: None,
+            restart: floor,
+            remembered: None,
+            bound,
+            bytes: 0,
+        }
+    }
+
+    /// A history that was kept: without events, but with the place of the last one, which happened at `time`, if that is known.
+    pub fn kept(last: Offset, time: Option<Tick>, bound: Bound) -> Self {
+        History { remembered: time, ..History::new(last, bound) }
+    }
+
+    /// From here on, `place` is one where readers stand behind the last event: a crash may have undone events in between.
+    pub fn restart(&mut self, place: Offset) {
+        self.restart = place;
+    }
+
+    /// The place of the last event, and its time if that is remembered.
+    pub fn last(&self) -> (Offset, Option<Tick>) {
+        match self.events.back() {
+            Some((time, event)) => (event.cursor.offset, Some(*time)),
+            None => (self.events_floor, self.remembered),
+        }
     }
 
     /// Appends the next event, which happened at `time`. Shortens the oldest to a brief when there are too many.
@@ -133,6 +165,7 @@ impl History {
         if self.events.is_empty() {
             self.events = VecDeque::new();
         }
+        self.remembered.take_if(|at| *at < time);
     }
 
     /// The events after `offset`; `None` when some of them are forgotten, or when `offset` is no place in this history: yet
@@ -157,7 +190,12 @@ impl History {
             false => self.events.partition_point(|(_, event)| event.cursor.offset <= offset),
         };
         let before = from.checked_sub(1).map_or(self.events_floor, |last| self.events[last].1.cursor.offset);
-        (before == offset).then_some(from)
+        self.is_place(offset, before).then_some(from)
+    }
+
+    /// Whether readers stand at `offset`, when the last event until there is the one at `before`.
+    fn is_place(&self, offset: Offset, before: Offset) -> bool {
+        before == offset || (offset == self.restart && before < offset)
     }
 
     /// The events, the newest first.
@@ -174,7 +212,7 @@ impl History {
     pub fn briefs_after(&self, offset: Offset) -> Option<impl Iterator<Item = Brief>> {
         let from = self.briefs.partition_point(|(at, _)| *at <= offset);
         let before = from.checked_sub(1).map_or(self.briefs_floor, |last| self.briefs[last].0);
-        if before != offset && offset < self.events_floor {
+        if !self.is_place(offset, before) && offset < self.events_floor {
             return None;
         }
         let events = self.after(offset.max(self.events_floor))?;
@@ -182,9 +220,9 @@ impl History {
         Some(briefs.chain(events.map(|event| Brief::of(event))))
     }
 
-    /// Whether no event is known.
+    /// Whether no event is known, and no place of a last one.
     pub fn is_empty(&self) -> bool {
-        self.events.is_empty()
+        self.events.is_empty() && self.remembered.is_none()
     }
 
     fn forget(&mut self) -> Option<Arc<Event>> {
@@ -240,6 +278,45 @@ mod tests {
         assert_eq!(after(&history, 15), Some(vec![]));
         assert_eq!(after(&history, 16), None, "16 is yet to come");
         assert_eq!(after(&history, 0), None);
+    }
+
+    /// A crash may undo events that readers got: their places are none, and the room goes on behind all of them.
+    #[test]
+    fn a_restart_is_a_place_like_that_of_the_event_before() {
+        let mut history = history(3, 11..=15);
+        history.restart(Offset(20));
+        assert_eq!((after(&history, 15), after(&history, 20)), (Some(vec![]), Some(vec![])));
+        assert_eq!((after(&history, 17), after(&history, 21)), (None, None), "of events that were undone, if of any");
+        assert_eq!(history.last(), (Offset(15), Some(Tick(15))));
+        let push = |history: &mut History, offset| {
+            let cursor = Cursor { epoch: Epoch(1), offset: Offset(offset) };
+            let change = Change::Del("ann".parse().unwrap(), DelReason::SignedOut);
+            history.push(Tick(offset), Arc::new(Event::new(Name::lobby(), cursor, Timestamp::default(), change)));
+        };
+        push(&mut history, 25);
+        assert_eq!((after(&history, 15), after(&history, 20)), (Some(vec![25]), Some(vec![25])));
+        assert_eq!(after(&history, 17), None);
+        (26..=30).for_each(|offset| push(&mut history, offset));
+        assert_eq!(
+            (after(&history, 15), after(&history, 20), after(&history, 27)),
+            (None, None, Some(vec![28, 29, 30]))
+        );
+        let briefs = |offset| history.briefs_after(Offset(offset)).map(Iterator::count);
+        assert_eq!(
+            (briefs(14), briefs(15), briefs(17), briefs(20), briefs(25)),
+            (Some(7), Some(6), None, Some(6), Some(5))
+        );
+    }
+
+    #[test]
+    fn the_place_of_a_last_event_is_remembered_for_its_time() {
+        let mut history = History::kept(Offset(7), Some(Tick(5)), Bound { events: 3, bytes: usize::MAX });
+        assert_eq!((after(&history, 7), after(&history, 6), history.is_empty()), (Some(vec![]), None, false));
+        history.trim(Tick(5));
+        assert!(!history.is_empty() && history.last() == (Offset(7), Some(Tick(5))));
+        history.trim(Tick(6));
+        assert!(history.is_empty() && history.last() == (Offset(7), None));
+        assert!(History::kept(Offset(7), None, Bound { events: 3, bytes: usize::MAX }).is_empty());
     }
 
     #[test]

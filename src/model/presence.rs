@@ -1,6 +1,7 @@
 //! Presence: one room's members, holds and order of events. Decides the outcome of each command.
 
 mod growth;
+mod kept;
 mod lease;
 
 use std::collections::HashSet;
@@ -11,7 +12,7 @@ use uuid::Uuid;
 
 use crate::model::changes::Gap;
 use crate::model::command::{Action, Command, SignIn};
-use crate::model::cursor::{Cursor, Epoch, Offset, Position};
+use crate::model::cursor::{Cursor, Offset, Position};
 use crate::model::deadlines::Deadlines;
 use crate::model::event::{Change, DelReason, Event};
 use crate::model::history::{Bound, History};
@@ -68,19 +69,6 @@ impl Presence {
             history: History::new(start.offset, bounds.history),
             bounds,
         }
-    }
-
-    /// A room that was kept: without a history, so a reader resumes only at `head`.
-    pub fn kept(room: Name, head: Cursor, applied: Position, roster: Roster, bounds: Bounds) -> Self {
-        let mut deadlines = Deadlines::default();
-        deadlines.add_all(roster.deadlines().collect());
-        Presence { applied, roster, deadlines, ..Presence::new(room, head, bounds) }
-    }
-
-    /// Begins another order of events at the same place: from here on, no earlier cursor is one of this room.
-    pub fn restart(&mut self, epoch: Epoch) {
-        self.head.epoch = epoch;
-        self.history = History::new(self.head.offset, self.bounds.history);
     }
 
     /// Puts other bounds in force. What is beyond them stays.
@@ -150,20 +138,6 @@ impl Presence {
     /// The earliest deadline of a hold.
     pub fn next_deadline(&self) -> Option<Tick> {
         self.deadlines.next()
-    }
-
-    /// Starts the grace period of the connections of an earlier process.
-    fn begin(&mut self, deadline: Tick) {
-        let (mut added, deadlines) = (Vec::new(), &mut self.deadlines);
-        self.roster.edit_all(|user, holds| {
-            holds.begin(deadline, |id, old, new| {
-                if old.is_some() {
-                    deadlines.change(user, &id, old, None);
-                }
-                added.push((new, user.clone(), id));
-            });
-        });
-        self.deadlines.add_all(added);
     }
 
     fn check_action(&self, user: &Name, action: &Action) -> Result<(), Refusal> {
@@ -248,7 +222,11 @@ impl Presence {
             };
             let (reason, lost) = match id {
                 HoldId::SignIn(_) => (DelReason::Expired, None),
-                HoldId::Connection(_) => (DelReason::Timeout, Some(deadline.before(self.bounds.grace))),
+                // When the connections of an earlier process were lost is not known.
+                HoldId::Connection(connection) => {
+                    let is_own = self.hold(&user, connection).is_some_and(|hold| !hold.unclaimed);
+                    (DelReason::Timeout, is_own.then(|| deadline.before(self.bounds.grace)))
+                }
             };
             let left = self.end(&user, &[id], reason, now, outcome);
             outcome.absences.extend(lost.filter(|_| left.is_some()).map(|lost| now.tick.since(lost)));
@@ -421,7 +399,7 @@ impl Presence {
         &self.room
     }
 
-    /// The room's place: the cursor of the last event.
+    /// The room's place: the cursor of the last event, or of a restart after it.
     pub fn head(&self) -> Cursor {
         self.head
     }

@@ -446,3 +446,30 @@ async fn the_element_lists_who_is_there_and_takes_style_from_outside() {
     assert_eq!(page.get("window.violated === undefined").await, json!(true));
     gateway.stop().await;
 }
+
+/// To a page, the two processes of a takeover are one gateway.
+#[tokio::test]
+async fn a_takeover_is_no_event_for_a_page() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().display().to_string();
+    let mut old = Binary::start(&["--data", &data, "--drain", "300ms"]).await;
+    let page = Page::idle(&old).await;
+    page.room("lobby", json!({ "as": "ann" })).await;
+    page.tab(&old).await;
+    page.room("lobby", json!({ "as": "bob", "transport": "sse" })).await;
+    page.run("seen.length = 0").await;
+    let cursor = old.cursor("lobby").await;
+    let new = Binary::start(&["--listen", &old.addr.to_string(), "--data", &data, "--takeover"]).await;
+    assert_eq!(old.exit().await.code(), Some(0));
+    for (user, hold) in [("ann", "connection websocket"), ("bob", "connection sse")] {
+        let back = async {
+            while new.holds("lobby", user).await != [hold] {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        within("a client that is back", back).await;
+    }
+    assert_eq!(new.cursor("lobby").await, cursor, "nobody left or came");
+    page.run("room.update({ back: true })").await;
+    page.until_seen(&["update bob"]).await;
+}

@@ -166,3 +166,12 @@ fn every_option_has_a_row_in_operating() {
         assert_eq!(operating.matches(&row).count(), 1, "{row:?}");
     }
 }
+
+/// An empty list is valid in a file, since sockets may be inherited.
+#[tokio::test]
+async fn a_gateway_without_an_address_does_not_start() {
+    let file = file("listen = []\n");
+    let finished = Binary::run(&["--config", path(&file)], &[]).await;
+    let told = "presently: --listen: there is no address to listen on";
+    assert_eq!((finished.code, finished.stderr.trim_end()), (Some(2), told), "{finished:?}");
+}

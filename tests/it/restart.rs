@@ -51,6 +51,14 @@ async fn told(gateway: &Client, rooms: &[&str]) -> Vec<Value> {
     told
 }
 
+/// The same without the cursors: after a crash, rooms go on behind all that readers may know.
+fn without_cursors(mut rooms: Vec<Value>) -> Vec<Value> {
+    for room in &mut rooms {
+        room.as_object_mut().expect("an object").remove("cursor");
+    }
+    rooms
+}
+
 #[tokio::test]
 async fn members_what_is_said_of_them_and_cursors_are_the_same_after_a_restart() {
     for clean in [true, false] {
@@ -79,7 +87,11 @@ async fn members_what_is_said_of_them_and_cursors_are_the_same_after_a_restart()
         }
 
         let gateway = start(dir.path(), &[]).await;
-        assert_eq!(told(&gateway, &["lobby", "den"]).await, before, "clean: {clean}");
+        let after = told(&gateway, &["lobby", "den"]).await;
+        match clean {
+            true => assert_eq!(after, before),
+            false => assert_eq!(without_cursors(after), without_cursors(before)),
+        }
         for (transport, reader) in readers {
             let mut resumed = Reader::resume(gateway.addr, transport, reader.mirror).await.begun().await;
             assert_eq!(resumed.mirror.seen("resumed"), 1, "{transport:?}: {:?}", resumed.last);
@@ -279,7 +291,7 @@ async fn kill_9_under_load_loses_nothing_that_was_answered() {
             while reader.step().await {
                 events.note(&reader.last);
             }
-            mirrors.push(reader.mirror.killed());
+            mirrors.push(reader.mirror);
         }
     }
     let gateway = start(dir.path(), &[]).await;

@@ -1,5 +1,5 @@
-// Restarts a gateway with `--data` under thousands of members and watchers who look at them, on a listening socket that stays
-// open, and counts what the watchers saw. A third of the members come by cookies and sessions, the others by
+// Restarts a gateway with `--data` under thousands of members and watchers who look at them, with a listening socket that stays
+// open or by a takeover, and counts what the watchers saw. A third of the members come by cookies and sessions, the others by
 // WebSockets and tokens.
 import { spawn } from 'node:child_process';
 import { createHmac, randomUUID } from 'node:crypto';
@@ -15,6 +15,7 @@ const { values } = parseArgs({
     members: { type: 'string', default: '5000' },
     watchers: { type: 'string', default: '50' },
     drain: { type: 'string', default: '4s' },
+    takeover: { type: 'boolean', default: false },
   },
 });
 const [members, watchers] = [Number(values.members), Number(values.watchers)];
@@ -218,14 +219,14 @@ for line in sys.stdin:
     threading.Thread(target=run, args=[json.loads(line)], daemon=True).start()
 `;
 
-const manager = spawn('python3', ['-c', MANAGER], { stdio: ['pipe', 'pipe', 'pipe'] });
-const told = createInterface({ input: manager.stdout });
+const manager = values.takeover ? null : spawn('python3', ['-c', MANAGER], { stdio: ['pipe', 'pipe', 'pipe'] });
+const told = manager && createInterface({ input: manager.stdout });
 const line = (matches) =>
   new Promise((resolve) => told.on('line', (text) => matches.test(text) && resolve(matches.exec(text))));
 
 /** Starts the gateway; resolves when it listens. */
-async function start() {
-  const args = ['--data', join(folder, 'data'), '--drain', values.drain, '--key', join(folder, 'token.key')];
+async function start(more) {
+  const args = ['--data', join(folder, 'data'), '--drain', values.drain, '--key', join(folder, 'token.key'), ...more];
   args.push('--api-key', join(folder, 'api.key'), '--rate-connections', 'off');
   const listens = (stream) =>
     new Promise((resolve) => {
@@ -236,6 +237,12 @@ async function start() {
         if (log.includes('listening on')) resolve();
       });
     });
+  if (!manager) {
+    const gateway = spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'] });
+    const ended = new Promise((resolve) => gateway.on('exit', resolve));
+    await listens(gateway.stderr);
+    return { pid: gateway.pid, ended };
+  }
   const [started, listening] = [line(/^started (\d+)$/), listens(manager.stderr)];
   manager.stdin.write(`${JSON.stringify([program, ...args])}\n`);
   const pid = Number((await started)[1]);
@@ -244,8 +251,18 @@ async function start() {
   return { pid, ended };
 }
 
-port = Number((await line(/^\d+$/))[0]);
-const first = await start();
+let own = [];
+if (manager) {
+  port = Number((await line(/^\d+$/))[0]);
+} else {
+  // A port that was free a moment ago.
+  const probe = (await import('node:net')).createServer().listen(0, '127.0.0.1');
+  await new Promise((resolve) => probe.once('listening', resolve));
+  port = probe.address().port;
+  await new Promise((resolve) => probe.close(resolve));
+  own = ['--listen', `127.0.0.1:${port}`];
+}
+const first = await start(own);
 
 const clients = [];
 for (let n = 0; n < members; n += 1) {
@@ -264,13 +281,19 @@ for (let at = 0; at < clients.length; at += 200) {
 }
 const looking = Array.from({ length: watchers }, (_, n) => new Client(null, n % 2 ? 'ws' : 'sse', n % 2 ? token(`w${n}`) : API_KEY));
 await Promise.all(looking.map((client) => client.open()));
-console.log(`${members} members and ${watchers} watchers are here; restarting`);
+console.log(`${members} members and ${watchers} watchers are here; restarting${values.takeover ? ' by a takeover' : ' on an inherited socket'}`);
 
 counting = true;
 const stopped = Date.now();
-process.kill(first.pid, 'SIGTERM');
-await first.ended;
-const second = await start();
+let [second, isOver] = [null, false];
+first.ended.then(() => (isOver = true));
+if (values.takeover) {
+  second = await start([...own, '--takeover']);
+} else {
+  process.kill(first.pid, 'SIGTERM');
+  await first.ended;
+  second = await start(own);
+}
 const listens = Date.now();
 const all = [...clients, ...looking];
 const isBack = (client) => client.socket && !client.socket.destroyed;
@@ -278,7 +301,7 @@ let back = 0;
 while (Date.now() < listens + 60_000) {
   await sleep(100);
   back = all.filter(isBack).length;
-  if (back === all.length) break;
+  if (back === all.length && isOver) break;
 }
 const took = Date.now() - listens;
 // Longer than any hold lasts that nobody took up.
@@ -287,6 +310,6 @@ console.log(`the new process listens after ${listens - stopped} ms; ${back} of $
 console.log(`watchers saw ${JSON.stringify(counts)} (refused and reset: connections of all)`);
 process.kill(second.pid, 'SIGINT');
 await second.ended;
-manager.kill();
+manager?.kill();
 rmSync(folder, { recursive: true });
 process.exit(back === all.length && counts.add === 0 && counts.del === 0 && counts.refused === 0 ? 0 : 1);

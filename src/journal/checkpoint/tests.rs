@@ -21,7 +21,8 @@ fn room(name: &str, members: u64) -> Piece {
         let (meta, info) = (Meta::default(), Info::default());
         assert!(roster.append(Arc::new(Member { user, meta, info, joined: Timestamp(n) }), None));
     }
-    Piece::Room(Captured { room: name.parse().unwrap(), head: Offset(7), applied: Position(9), roster })
+    let place = Place { restart: Some(Offset(8)), time: Some(Tick(5)) };
+    Piece::Room(Captured { room: name.parse().unwrap(), last: Offset(7), place, applied: Position(9), roster })
 }
 
 fn restore(parts: &[Vec<u8>]) -> Result<Vec<(Name, usize)>, Unreadable> {

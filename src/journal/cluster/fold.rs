@@ -384,7 +384,7 @@ impl Step<'_> {
             return;
         }
         roll.identity.generation = to;
-        state.rooms.values_mut().for_each(|room| room.restart(roll.identity.epoch(&room.room().clone())));
+        state.rooms.values_mut().for_each(|room| room.renew(roll.identity.epoch(&room.room().clone())));
         *histories = 0;
         self.tell(Effect::Restarted);
     }

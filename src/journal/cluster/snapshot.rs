@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::access::pass::Pass;
 use crate::access::passbook::{Passbook, SecretId};
 use crate::journal::bytes::{Input, Keep, Unreadable, put_all};
-use crate::journal::checkpoint::{Captured, Header, Parts, Piece};
+use crate::journal::checkpoint::{Captured, Header, Parts, Piece, Place};
 use crate::journal::cluster::digest;
 use crate::journal::cluster::fold::Shared;
 use crate::journal::cluster::roll::Roll;
@@ -39,7 +39,13 @@ impl Snapshot {
         let mut rooms: Vec<_> = kept
             .map(|room| {
                 let (name, roster) = (room.room().clone(), room.roster().clone());
-                Captured { room: name, head: room.head().offset, applied: room.applied(), roster }
+                Captured {
+                    room: name,
+                    last: room.last_event().0,
+                    place: Place::default(),
+                    applied: room.applied(),
+                    roster,
+                }
             })
             .collect();
         rooms.sort_unstable_by(|a, b| a.room.cmp(&b.room));

@@ -78,7 +78,8 @@ impl Checkpoints {
     /// Sees to it that there is a reserve. Without one, all works but a full disk.
     pub fn reserve(&self) {
         let bytes = self.newest.lock().bytes;
-        if let Err(error) = reserve::fill(self.store(), reserve::wanted(bytes, self.least_reserve)) {
+        if let Err(error) = reserve::fill(self.store(), reserve::wanted(bytes, self.least_reserve), self.least_reserve)
+        {
             warn!(%error, "there is no space for a reserve");
         }
     }

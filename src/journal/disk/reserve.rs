@@ -20,18 +20,22 @@ pub fn wanted(checkpoint: u64, least: u64) -> u64 {
 }
 
 /// Sees to it that there is a reserve of `wanted` bytes or more. A new one is larger by a quarter, so that it need not grow
-/// with each checkpoint.
+/// with each checkpoint, and is only made where `spare` bytes are left: the next record must not find the disk full again.
 ///
 /// # Errors
 ///
 /// There is no space for it, or the system refused it; there is no reserve then.
-pub fn fill(store: &dyn Store, wanted: u64) -> io::Result<()> {
+pub fn fill(store: &dyn Store, wanted: u64, spare: u64) -> io::Result<()> {
     let has = store.list()?.iter().find(|(name, _)| name == RESERVE).map_or(0, |(_, bytes)| *bytes);
     if has >= wanted && has <= wanted.saturating_mul(4) {
         return Ok(());
     }
     give_up(store);
-    let filled = write(store, wanted + wanted / 4);
+    let size = wanted + wanted / 4;
+    if store.free()? < size + spare {
+        return Err(io::ErrorKind::StorageFull.into());
+    }
+    let filled = write(store, size);
     if filled.is_err() {
         give_up(store);
     }

@@ -36,6 +36,8 @@ pub struct Segments {
     next: AtomicU64,
     /// One flush at a time: two could note their ends in the wrong order.
     flushing: Mutex<()>,
+    /// A segment is not removed while its checkpoint becomes durable.
+    removing: Mutex<()>,
     written: Mutex<Written>,
 }
 
@@ -110,7 +112,14 @@ impl Segments {
             bytes_before: tail,
             bytes_in_checkpoint: 0,
         };
-        Segments { checkpoints, identity, next, flushing: Mutex::new(()), written: Mutex::new(written) }
+        Segments {
+            checkpoints,
+            identity,
+            next,
+            flushing: Mutex::new(()),
+            removing: Mutex::new(()),
+            written: Mutex::new(written),
+        }
     }
 
     /// The journal's name.
@@ -187,12 +196,28 @@ impl Segments {
 
     /// Attempts that failed must not fill the disk.
     fn remove_void(&self) {
+        let _not_meanwhile = self.removing.lock();
         let void = std::mem::take(&mut self.written.lock().void);
         let files = if void.is_empty() { Vec::new() } else { self.checkpoints.store().list().unwrap_or_default() };
         let has_checkpoint = |sequence| files.iter().any(|(name, _)| *name == names::checkpoint(sequence));
         for sequence in void.into_iter().filter(|sequence| !has_checkpoint(*sequence)) {
             // One that stays counts for nothing all the same.
             let _ = self.checkpoints.store().remove(&names::segment(sequence));
+        }
+    }
+
+    /// Makes the checkpoint that begins with the segment `sequence` durable by `publish`. The segment may not count any more, but
+    /// it must be there.
+    ///
+    /// # Errors
+    ///
+    /// The segment was removed after a failure; those of `publish`.
+    pub fn publish(&self, sequence: u64, publish: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        let _not_meanwhile = self.removing.lock();
+        let files = self.checkpoints.store().list()?;
+        match files.iter().any(|(name, _)| *name == names::segment(sequence)) {
+            true => publish(),
+            false => Err(failed()),
         }
     }
 

@@ -66,12 +66,14 @@ impl Writing {
 
     fn publish(&mut self) -> io::Result<()> {
         self.file.sync()?;
-        let (sequence, store) = (self.header.sequence, self.checkpoints.store());
-        store.rename(&names::unfinished(sequence), &names::checkpoint(sequence))?;
-        self.unfinished = Some(names::checkpoint(sequence));
-        store.sync_names()?;
-        self.unfinished = None;
-        Ok(())
+        let (sequence, store, unfinished) = (self.header.sequence, self.checkpoints.store(), &mut self.unfinished);
+        self.segments.publish(sequence, || {
+            store.rename(&names::unfinished(sequence), &names::checkpoint(sequence))?;
+            *unfinished = Some(names::checkpoint(sequence));
+            store.sync_names()?;
+            *unfinished = None;
+            Ok(())
+        })
     }
 }
 

@@ -245,6 +245,38 @@ fn after_a_failed_write_nothing_follows_the_bytes_that_were_written() {
     assert_eq!(open(&store).unwrap().1, life.state);
 }
 
+/// Both happen in threads of their own: a failure while a checkpoint becomes durable, and the next attempt.
+#[test]
+fn a_checkpoint_whose_segment_was_removed_never_counts() {
+    let store = Pretended::default();
+    let mut life = Life::begin(&store).unwrap();
+    life.append(3, 1).unwrap();
+    life.flush().unwrap();
+    life.disk.turn(true).unwrap();
+    life.append(0, 1).unwrap();
+    let mut snapshot = life.disk.put_snapshot().unwrap();
+    life.state.parts().iter().for_each(|part| snapshot.put(part).unwrap());
+    life.disk.turn(true).unwrap();
+    assert!(snapshot.finish(End { last: Position(life.next - 1), moment: life.moment() }).is_err());
+    assert_eq!(open(&Pretended::of(&store.files())).unwrap().1.numbers, [0, 1, 2]);
+    life.begin_anew(0).unwrap();
+    assert_eq!(open(&store).unwrap().1, life.state);
+}
+
+/// Otherwise the next record would find the disk full again.
+#[test]
+fn a_reserve_leaves_space_for_records() {
+    let store = Pretended::default();
+    let room_for = |bytes: usize| {
+        store.space(store.used() + bytes);
+        let filled = reserve::fill(&store, 100, 60);
+        let has = store.files().get(names::RESERVE).map(Vec::len);
+        store.remove(names::RESERVE).ok();
+        (filled.is_ok(), has)
+    };
+    assert_eq!((room_for(184), room_for(185)), ((false, None), (true, Some(125))));
+}
+
 #[test]
 fn attempts_to_begin_anew_leave_no_files() {
     let store = Pretended::default();

@@ -1,7 +1,7 @@
 //! Restoring a state from a checkpoint's parts.
 
 use crate::journal::bytes::Unreadable;
-use crate::journal::checkpoint::{self, Header, Item};
+use crate::journal::checkpoint::{self, Header, Item, Place};
 use crate::journal::entry::Stamp;
 use crate::journal::fold::{Fold, Memory};
 use crate::model::cursor::{Cursor, Offset, Position};
@@ -16,7 +16,7 @@ pub struct Restore {
     fold: Fold,
     began: bool,
     /// The room whose members are being read.
-    room: Option<(Name, Offset, Position, Roster)>,
+    room: Option<(Name, Offset, Place, Position, Roster)>,
     /// The rooms and members so far.
     counts: (u64, u64),
     ended: bool,
@@ -53,9 +53,13 @@ impl Restore {
         let Fold { state, included, .. } = &mut self.fold;
         match item {
             Item::Header(header) => self.begin(header),
-            Item::Room(room, head, applied) => {
+            Item::Room(room, last, applied) => {
                 self.finish_room()?;
-                self.room = Some((room, head, applied, Roster::default()));
+                self.room = Some((room, last, Place::default(), applied, Roster::default()));
+            }
+            Item::Place(place) => {
+                let room = self.room.as_mut().ok_or(Unreadable::Checkpoint("has a place of no room"))?;
+                room.2 = place;
             }
             Item::Member(member, holds) => {
                 let roster = self.room.as_mut().map(|(.., roster)| roster);
@@ -91,15 +95,16 @@ impl Restore {
     }
 
     fn finish_room(&mut self) -> Result<(), Unreadable> {
-        let Some((name, offset, applied, roster)) = self.room.take() else {
+        let Some((name, offset, place, applied, roster)) = self.room.take() else {
             return Ok(());
         };
         self.counts.0 += 1;
         let fold = &mut self.fold;
-        let head = Cursor { epoch: fold.identity.epoch(&name), offset };
-        let room = Presence::kept(name.clone(), head, applied, roster, fold.bounds());
+        let last = (Cursor { epoch: fold.identity.epoch(&name), offset }, place.time);
+        let mut room = Presence::kept(name.clone(), last, applied, roster, fold.bounds());
+        place.restart.into_iter().for_each(|place| room.restart(place));
         let last = &mut fold.state.last.position;
-        *last = (*last).max(applied).max(Position(offset.0));
+        *last = (*last).max(applied).max(Position(room.head().offset.0));
         match fold.state.rooms.insert(name, Box::new(room)) {
             None => Ok(()),
             Some(_) => Err(Unreadable::Checkpoint("has a room twice")),

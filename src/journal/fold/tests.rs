@@ -148,6 +148,9 @@ fn a_state_is_read_as_it_is_written() {
             let kept = &state.rooms[name];
             assert_eq!((kept.head(), kept.applied()), (room.head(), room.applied()), "seed {seed}");
             assert!(kept.place(room.head()).is_some(), "a reader at the head goes on");
+            let (last, time) = room.last_event();
+            assert!(kept.place(Cursor { offset: last, ..room.head() }).is_some(), "as one at the last event does");
+            assert_eq!((kept.last_event(), kept.is_idle()), ((last, time), room.is_idle() && time.is_none()));
         }
         let again = Fold { state, ..Fold::new(IDENTITY, MEMORY) };
         let (rooms, cookies) = (again.state.rooms.values(), again.state.cookies.all());

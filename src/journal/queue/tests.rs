@@ -337,7 +337,8 @@ fn on_a_full_disk_the_reserve_makes_room_for_the_checkpoint() {
     let reserve = store.files()[crate::journal::disk::names::RESERVE].len();
     assert!(reserve > 100);
     store.space(store.used() + 50);
-    wait_until("the disk is full", || room.add(7, true).wait().is_err());
+    // A note of the journal's own may be the first to find the disk full.
+    wait_until("the disk is full", || room.add(7, true).wait().is_err() || room.journal.numbers().failures > 0);
     room.well();
     assert!(room.journal.numbers().failures >= 1);
     assert_eq!(room.add(8, true).wait(), Ok(()), "still on the full disk");

@@ -120,6 +120,11 @@ impl Store for Directory {
         file.sync_all()
     }
 
+    fn free(&self) -> io::Result<u64> {
+        let space = rustix::fs::fstatvfs(&self.names)?;
+        Ok(space.f_bavail.saturating_mul(space.f_frsize))
+    }
+
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         fs::rename(self.path.join(from), self.path.join(to))
     }

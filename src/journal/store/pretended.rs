@@ -256,6 +256,11 @@ impl Store for Pretended {
         Ok(())
     }
 
+    fn free(&self) -> io::Result<u64> {
+        let disk = self.0.disk.lock();
+        Ok(disk.space.map_or(u64::MAX, |space| space.saturating_sub(disk.used()) as u64))
+    }
+
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let mut disk = self.0.disk.lock();
         if !disk.names.contains_key(from) {

@@ -246,7 +246,8 @@ fn a_beginning_gives_each_connection_its_time_once() {
     let deadline = |room: &Presence, user, n| room.hold(user, ConnectionId(Uuid::from_u128(n))).unwrap().deadline;
     assert_eq!((deadline(&room, "ann", 1), deadline(&room, "bob", 3)), (Some(at(109).tick), Some(at(115).tick)));
     assert_eq!(room.head(), head, "nobody sees a beginning");
-    room.apply(&[Command::Expire(10)], at(109)).unwrap();
+    let expired = room.apply(&[Command::Expire(10)], at(109)).unwrap();
+    assert_eq!((expired.removed, expired.absences), (1, vec![]), "when ann was lost, nobody knows");
     room.apply(&[Command::Expire(10)], at(114)).unwrap();
     let left: Vec<_> = room.roster().iter_from(Mark::default()).map(|member| member.user.to_string()).collect();
     assert_eq!((left, room.takes(&[Command::Expire(10)], at(115).tick)), (vec!["bob".into(), "cyd".into()], 1));

@@ -113,7 +113,7 @@ async fn a_token_is_renewed_in_place() {
     let page = Page::idle(&guarded).await;
     page.room_with("lobby", json!({ "as": "ann" }), "() => mint('ann', asked ? 600 : 3)").await;
     let before = held_by(&backend, "ann").await;
-    page.until("renewed", "asked === 2").await;
+    page.until("renewed", "asked >= 2").await;
     // Longer than the first token is good for.
     page.run("const over = Date.now() + 4_000; window.over = () => Date.now() > over").await;
     page.until("over", "over()").await;
@@ -141,7 +141,7 @@ async fn over_a_session_the_token_comes_first_as_well() {
     let guarded = Guarded::start(&[]).await;
     let page = Page::idle(&guarded).await;
     page.room_with("lobby", json!({ "as": "ann", "transport": "sse" }), "() => mint('ann', asked ? 600 : 3)").await;
-    page.until("renewed", "asked === 2").await;
+    page.until("renewed", "asked >= 2").await;
     page.run("room.update({ status: 'away' })").await;
     page.until("said", "room.members.get('ann').meta.status === 'away'").await;
     page.make_with("lobby", &json!({ "transport": "sse", "share": false }), "'forged'").await;

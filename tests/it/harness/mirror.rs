@@ -71,8 +71,6 @@ pub struct Mirror {
     parts: Vec<Value>,
     /// Whether the first frame of this connection was applied.
     begun: bool,
-    /// Whether the gateway was killed, and may have seen less than this reader: an event that was told before it was written.
-    undone: bool,
 }
 
 impl Mirror {
@@ -84,14 +82,7 @@ impl Mirror {
             seen: BTreeMap::new(),
             parts: Vec::new(),
             begun: false,
-            undone: false,
         }
-    }
-
-    /// Expects that the gateway was killed: one snapshot may go back.
-    pub fn killed(mut self) -> Self {
-        self.undone = true;
-        self
     }
 
     /// Prepares for a new connection: forgets the parts of an incomplete snapshot, and keeps the rest.
@@ -189,8 +180,7 @@ impl Mirror {
         assert_eq!(parts[0]["count"], count, "the parts have all");
         let cursor = text(&parts[0], "cursor");
         if let Some(here) = self.cursor.as_deref().filter(|here| epoch(here) == epoch(cursor)) {
-            let goes_back = offset(cursor) < offset(here);
-            assert!(!goes_back || mem::take(&mut self.undone), "a snapshot never goes back: {here} to {cursor}");
+            assert!(offset(cursor) >= offset(here), "a snapshot never goes back: {here} to {cursor}");
         }
         self.cursor = Some(cursor.to_owned());
     }

@@ -185,7 +185,8 @@ impl Live {
 
     /// The process ends, cleanly or not, and the next one begins.
     fn restart(&mut self) {
-        if self.rng.bool() {
+        let crashes = self.rng.bool();
+        if !crashes {
             self.append(1, &Entry::End);
         }
         self.capture = None;
@@ -196,6 +197,9 @@ impl Live {
         let Stamp { position, moment } = self.append(1, &begin);
         for room in self.rooms.values_mut() {
             room.fold(&[Command::Begin(hold_for)], position, moment);
+            if crashes {
+                room.restart(position.offset());
+            }
         }
         let rules = Rules { grace: Duration::from_millis(self.rng.u64(1..8)), members: 0, max_named: 100 };
         if self.rng.bool() && self.rules != rules {

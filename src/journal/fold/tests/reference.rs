@@ -1,5 +1,7 @@
 //! The reference: naive rooms, and lists; and all that counts of a state.
 
+use std::mem;
+
 use super::*;
 use crate::access::pass::Pass;
 use crate::access::revocations::Revoked;
@@ -17,19 +19,27 @@ pub struct Reference {
     /// The oldest first.
     cookies: Vec<(SecretId, Arc<Pass>, Tick)>,
     now: Tick,
+    ended: bool,
 }
 
 impl Reference {
     pub fn fold(&mut self, Stamp { position, moment }: Stamp, entry: &Entry) {
         self.now = moment.tick;
         match entry {
-            Entry::Begin { hold_for, .. } => self.rooms.values_mut().for_each(|(room, _)| {
-                room.now = moment.tick;
-                room.begin(*hold_for);
-            }),
+            Entry::Begin { hold_for, .. } => {
+                let crashed = !mem::take(&mut self.ended);
+                for (room, head) in self.rooms.values_mut() {
+                    room.now = moment.tick;
+                    room.begin(*hold_for);
+                    if crashed {
+                        *head = position.offset();
+                    }
+                }
+            }
             Entry::Rules(rules) => self.rules = *rules,
             Entry::Change { room, commands } => self.change(position, room, commands),
-            Entry::Mark | Entry::End => {}
+            Entry::Mark => {}
+            Entry::End => self.ended = true,
             Entry::Revoked { revoked, before, at } => {
                 let (old, _) = self.revoked.get(revoked).copied().unwrap_or_default();
                 let before = *before.max(&old);
