@@ -58,6 +58,7 @@ pub mod values;
 pub mod codec;
 pub mod checkpoint;
 pub mod fold;
+pub mod cluster;
 pub mod offline;
 pub mod engine;
 

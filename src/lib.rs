@@ -18,6 +18,7 @@ mod server;
 
 pub mod bench;
 
+pub use journal::cluster;
 pub use journal::engine;
 pub use journal::offline;
 pub use runtime::address::Address;

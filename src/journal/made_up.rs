@@ -13,15 +13,16 @@ use crate::access::revocations::Revoked;
 use crate::access::rights::{Admin, Grant, Rights};
 use crate::access::verb::Verb;
 use crate::journal::entry::{Entry, Rules};
-use crate::model::command::{Action, Command, SignIn};
+use crate::model::command::{Action, Command, NodeAction, SignIn};
+use crate::model::cursor::Position;
 use crate::model::event::DelReason;
-use crate::model::hold::{ConnectionHold, Maker, Transport};
+use crate::model::hold::{ConnectionHold, Lease, Maker, Transport};
 use crate::model::id::{ClientId, ConnectionId};
 use crate::model::info::Info;
 use crate::model::meta::Meta;
 use crate::model::moment::Tick;
 use crate::model::name::{HoldName, Name};
-use crate::model::statement::{Rank, Statement};
+use crate::model::statement::{Order, Rank, Said, Statement};
 
 pub fn some<T>(rng: &mut Rng, make: impl FnOnce(&mut Rng) -> T) -> Option<T> {
     rng.bool().then(|| make(rng))
@@ -88,7 +89,7 @@ fn number(rng: &mut Rng) -> u64 {
 }
 
 fn action(rng: &mut Rng) -> Action {
-    match rng.u8(..11) {
+    match rng.u8(..12) {
         0 => {
             let (name, statement, info) = (some(rng, hold_name), some(rng, statement), some(rng, info));
             Action::SignIn(SignIn { name, statement, info, ttl: some(rng, time), maker: some(rng, maker) })
@@ -106,7 +107,24 @@ fn action(rng: &mut Rng) -> Action {
         7 => Action::Kick(connection(rng)),
         8 => Action::Revoke(user(rng), number(rng)),
         9 => Action::Lose(connection(rng), some(rng, number).map(Tick)),
+        10 => Action::Node(node_action(rng)),
         _ => Action::LeaveClient(client(rng)),
+    }
+}
+
+fn lease(rng: &mut Rng) -> Arc<Lease> {
+    Arc::new(Lease { owner: connection(rng).0, given: Position(number(rng)), ttl: time(rng) })
+}
+
+fn node_action(rng: &mut Rng) -> NodeAction {
+    match rng.u8(..4) {
+        0 => NodeAction::End(connection(rng), one(rng, &[DelReason::NodeLost, DelReason::Timeout])),
+        1 => {
+            let said = |rng: &mut Rng| Said::new(statement(rng), Order(number(rng)));
+            NodeAction::Recall(connection(rng), some(rng, said))
+        }
+        2 => NodeAction::Lapse(some(rng, hold_name), lease(rng)),
+        _ => NodeAction::Inherit(some(rng, hold_name), lease(rng)),
     }
 }
 

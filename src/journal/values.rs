@@ -13,12 +13,12 @@ use crate::access::rights::{Admin, Grant, Rights};
 use crate::access::verb::{Verb, Verbs};
 use crate::journal::bytes::{Input, Keep, Unreadable, put_all, put_text};
 use crate::journal::entry::Rules;
-use crate::model::command::{Action, Command, SignIn};
+use crate::model::command::{Action, Command, NodeAction, SignIn};
 use crate::model::count::Prefix;
 use crate::model::cursor::{Offset, Position};
 use crate::model::denylist::Denial;
 use crate::model::event::DelReason;
-use crate::model::hold::{ConnectionHold, Hold, HoldKind, Maker, Transport};
+use crate::model::hold::{ConnectionHold, Hold, HoldKind, Lease, Maker, Transport};
 use crate::model::id::{ClientId, ConnectionId};
 use crate::model::info::Info;
 use crate::model::meta::Meta;
@@ -98,7 +98,7 @@ macro_rules! take {
     }};
 }
 
-pub(super) use {put, take};
+pub(super) use {fields, put, take};
 
 wrapped!(Position, Offset, Tick, Timestamp, Order, ConnectionId, ClientId, SecretId, KeyId);
 
@@ -108,6 +108,7 @@ fields! {
     Statement { meta, rank }
     Said { statement, order }
     Maker { sub, issued }
+    Lease { owner, given, ttl }
     SignIn { name, statement, info, ttl, maker }
     Hold { kind, said }
     Grant { rooms, can }
@@ -117,7 +118,7 @@ fields! {
 }
 
 numbered! {
-    DelReason { SignedOut = 0, Closed = 1, Timeout = 2, Expired = 3, Kicked = 4 }
+    DelReason { SignedOut = 0, Closed = 1, Timeout = 2, Expired = 3, Kicked = 4, NodeLost = 5 }
     Kind { Open = 0, Stranger = 1, ApiKey = 2, Token = 3 }
     Admin { No = 0, Reads = 1, Full = 2 }
 }
@@ -223,15 +224,20 @@ impl Keep for ConnectionHold {
 impl Keep for HoldKind {
     fn put(&self, to: &mut Vec<u8>) {
         match self {
-            HoldKind::SignIn { name, deadline, maker } => put!(to: 0, name, deadline, maker),
+            HoldKind::SignIn { name, deadline, lease: None, maker } => put!(to: 0, name, deadline, maker),
             HoldKind::Connection(hold) => put!(to: 1, hold),
+            HoldKind::SignIn { name, deadline, lease, maker } => put!(to: 2, name, deadline, lease, maker),
         }
     }
 
     fn take(from: &mut Input<'_>) -> Result<Self, Unreadable> {
         match from.byte()? {
-            0 => take!(from: HoldKind::SignIn { name, deadline, maker }),
+            0 => {
+                let (name, (deadline, maker)) = Keep::take(from)?;
+                Ok(HoldKind::SignIn { name, deadline, lease: None, maker })
+            }
             1 => take!(from: HoldKind::Connection(hold)),
+            2 => take!(from: HoldKind::SignIn { name, deadline, lease, maker }),
             _ => Err(from.malformed("an unknown kind of hold")),
         }
     }
@@ -274,6 +280,7 @@ impl Keep for Action {
             Action::Revoke(sub, before) => put!(to: 8, sub, before),
             Action::Lose(connection, since) => put!(to: 9, connection, since),
             Action::LeaveClient(client) => put!(to: 10, client),
+            Action::Node(action) => put!(to: 11, action),
         }
     }
 
@@ -290,7 +297,29 @@ impl Keep for Action {
             8 => take!(from: Action::Revoke(sub, before)),
             9 => take!(from: Action::Lose(connection, since)),
             10 => take!(from: Action::LeaveClient(client)),
+            11 => take!(from: Action::Node(action)),
             _ => Err(from.malformed("an unknown action")),
+        }
+    }
+}
+
+impl Keep for NodeAction {
+    fn put(&self, to: &mut Vec<u8>) {
+        match self {
+            NodeAction::End(connection, reason) => put!(to: 0, connection, reason),
+            NodeAction::Recall(connection, earlier) => put!(to: 1, connection, earlier),
+            NodeAction::Lapse(name, lease) => put!(to: 2, name, lease),
+            NodeAction::Inherit(name, lease) => put!(to: 3, name, lease),
+        }
+    }
+
+    fn take(from: &mut Input<'_>) -> Result<Self, Unreadable> {
+        match from.byte()? {
+            0 => take!(from: NodeAction::End(connection, reason)),
+            1 => take!(from: NodeAction::Recall(connection, earlier)),
+            2 => take!(from: NodeAction::Lapse(name, lease)),
+            3 => take!(from: NodeAction::Inherit(name, lease)),
+            _ => Err(from.malformed("an unknown action of a node")),
         }
     }
 }

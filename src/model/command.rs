@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::event::DelReason;
-use crate::model::hold::{ConnectionHold, Maker};
+use crate::model::hold::{ConnectionHold, Lease, Maker};
 use crate::model::id::{ClientId, ConnectionId};
 use crate::model::info::Info;
 use crate::model::moment::Tick;
 use crate::model::name::{HoldName, Name};
-use crate::model::statement::Statement;
+use crate::model::statement::{Said, Statement};
 
 /// A request to change a room.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +55,21 @@ pub enum Action {
     Lose(ConnectionId, Option<Tick>),
     /// Ends a client's hold at once, on whichever connection of the client.
     LeaveClient(ClientId),
+    /// Of a shared log only.
+    Node(NodeAction),
+}
+
+/// What a node of a cluster says of its own holds, or of those of a lost node. Each does nothing for a hold that is gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NodeAction {
+    /// Ends the hold of a node.
+    End(ConnectionId, DelReason),
+    /// Lets the hold of a node say what was said earlier, at the place of that.
+    Recall(ConnectionId, Option<Arc<Said>>),
+    /// Ends a lease whose term is over, unless the lease was renewed or given to another owner since.
+    Lapse(Option<HoldName>, Arc<Lease>),
+    /// Gives a lease to another owner.
+    Inherit(Option<HoldName>, Arc<Lease>),
 }
 
 /// A sign-in to be made or renewed.
@@ -90,7 +105,7 @@ impl Command {
                 Action::SignIn(_) | Action::SignOut(_) | Action::Release(_) | Action::Set(..) => true,
                 Action::Join(..) | Action::Update(..) => true,
                 Action::Leave(_) | Action::LeaveClient(_) | Action::Lose(..) => false,
-                Action::Kick(_) | Action::Revoke(..) => false,
+                Action::Kick(_) | Action::Revoke(..) | Action::Node(_) => false,
             },
             Command::Expire(_) | Command::Begin(_) | Command::Trim(_) | Command::Shorten(..) => false,
         }
@@ -99,7 +114,7 @@ impl Command {
     /// Whether somebody waits for an answer.
     pub fn is_asked(&self) -> bool {
         match self {
-            Command::User(_, Action::Lose(..) | Action::Kick(_)) => false,
+            Command::User(_, Action::Lose(..) | Action::Kick(_) | Action::Node(_)) => false,
             Command::User(..) => true,
             Command::Expire(_) | Command::Begin(_) | Command::Trim(_) | Command::Shorten(..) => false,
         }

@@ -62,9 +62,8 @@ impl Denylist {
         };
         let (code, how) = match reason {
             DelReason::Kicked => (Code::Kicked, "kicked"),
-            DelReason::SignedOut | DelReason::Closed | DelReason::Timeout | DelReason::Expired => {
-                (Code::SignedOut, "signed out")
-            }
+            DelReason::SignedOut | DelReason::Closed | DelReason::Timeout => (Code::SignedOut, "signed out"),
+            DelReason::Expired | DelReason::NodeLost => (Code::SignedOut, "signed out"),
         };
         let message = format!("{user} was {how}; this client only watches, for an hour or until its id is another");
         Err(Refusal::new(code, message).of("client"))
@@ -77,7 +76,8 @@ impl Denylist {
         }
     }
 
-    fn add(&mut self, room: &Name, user: &Name, client: ClientId, now: Tick, reason: DelReason) {
+    /// Denies `client` the room as `user` from `now` on.
+    pub fn add(&mut self, room: &Name, user: &Name, client: ClientId, now: Tick, reason: DelReason) {
         self.forget(now);
         let (room, user, deadline) = (room.clone(), user.clone(), now + TERM);
         self.put(Denial { client, room, user, deadline, reason });

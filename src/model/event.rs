@@ -23,6 +23,8 @@ pub enum DelReason {
     Expired,
     /// Kicked over HTTP.
     Kicked,
+    /// Held through a node of a cluster that was lost.
+    NodeLost,
 }
 
 /// The change of the set by an event.

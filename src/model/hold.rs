@@ -1,10 +1,13 @@
 //! Holds: the reasons why a member is present, and what is said through each.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 use smallvec::{SmallVec, smallvec};
+use uuid::Uuid;
 
+use crate::model::cursor::Position;
 use crate::model::id::{ClientId, ConnectionId};
 use crate::model::meta::Meta;
 use crate::model::moment::Tick;
@@ -41,6 +44,8 @@ pub enum HoldKind {
         name: Option<HoldName>,
         /// The deadline of a lease.
         deadline: Option<Tick>,
+        /// The lease of a shared log, which has no deadline.
+        lease: Option<Arc<Lease>>,
         /// The token that made the sign-in last. A revocation of the token ends the sign-in.
         maker: Option<Arc<Maker>>,
     },
@@ -55,6 +60,17 @@ pub struct Maker {
     pub sub: Name,
     /// When the token was issued: seconds since 1970, 0 if unknown.
     pub issued: u64,
+}
+
+/// A lease of a shared log: no fold compares the clocks of two nodes, so a command of the owner ends the lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// The incarnation of the node that measures the term.
+    pub owner: Uuid,
+    /// The position at which the owner got the lease. A command to end an earlier lease does nothing.
+    pub given: Position,
+    /// The term.
+    pub ttl: Duration,
 }
 
 /// The hold of a connection that is open, or was lost within the grace period.
@@ -84,7 +100,7 @@ pub enum Transport {
 
 impl HoldKind {
     /// The unnamed sign-in without a deadline.
-    const PERMANENT: HoldKind = HoldKind::SignIn { name: None, deadline: None, maker: None };
+    const PERMANENT: HoldKind = HoldKind::SignIn { name: None, deadline: None, lease: None, maker: None };
 
     /// The id, unique among the user's holds in the room.
     pub fn id(&self) -> HoldId {
@@ -200,6 +216,37 @@ impl Holds {
         self.edit().of_member = Some(Said::new(statement, order));
     }
 
+    /// Lets a hold say what was said earlier, at the place of that.
+    pub fn recall(&mut self, id: &HoldId, earlier: Option<Arc<Said>>) {
+        if let Some(hold) = self.edit().holds.iter_mut().find(|hold| hold.kind.has(id)) {
+            hold.said = earlier;
+        }
+    }
+
+    /// Gives the lease of this name to another owner.
+    pub fn inherit(&mut self, name: Option<&HoldName>, to: &Arc<Lease>) {
+        for hold in &mut self.edit().holds {
+            if let HoldKind::SignIn { name: own, lease: Some(lease), .. } = &mut hold.kind
+                && own.as_ref() == name
+            {
+                *lease = to.clone();
+            }
+        }
+    }
+
+    /// The lease of this name.
+    pub fn lease(&self, name: Option<&HoldName>) -> Option<&Arc<Lease>> {
+        self.leases().find(|(own, _)| *own == name).map(|(_, lease)| lease)
+    }
+
+    /// All leases of a shared log.
+    pub fn leases(&self) -> impl Iterator<Item = (Option<&HoldName>, &Arc<Lease>)> {
+        self.iter().filter_map(|hold| match &hold.kind {
+            HoldKind::SignIn { name, lease: Some(lease), .. } => Some((name.as_ref(), lease)),
+            HoldKind::SignIn { lease: None, .. } | HoldKind::Connection(_) => None,
+        })
+    }
+
     /// Starts the grace period of a connection's hold.
     pub fn lose(&mut self, connection: ConnectionId, deadline: Tick) {
         for hold in &mut self.edit().holds {
@@ -242,7 +289,8 @@ impl Holds {
         self.iter().filter_map(|hold| hold.said.as_deref()).chain(self.of_member())
     }
 
-    fn next_order(&self) -> Order {
+    /// The order of the next statement.
+    pub fn next_order(&self) -> Order {
         self.said().map(|said| said.order).max().unwrap_or_default().next()
     }
 
@@ -329,7 +377,7 @@ mod tests {
         for other in [
             sign_in(Some(Statement::default())),
             sign_in(Some(statement(1, "1"))),
-            Holds::of(HoldKind::SignIn { name: None, deadline: Some(Tick(7)), maker: None }, None),
+            Holds::of(HoldKind::SignIn { name: None, deadline: Some(Tick(7)), lease: None, maker: None }, None),
             Holds::of(connection(1, None), None),
         ] {
             assert!(!other.are_plain());

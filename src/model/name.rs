@@ -95,7 +95,7 @@ fn changes_direction(c: char) -> bool {
 }
 
 /// The name of a sign-in among those of a member: 1 to 64 bytes, and the rules of [`Name`].
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 #[serde(transparent)]
 pub struct HoldName(Name);
 

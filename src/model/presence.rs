@@ -2,10 +2,13 @@
 
 mod growth;
 mod kept;
+mod lease;
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
+
+use uuid::Uuid;
 
 use crate::model::changes::Gap;
 use crate::model::command::{Action, Command, SignIn};
@@ -105,11 +108,16 @@ impl Presence {
 
     /// Applies `commands`, in order. Their events are numbered from `at` on, which is behind the last event.
     pub fn fold(&mut self, commands: &[Command], at: Position, now: Moment) -> Outcome {
+        self.fold_of(None, commands, at, now)
+    }
+
+    /// The same for commands of a node of a cluster, which owns the leases that they make.
+    pub fn fold_of(&mut self, node: Option<Uuid>, commands: &[Command], at: Position, now: Moment) -> Outcome {
         (self.next, self.applied) = (at.offset(), at);
         let mut outcome = Outcome::none(self.head);
         for command in commands {
             match command {
-                Command::User(user, action) => self.act(user, action, now, &mut outcome),
+                Command::User(user, action) => self.act(node, user, action, now, &mut outcome),
                 Command::Expire(most) => self.expire(*most, now, &mut outcome),
                 Command::Begin(hold_for) => self.begin(now.tick + *hold_for),
                 Command::Trim(_) | Command::Shorten(..) => self.forget(command),
@@ -144,7 +152,7 @@ impl Presence {
             }
             Action::Join(..) | Action::SignIn(_) | Action::SignOut(_) | Action::Set(..) | Action::Update(..) => Ok(()),
             Action::Release(_) | Action::Leave(_) | Action::Kick(_) | Action::Lose(..) => Ok(()),
-            Action::LeaveClient(_) | Action::Revoke(..) => Ok(()),
+            Action::LeaveClient(_) | Action::Revoke(..) | Action::Node(_) => Ok(()),
         }
     }
 
@@ -171,12 +179,11 @@ impl Presence {
         added.len().saturating_sub(removed)
     }
 
-    fn act(&mut self, user: &Name, action: &Action, now: Moment, outcome: &mut Outcome) {
+    fn act(&mut self, node: Option<Uuid>, user: &Name, action: &Action, now: Moment, outcome: &mut Outcome) {
         match action {
-            Action::SignIn(SignIn { name, statement, info, ttl, maker }) => {
-                let deadline = ttl.map(|ttl| now.tick + ttl);
-                let kind = HoldKind::SignIn { name: name.clone(), deadline, maker: maker.clone() };
-                self.put_hold(user, kind, statement.clone(), info.as_ref(), now, outcome);
+            Action::SignIn(sign_in) => {
+                let kind = self.sign_in_kind(node, sign_in, now);
+                self.put_hold(user, kind, sign_in.statement.clone(), sign_in.info.as_ref(), now, outcome);
             }
             Action::Join(hold, statement, info) => {
                 let kind = HoldKind::Connection(*hold);
@@ -203,6 +210,7 @@ impl Presence {
             Action::Revoke(sub, before) => self.revoke(user, sub, *before, now, outcome),
             Action::Lose(connection, since) => self.lose(user, *connection, *since, now, outcome),
             Action::LeaveClient(client) => self.leave_client(user, *client, now, outcome),
+            Action::Node(action) => self.act_of_node(user, action, now, outcome),
         }
     }
 
@@ -384,22 +392,6 @@ impl Presence {
             HoldKind::Connection(hold) => Some(hold),
             HoldKind::SignIn { .. } => None,
         }
-    }
-
-    /// Whether `command` renews a lease, and changes nothing else.
-    pub fn renews(&self, command: &Command) -> bool {
-        let Command::User(user, Action::SignIn(SignIn { name, statement, info, .. })) = command else {
-            return false;
-        };
-        let says = |hold: &Hold, new: &Statement| hold.said.as_ref().is_some_and(|said| said.statement == *new);
-        let has = |new: &Info| self.roster.get(user).is_some_and(|member| member.info == *new);
-        self.roster.holds(user).is_some_and(|holds| {
-            holds.get(&HoldId::SignIn(name.clone())).is_some_and(|hold| {
-                hold.kind.deadline().is_some()
-                    && statement.as_ref().is_none_or(|new| says(hold, new))
-                    && info.as_ref().is_none_or(has)
-            })
-        })
     }
 
     /// The room's name.

@@ -123,7 +123,7 @@ fn the_pure_layers_know_no_executor_clock_or_socket() {
         "new_v4",
         "fastrand",
     ];
-    let journal = ["bytes", "entry", "values", "codec", "checkpoint", "fold"];
+    let journal = ["bytes", "entry", "values", "codec", "checkpoint", "fold", "cluster"];
     let is_pure = |module: &str| match module.strip_prefix("journal::") {
         Some(rest) => journal.contains(&layer(rest)),
         None => ["model", "wire"].contains(&layer(module)),

@@ -52,6 +52,7 @@ mod session;
 mod shutdown;
 mod signals;
 mod silence;
+mod simulation;
 mod slow;
 mod statements;
 mod stats;

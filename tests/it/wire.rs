@@ -92,6 +92,7 @@ fn reason(told: &Value) -> DelReason {
         "timeout" => DelReason::Timeout,
         "expired" => DelReason::Expired,
         "kicked" => DelReason::Kicked,
+        "node_lost" => DelReason::NodeLost,
         other => panic!("no reason: {other}"),
     }
 }

@@ -118,7 +118,7 @@ pub fn own_verb(action: &Action) -> Verb {
         Action::Release(_) | Action::Set(_, None) => Verb::SignIn,
         Action::SignIn(_) | Action::SignOut(_) | Action::Set(..) | Action::Join(..) => Verb::Manage,
         Action::Update(..) | Action::Leave(_) | Action::Kick(_) | Action::Revoke(..) => Verb::Manage,
-        Action::Lose(..) => Verb::Manage,
+        Action::Lose(..) | Action::Node(_) => Verb::Manage,
     }
 }
 

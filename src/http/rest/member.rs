@@ -183,8 +183,8 @@ impl ShownHold {
     /// Shows `hold` at the moment `now`.
     pub fn of(hold: &Hold, now: Moment) -> Self {
         let (kind, name, connection) = match &hold.kind {
-            HoldKind::SignIn { name, deadline: None, .. } => ("sign_in", name.clone(), None),
-            HoldKind::SignIn { name, deadline: Some(_), .. } => ("lease", name.clone(), None),
+            HoldKind::SignIn { name, deadline: None, lease: None, .. } => ("sign_in", name.clone(), None),
+            HoldKind::SignIn { name, .. } => ("lease", name.clone(), None),
             HoldKind::Connection(ConnectionHold { connection, transport, deadline, .. }) => {
                 let (connection, transport, lost) = (*connection, *transport, deadline.is_some());
                 ("connection", None, Some(ShownConnection { connection, transport, lost }))

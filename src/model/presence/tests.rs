@@ -140,7 +140,7 @@ fn model(set: &mut BTreeMap<Name, (Option<Meta>, Meta)>, command: &Command) {
         Action::SignOut(_) => drop(set.remove(user)),
         Action::Set(None, _) | Action::Release(_) | Action::Join(..) | Action::Update(..) => panic!("elsewhere"),
         Action::Leave(_) | Action::Kick(_) | Action::Revoke(..) => panic!("the test of holds has these"),
-        Action::Lose(..) | Action::LeaveClient(_) => panic!("the test of holds has these"),
+        Action::Lose(..) | Action::LeaveClient(_) | Action::Node(_) => panic!("the test of holds has these"),
     }
 }
 

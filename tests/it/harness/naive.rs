@@ -166,6 +166,7 @@ impl Naive {
                 seen
             }
             Action::SignOut(reason) => self.sign_out(user, *reason),
+            Action::Node(_) => panic!("of a shared log only"),
         }
     }
 

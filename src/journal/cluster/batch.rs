@@ -1,0 +1,79 @@
+//! Batches: what a node appends at once.
+
+use crate::journal::bytes::{Input, Keep, Unreadable};
+use crate::journal::cluster::incarnation::Incarnation;
+use crate::journal::cluster::record::Record;
+use crate::journal::values::fields;
+use crate::model::moment::Moment;
+
+/// The format that is written. A later one is read for one release before it is written, since nodes of two versions share a log.
+const FORMAT: u8 = 1;
+
+/// What a node has read of the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// The position of the last entry.
+    pub position: u64,
+    /// The number of entries.
+    pub entries: u64,
+    /// The running hash of them.
+    pub hash: u64,
+}
+
+/// What one node appends at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// Who appends.
+    pub incarnation: Incarnation,
+    /// 1, 2, 3 … of this incarnation: what comes again, or too early, does not count.
+    pub number: u64,
+    /// When the batch was made, on the clocks of the node.
+    pub moment: Moment,
+    /// What the node had read of the log.
+    pub seen: Seen,
+    /// Whether the node is so short of memory that nobody may add members.
+    pub full: bool,
+    /// The facts.
+    pub records: Vec<Record>,
+}
+
+fields! {
+    Seen { position, entries, hash }
+}
+
+impl Batch {
+    /// The batch's bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut records = Vec::new();
+        self.records.iter().for_each(|record| record.put(&mut records));
+        self.encode_with(self.records.len(), &records)
+    }
+
+    /// The bytes of the batch with other records, as many as `count`, which are encoded already.
+    pub fn encode_with(&self, count: usize, records: &[u8]) -> Vec<u8> {
+        let Batch { incarnation, number, moment, seen, full, records: _ } = self;
+        let mut bytes = Vec::with_capacity(records.len() + 64);
+        bytes.push(FORMAT);
+        incarnation.put(&mut bytes);
+        number.put(&mut bytes);
+        moment.put(&mut bytes);
+        seen.put(&mut bytes);
+        full.put(&mut bytes);
+        count.put(&mut bytes);
+        bytes.extend_from_slice(records);
+        bytes
+    }
+
+    /// Reads a batch.
+    ///
+    /// # Errors
+    ///
+    /// [`Unreadable`] unless `bytes` are one batch of this format or an earlier one.
+    pub fn decode(bytes: &[u8]) -> Result<Batch, Unreadable> {
+        let mut input = Input::of(bytes);
+        input.format(FORMAT)?;
+        let ((incarnation, number), (moment, (seen, (full, records)))) = Keep::take(&mut input)?;
+        input.end()?;
+        Ok(Batch { incarnation, number, moment, seen, full, records })
+    }
+}

@@ -1,0 +1,105 @@
+//! Filling the window with batches of what waits.
+
+use std::collections::VecDeque;
+
+use crate::journal::bytes::Keep;
+use crate::journal::cluster::attendance::Key;
+use crate::journal::cluster::batch::Batch;
+use crate::journal::cluster::node::{Item, Node};
+use crate::journal::cluster::record::Record;
+use crate::journal::cluster::timing::{BATCH, BEAT, SILENT};
+use crate::journal::cluster::window::Own;
+use crate::model::hold::{Hold, HoldKind};
+use crate::model::id::ClientId;
+use crate::model::moment::Moment;
+
+/// The records of a batch that is being made.
+#[derive(Default)]
+struct Load {
+    bytes: Vec<u8>,
+    count: usize,
+}
+
+impl Load {
+    /// Adds a record, and returns its index.
+    fn put(&mut self, record: &Record) -> usize {
+        record.put(&mut self.bytes);
+        self.count += 1;
+        self.count - 1
+    }
+}
+
+impl Node {
+    /// Makes batches while the window has space: of what waits, or empty ones that only say that this node lives.
+    pub(super) fn fill(&mut self, now: Moment) {
+        while self.window.has_space() {
+            let is_due = now.tick.0.saturating_sub(self.beat) >= BEAT;
+            if !is_due && self.queue.is_empty() || !self.load(now, is_due) {
+                return;
+            }
+            self.beat = now.tick.0;
+        }
+    }
+
+    fn load(&mut self, now: Moment, even_empty: bool) -> bool {
+        // After a time without the log, who came is told before who left: they may be the same people.
+        let early = now.tick.0 < self.fresh_since + SILENT;
+        let number = self.window.next();
+        let mut own = Own { number, bytes: [].into(), asks: Vec::new(), keys: Vec::new(), came: Vec::new() };
+        let (mut load, mut later) = (Load::default(), VecDeque::new());
+        while load.bytes.len() < BATCH
+            && let Some(item) = self.queue.pop_front()
+        {
+            match item {
+                Item::Ask(ask) => {
+                    let index = load.put(&ask.record);
+                    own.asks.push((index, ask));
+                }
+                Item::Key(key) if early && self.attendance.owes_end(&key) => later.push_back(Item::Key(key)),
+                Item::Key(key) => self.load_key(key, &mut load, &mut own),
+                Item::Came(key, client) => self.load_coming(key, client, &mut load, &mut own),
+                Item::Record(record) => drop(load.put(&record)),
+                Item::Restore(entries, record) => {
+                    if self.shared.roll.is_restorer(self.id) || self.shared.roll.has_more(entries) {
+                        load.put(&record);
+                    }
+                }
+            }
+        }
+        later.append(&mut self.queue);
+        self.queue = later;
+        if load.count == 0 && !even_empty {
+            return false;
+        }
+        let (incarnation, seen, full) = (self.id, self.shared.roll.seen, self.full);
+        let batch = Batch { incarnation, number, moment: now, seen, full, records: Vec::new() };
+        own.bytes = batch.encode_with(load.count, &load.bytes).into();
+        self.window.push(own);
+        true
+    }
+
+    fn load_key(&mut self, key: Key, load: &mut Load, own: &mut Own) {
+        self.queued.remove(&key);
+        let commands = self.attendance.owed(&key, self.id.hold(), (own.number, load.count));
+        if !commands.is_empty() {
+            let index = load.put(&Record::Change { room: key.0.clone(), commands });
+            own.keys.push((index, key));
+        }
+    }
+
+    /// Tells that a client came, if the user is held elsewhere, too.
+    fn load_coming(&mut self, key: Key, client: ClientId, load: &mut Load, own: &mut Own) {
+        let (room, user) = &key;
+        let elsewhere = |hold: &Hold| match &hold.kind {
+            HoldKind::Connection(hold) => hold.connection != self.id.hold(),
+            HoldKind::SignIn { .. } => false,
+        };
+        let holds = self.shared.room(room).and_then(|presence| presence.roster().holds(user));
+        if holds.is_some_and(|holds| holds.iter().any(elsewhere)) {
+            load.put(&Record::Came { room: room.clone(), user: user.clone(), client });
+            own.came.push((key, client));
+        } else {
+            self.attendance.came(&key, client);
+        }
+    }
+}

@@ -1,0 +1,150 @@
+use std::time::Duration;
+
+use fastrand::Rng;
+use uuid::Uuid;
+
+use super::batch::{Batch, Seen};
+use super::fold::{Effect, Shared};
+use super::incarnation::Incarnation;
+use super::record::Record;
+use super::snapshot::{Snapshot, fits};
+use super::{Memory, Rules, node};
+use crate::journal::made_up;
+use crate::model::command::{Action, Command, SignIn};
+use crate::model::history::Bound;
+use crate::model::hold::{ConnectionHold, Transport};
+use crate::model::identity::Identity;
+use crate::model::moment::{Moment, Tick, Timestamp};
+use crate::model::name::Name;
+use crate::mutants::Mutants;
+
+const MEMORY: Memory = Memory { history: Bound { events: 100, bytes: 1 << 20 }, bytes: 1 << 20 };
+const RULES: Rules = Rules { members: 0, grace: Duration::from_secs(5), max_named: 100 };
+
+fn record(rng: &mut Rng) -> Record {
+    let who = Incarnation(Uuid::from_u128(rng.u128(1..4)));
+    let (room, user, client) = (made_up::room(rng), made_up::user(rng), made_up::client(rng));
+    match rng.u8(..18) {
+        0 => Record::Up { version: "1.2".into(), rules: RULES, replaces: rng.bool().then_some(who) },
+        1 => Record::Retire(who),
+        2 => Record::Down,
+        3 => Record::Suspect { who, next: rng.u64(..) },
+        4 => Record::Reap { who, since: rng.u64(..) },
+        5 => Record::Generation { from: rng.u64(..), to: rng.u64(..) },
+        6 => Record::Claim(rng.u64(..)),
+        7 => Record::Restore { room, commands: vec![Command::sign_in(user)] },
+        8 => Record::Restored,
+        9 => Record::Change { room, commands: vec![Command::sign_out(user)] },
+        10 => Record::Came { room, user, client },
+        11 => Record::Denied { room, user, client, reason: made_up::reason(rng) },
+        12 => Record::Rules(RULES),
+        13 => Record::Revoked { revoked: made_up::revoked(rng), before: rng.u64(..), at: rng.u64(..) },
+        14 => Record::Cookie { id: made_up::secret(rng), pass: made_up::pass(rng), end: Tick(rng.u64(..)) },
+        15 => Record::CookieEnded(made_up::secret(rng)),
+        16 => Record::Ticket { id: made_up::secret(rng), pass: made_up::pass(rng), end: Tick(rng.u64(..)) },
+        _ => Record::TicketUsed(made_up::secret(rng)),
+    }
+}
+
+fn batch(by: u128, number: u64, records: Vec<Record>) -> Batch {
+    let (incarnation, seen) = (Incarnation(Uuid::from_u128(by)), Seen::default());
+    let moment = Moment { tick: Tick(number * 500), time: Timestamp(number) };
+    Batch { incarnation, number, moment, seen, full: false, records }
+}
+
+fn up() -> Record {
+    Record::Up { version: "1".into(), rules: RULES, replaces: None }
+}
+
+fn shared() -> Shared {
+    Shared::new(Identity { journal: Uuid::from_u128(7), generation: 0 }, MEMORY)
+}
+
+fn change(user: &str, action: Action) -> Record {
+    Record::Change { room: Name::lobby(), commands: vec![Command::User(Name::kept(user), action)] }
+}
+
+fn join(node: u128) -> Action {
+    let (connection, transport) = (Incarnation(Uuid::from_u128(node)).hold(), Transport::WebSocket);
+    let hold = ConnectionHold { connection, client: None, transport, deadline: None, unclaimed: false };
+    Action::Join(hold, None, None)
+}
+
+#[test]
+fn batches_are_read_as_they_are_written_and_mutants_are_batches_or_unreadable() {
+    let mut rng = Rng::with_seed(18);
+    let mut all = Vec::new();
+    for number in 0..2_000 {
+        let records = (0..rng.usize(..4)).map(|_| record(&mut rng)).collect();
+        let batch = Batch { full: rng.bool(), ..batch(rng.u128(..), number, records) };
+        let bytes = batch.encode();
+        assert_eq!(Batch::decode(&bytes).as_ref(), Ok(&batch));
+        assert!(Batch::decode(&bytes[..rng.usize(..bytes.len())]).is_err());
+        all.push(bytes);
+    }
+    for mutant in Mutants::of(all, 20_000) {
+        if let Ok(batch) = Batch::decode(&mutant) {
+            assert_eq!(Batch::decode(&batch.encode()), Ok(batch));
+        }
+    }
+}
+
+/// Any records, whether they make sense or not: a state that is restored from a snapshot goes on in the same way.
+#[test]
+fn a_restored_state_folds_on_in_the_same_way() {
+    for seed in 0..20 {
+        let mut rng = Rng::with_seed(seed);
+        let mut shared = shared();
+        for by in 1..4 {
+            shared.fold(by, &batch(by.into(), 1, vec![up()]).encode());
+        }
+        let mut again = None;
+        for step in 1..400 {
+            let records = (0..rng.usize(..4)).map(|_| record(&mut rng)).collect();
+            let bytes = batch(rng.u128(1..4), 1 + step / 3, records).encode();
+            if step == 200 {
+                let parts: Vec<_> = Snapshot::of(&shared).parts().collect();
+                assert_eq!(fits(&parts[0], |_| None), Ok(None));
+                again = Some(node::restore(&parts, MEMORY).unwrap());
+            }
+            for shared in [Some(&mut shared), again.as_mut()].into_iter().flatten() {
+                shared.fold(3 + step, &bytes);
+            }
+        }
+        let parts = |shared: &Shared| Snapshot::of(shared).parts().collect::<Vec<_>>();
+        assert_eq!(Some(parts(&shared)), again.as_ref().map(parts), "seed {seed}");
+    }
+}
+
+#[test]
+fn the_people_of_a_silent_node_are_suspect_and_its_leases_go_to_an_heir() {
+    let mut shared = shared();
+    let lease = SignIn { ttl: Some(Duration::from_secs(9)), ..SignIn::default() };
+    let first = vec![up(), change("ann", join(1)), change("bob", join(1)), change("cyd", Action::SignIn(lease))];
+    let (one, two) = (Incarnation(Uuid::from_u128(1)), Incarnation(Uuid::from_u128(2)));
+    shared.fold(1, &batch(1, 1, first).encode());
+    shared.fold(2, &batch(2, 1, vec![up(), change("bob", join(2))]).encode());
+    let suspects =
+        |shared: &Shared| shared.suspects(&Name::lobby()).map(|(user, _)| user.to_string()).collect::<Vec<_>>();
+    shared.fold(3, &batch(2, 2, vec![Record::Suspect { who: one, next: 1 }]).encode());
+    assert_eq!(suspects(&shared), Vec::<String>::new(), "its batch came meanwhile");
+    shared.fold(4, &batch(2, 3, vec![Record::Suspect { who: one, next: 2 }]).encode());
+    assert_eq!(suspects(&shared), ["ann"]);
+    shared.fold(5, &batch(1, 2, vec![]).encode());
+    assert_eq!(suspects(&shared), Vec::<String>::new());
+    shared.fold(6, &batch(2, 4, vec![Record::Reap { who: one, since: 4 }]).encode());
+    assert_eq!(shared.room(&Name::lobby()).unwrap().roster().len(), 3, "it is heard again");
+    shared.fold(7, &batch(2, 5, vec![Record::Suspect { who: one, next: 3 }]).encode());
+    let folded = shared.fold(8, &batch(2, 6, vec![Record::Reap { who: one, since: 7 }]).encode());
+    let heirs = folded.effects.iter().filter_map(|(_, effect)| match effect {
+        Effect::Leased(_, lease) => Some(lease.owner),
+        Effect::Changed(..) | Effect::Refused(_) | Effect::Suspected(..) => None,
+        Effect::Gone(_) | Effect::Used(_) | Effect::Restarted => None,
+    });
+    assert_eq!(heirs.collect::<Vec<_>>(), [two.0]);
+    let room = shared.room(&Name::lobby()).unwrap();
+    assert!(room.roster().get("ann").is_none() && room.roster().len() == 2);
+    assert!(shared.fold(9, &batch(1, 3, vec![change("dan", join(1))]).encode()).batch.is_none(), "the dead are silent");
+    let again = shared.fold(10, &batch(1, 1, vec![up()]).encode());
+    assert!(again.batch.is_none(), "nor do they come back");
+}
