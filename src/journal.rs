@@ -61,6 +61,7 @@ pub mod fold;
 pub mod cluster;
 pub mod offline;
 pub mod engine;
+pub mod participant;
 
 #[cfg(test)]
 mod made_up;

@@ -21,6 +21,7 @@ pub mod bench;
 pub use journal::cluster;
 pub use journal::engine;
 pub use journal::offline;
+pub use journal::participant;
 pub use runtime::address::Address;
 pub use runtime::config::{Config, LogFormat};
 pub use runtime::drain::Stop;

@@ -176,6 +176,8 @@ pub struct Node {
     beat: u64,
     /// Until then, signs of another history are known to be others' mistakes.
     verified: u64,
+    /// The position of this life's first batch; 0 until that came back.
+    begun: u64,
     /// An own batch of after the curtain came back.
     caught_up: bool,
     snapshot_at: u64,
@@ -208,6 +210,7 @@ impl Node {
             fresh_since: 0,
             beat: now,
             verified: 0,
+            begun: 0,
             caught_up: true,
             snapshot_at: now,
         };

@@ -24,6 +24,8 @@ pub struct Reread {
     old: Seen,
     /// The running hash where the node stands.
     there: Option<u64>,
+    /// The last entry that the node had read, too; 0 if none is known.
+    pub(super) common: u64,
     /// Who was signed out in what the node did not read.
     pub(super) signed_out: Vec<(Key, DelReason)>,
 }
@@ -58,7 +60,7 @@ impl Reread {
         let mut ring = Ring::default();
         ring.push(shared.roll.seen);
         let there = (shared.roll.seen.position == old.position).then_some(shared.roll.seen.hash);
-        Reread { shared, ring, older, old, there, signed_out: Vec::new() }
+        Reread { shared, ring, older, old, there, common: 0, signed_out: Vec::new() }
     }
 
     /// The position to read on after.
@@ -78,6 +80,7 @@ impl Reread {
             self.signed_out.push((key, reason));
         }
         if self.older.has(seen) {
+            self.common = position;
             self.signed_out.clear();
         }
     }

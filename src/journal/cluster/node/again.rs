@@ -35,7 +35,7 @@ impl Node {
             return;
         }
         self.lower(tick, tick + SILENT + GRACE);
-        let Reread { shared, ring, signed_out, .. } = reread;
+        let Reread { shared, ring, signed_out, common, .. } = reread;
         let old = std::mem::replace(&mut self.shared, shared);
         self.ring = ring;
         for (key, reason) in signed_out {
@@ -47,7 +47,9 @@ impl Node {
             self.go_on(tick);
         } else {
             let restore = if same_log { Vec::new() } else { self.restoration(&old) };
-            let counted = if same_log { self.shared.roll.counted(self.id) } else { Some(0) };
+            // The log may have forgotten this life from its first batch on.
+            let unborn = !same_log || (common > 0 && self.begun > common);
+            let counted = self.shared.roll.counted(self.id).filter(|_| same_log).or(unborn.then_some(0));
             self.begin(fresh.incarnation, restore, counted, now);
         }
         if forgot {
@@ -123,6 +125,7 @@ impl Node {
     /// Begins another life: all that is held is said again, then the older life ends, and then comes what was asked for.
     fn begin(&mut self, id: Incarnation, restore: Vec<Record>, counted: Option<u64>, now: Moment) {
         let was = std::mem::replace(&mut self.id, id);
+        self.begun = 0;
         let tick = now.tick.0;
         let (unsaid, unknown) = self.window.restart(counted, tick);
         self.told.extend(unknown.into_iter().map(|ticket| Told::Answer(ticket, 0, Answer::Unknown)));

@@ -31,6 +31,9 @@ impl Node {
             Some(batch) => {
                 self.judge.hear(batch.incarnation);
                 let own = if batch.incarnation == self.id { self.echoed(&batch, tick) } else { Vec::new() };
+                if batch.incarnation == self.id && batch.number == 1 {
+                    self.begun = position;
+                }
                 self.follow(&batch, &folded.effects, own.last().map(|own| own.number));
                 self.answer(position, own, folded.effects, tick);
             }

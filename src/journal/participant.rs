@@ -1,0 +1,403 @@
+//! A participant: one node on its engine. Reads the log into the node, appends what the node has to say, reads the log anew after
+//! trouble, and writes snapshots.
+//!
+//! ```text
+//!  callers -> Participant::with, ask -> Node -> tick -> Engine::append
+//!                                        ^                    |
+//!                 Told <- told <---------+---- entry <- Reader
+//! ```
+
+use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use crate::journal::cluster::Memory;
+use crate::journal::cluster::fold::Shared;
+use crate::journal::cluster::incarnation::Incarnation;
+use crate::journal::cluster::node::{Answer, Asked, Fresh, Node, Options, Told, Trouble};
+use crate::journal::cluster::record::Record;
+use crate::journal::cluster::snapshot::{self, Snapshot};
+use crate::journal::cluster::window::Ticket;
+use crate::journal::engine::appends::Appending;
+use crate::journal::engine::reader::{Break, Reader};
+use crate::journal::engine::seam::{Engine, LogId};
+use crate::model::identity::Identity;
+use crate::model::moment::Moment;
+
+/// The node looks at its clock this often.
+const EVERY: Duration = Duration::from_millis(50);
+
+/// The entries that are folded before the node says something.
+const AT_ONCE: usize = 256;
+
+/// The pause before another attempt to read the log anew.
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// What the owner has not taken yet: then the oldest entries wait in the log.
+const TOLD: usize = 65_536;
+
+/// Opens the log, as it is now.
+pub type Opening = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<Arc<dyn Engine>, String>> + Send>> + Send + Sync>;
+
+/// The node's clock.
+pub type Now = Box<dyn Fn() -> Moment + Send + Sync>;
+
+/// One node on its engine. Dropped, it falls silent, as a process does that is killed.
+pub struct Participant {
+    desk: Arc<Desk>,
+    _task: AbortOnDropHandle<()>,
+}
+
+/// What callers and the task share.
+struct Desk {
+    inner: Mutex<Inner>,
+    news: Notify,
+    now: Now,
+}
+
+struct Inner {
+    node: Node,
+    waiting: HashMap<Ticket, oneshot::Sender<(u64, Answer)>>,
+}
+
+/// The work of a participant.
+struct Task {
+    desk: Arc<Desk>,
+    opening: Arc<Opening>,
+    memory: Memory,
+    engine: Arc<dyn Engine>,
+    reader: Reader,
+    /// Set while the log is read anew; the node goes on meanwhile.
+    rereading: Option<Rereading>,
+    /// Batches on their way. What comes of them is told by the log.
+    appending: FuturesUnordered<Appending>,
+    tells: mpsc::Sender<Told>,
+    snapshots: Snapshots,
+}
+
+type Rereading = Pin<Box<dyn Future<Output = Anew> + Send>>;
+
+/// A log that was read anew.
+struct Anew {
+    engine: Arc<dyn Engine>,
+    reader: Reader,
+    reread: crate::journal::cluster::reread::Reread,
+}
+
+impl Participant {
+    /// Reads the log to its end, and begins a life. What the node tells comes through the channel, except for the answers to
+    /// [`Participant::ask`]. Needs a runtime of tokio.
+    ///
+    /// # Errors
+    ///
+    /// A sentence: the log can't be opened or read.
+    pub async fn start(
+        opening: Opening,
+        options: Options,
+        memory: Memory,
+        now: Now,
+    ) -> Result<(Participant, mpsc::Receiver<Told>), String> {
+        let (engine, mut shared) = begin(&opening, memory).await?;
+        let mut reader = engine.read(shared.roll.seen.position);
+        let end = engine.extent().await.map_err(|trouble| trouble.to_string())?.last;
+        while shared.roll.seen.position < end {
+            let (position, bytes) = reader.next().await.map_err(|end| format!("reading the log ended: {end:?}"))?;
+            shared.fold(position, &bytes);
+        }
+        let node = Node::new(incarnation(), shared, options, now());
+        let inner = Mutex::new(Inner { node, waiting: HashMap::new() });
+        let desk = Arc::new(Desk { inner, news: Notify::new(), now });
+        let (tells, told) = mpsc::channel(TOLD);
+        let task = Task {
+            desk: desk.clone(),
+            opening: Arc::new(opening),
+            memory,
+            engine,
+            reader,
+            rereading: None,
+            appending: FuturesUnordered::new(),
+            tells,
+            snapshots: Snapshots::default(),
+        };
+        let task = AbortOnDropHandle::new(tokio::spawn(task.run()));
+        Ok((Participant { desk, _task: task }, told))
+    }
+
+    /// Does something with the node, which then says what it has to say.
+    pub fn with<T>(&self, work: impl FnOnce(&mut Node, Moment) -> T) -> T {
+        let done = work(&mut self.desk.inner.lock().node, (self.desk.now)());
+        self.desk.news.notify_one();
+        done
+    }
+
+    /// Asks for a record in the log, and waits for the answer: the position, and what came of the record.
+    pub async fn ask(&self, record: Record) -> (u64, Answer) {
+        let answer = {
+            let Inner { node, waiting } = &mut *self.desk.inner.lock();
+            let Asked::Waits(ticket) = node.ask(record) else {
+                return (node.shared().roll.seen.position, Answer::Recorded);
+            };
+            let (sender, answer) = oneshot::channel();
+            waiting.insert(ticket, sender);
+            answer
+        };
+        self.desk.news.notify_one();
+        answer.await.unwrap_or((0, Answer::Unknown))
+    }
+
+    /// Says that this node stops, and waits at most `limit` until that is in the log.
+    pub async fn stop(self, limit: Duration) {
+        self.with(|node, _| node.stop());
+        let said = async {
+            while self.with(|node, _| node.pending()) > 0 {
+                sleep(EVERY).await;
+            }
+        };
+        // Without the word, the others find out by themselves.
+        let _ = tokio::time::timeout(limit, said).await;
+    }
+}
+
+impl Task {
+    async fn run(mut self) {
+        let mut beat = interval(EVERY);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let reads = self.rereading.is_none();
+            tokio::select! {
+                entry = self.reader.next(), if reads => self.read(entry),
+                anew = done(&mut self.rereading) => self.adopt(anew),
+                Some(_) = self.appending.next() => {}
+                () = self.desk.news.notified() => {}
+                _ = beat.tick() => {}
+            }
+            for told in self.turn() {
+                if self.tells.send(told).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Reads an entry, and those that are there already.
+    fn read(&mut self, first: Result<(u64, Bytes), Break>) {
+        let now = (self.desk.now)();
+        let mut inner = self.desk.inner.lock();
+        let mut next = Some(first);
+        for _ in 0..AT_ONCE {
+            match next {
+                Some(Ok((position, bytes))) => inner.node.entry(position, &bytes, now),
+                Some(Err(end)) => return inner.node.is_troubled(broken(end)),
+                None => return,
+            }
+            next = self.reader.next().now_or_never();
+        }
+        if let Some(Ok((position, bytes))) = next {
+            inner.node.entry(position, &bytes, now);
+        }
+    }
+
+    /// Appends what the node says, and answers callers. What else the node tells is for the owner.
+    fn turn(&mut self) -> Vec<Told> {
+        let now = (self.desk.now)();
+        let mut inner = self.desk.inner.lock();
+        match inner.node.trouble() {
+            Some(Trouble::Reaped) => {
+                info!("the other gateways took this one for lost; it joins anew");
+                inner.node.live_again(incarnation(), now);
+            }
+            Some(trouble) if self.rereading.is_none() => {
+                warn!(?trouble, "the shared log is not what was read of it; reading it anew");
+                let (desk, opening) = (self.desk.clone(), self.opening.clone());
+                self.rereading = Some(Box::pin(reread(desk, opening, self.memory)));
+            }
+            Some(_) | None => {}
+        }
+        if self.snapshots.are_idle()
+            && let Some(snapshot) = inner.node.snapshot(now)
+        {
+            self.snapshots.write(self.engine.clone(), snapshot);
+        }
+        for batch in inner.node.tick(now) {
+            self.appending.push(self.engine.append(Bytes::from_owner(batch)));
+        }
+        let Inner { node, waiting } = &mut *inner;
+        let mut rest = node.told();
+        rest.retain(|told| {
+            let Told::Answer(ticket, position, answer) = told else { return true };
+            if let Some(caller) = waiting.remove(ticket) {
+                // The caller may have gone.
+                let _ = caller.send((*position, answer.clone()));
+            }
+            false
+        });
+        rest
+    }
+
+    fn adopt(&mut self, Anew { engine, reader, reread }: Anew) {
+        self.rereading = None;
+        (self.engine, self.reader) = (engine, reader);
+        self.appending.clear();
+        let fresh = Fresh { incarnation: incarnation(), generation: fastrand::u64(1..) };
+        self.desk.inner.lock().node.adopt(reread, fresh, (self.desk.now)());
+        info!("the shared log was read anew");
+    }
+}
+
+/// The log that was read anew, if it is being read.
+async fn done(rereading: &mut Option<Rereading>) -> Anew {
+    match rereading {
+        Some(rereading) => rereading.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The snapshots that this node writes, one at a time.
+#[derive(Default)]
+struct Snapshots {
+    writing: Option<AbortOnDropHandle<()>>,
+    /// The position of the last one that is whole.
+    last: Arc<Mutex<Option<u64>>>,
+}
+
+impl Snapshots {
+    fn are_idle(&self) -> bool {
+        self.writing.as_ref().is_none_or(AbortOnDropHandle::is_finished)
+    }
+
+    fn write(&mut self, engine: Arc<dyn Engine>, snapshot: Snapshot) {
+        let last = self.last.clone();
+        let writing = async move {
+            let at = snapshot.position();
+            let before = *last.lock();
+            match write(&*engine, snapshot, before).await {
+                Ok(()) => *last.lock() = Some(at),
+                // Another one is due soon.
+                Err(trouble) => warn!(%trouble, "a snapshot of the shared log could not be written"),
+            }
+        };
+        self.writing = Some(AbortOnDropHandle::new(tokio::spawn(writing)));
+    }
+}
+
+/// Writes a snapshot, and trims the log below the one `before` it.
+async fn write(
+    engine: &dyn Engine,
+    snapshot: Snapshot,
+    before: Option<u64>,
+) -> Result<(), crate::journal::engine::seam::Trouble> {
+    let mut writing = engine.put_snapshot(snapshot.position()).await?;
+    for part in snapshot.parts() {
+        writing.put(part.into()).await?;
+    }
+    writing.finish().await?;
+    match before {
+        // Its last entry stays, by which a reader knows that it fits.
+        Some(position) => engine.trim(position).await,
+        None => Ok(()),
+    }
+}
+
+/// Reads the log anew, until that succeeds.
+async fn reread(desk: Arc<Desk>, opening: Arc<Opening>, memory: Memory) -> Anew {
+    let mut told = false;
+    loop {
+        match try_reread(&desk, &opening, memory).await {
+            Ok(anew) => return anew,
+            Err(why) if !told => warn!(why, "the shared log can't be read anew yet"),
+            Err(_) => {}
+        }
+        told = true;
+        sleep(AGAIN).await;
+    }
+}
+
+async fn try_reread(desk: &Desk, opening: &Opening, memory: Memory) -> Result<Anew, String> {
+    let (engine, shared) = begin(opening, memory).await?;
+    let mut reread = desk.inner.lock().node.reread(shared);
+    let mut reader = engine.read(reread.position());
+    let end = engine.extent().await.map_err(|trouble| trouble.to_string())?.last;
+    while reread.position() < end {
+        let (position, bytes) = reader.next().await.map_err(|end| format!("reading the log ended: {end:?}"))?;
+        reread.entry(position, &bytes);
+    }
+    Ok(Anew { engine, reader, reread })
+}
+
+/// Opens the log, with the state of its newest snapshot, or of nothing where the log has its first entry.
+async fn begin(opening: &Opening, memory: Memory) -> Result<(Arc<dyn Engine>, Shared), String> {
+    let engine = opening().await?;
+    let failed = |trouble: crate::journal::engine::seam::Trouble| trouble.to_string();
+    if let Some(mut found) = engine.snapshot().await.map_err(failed)? {
+        let mut parts = Vec::new();
+        while let Some(part) = found.next().await.map_err(failed)? {
+            parts.push(part);
+        }
+        if fits(&*engine, &parts).await.map_err(|error| error.to_string())? {
+            let shared = snapshot::restore(parts.iter().map(|part| &part[..]), memory);
+            return shared.map(|shared| (engine, shared)).map_err(|error| error.to_string());
+        }
+    }
+    match engine.extent().await.map_err(failed)?.first {
+        1 => {
+            let shared = Shared::new(name(engine.identity()), memory);
+            Ok((engine, shared))
+        }
+        first => Err(format!("the log begins at {first}, and no snapshot leads there")),
+    }
+}
+
+/// Whether a snapshot is one of this very log: of entries that are there.
+async fn fits(engine: &dyn Engine, parts: &[Bytes]) -> Result<bool, crate::journal::cluster::Unreadable> {
+    let Some(first) = parts.first() else { return Ok(false) };
+    let mut place = 0;
+    snapshot::fits(first, |at| {
+        place = at;
+        None
+    })?;
+    let Some(before) = place.checked_sub(1) else { return Ok(false) };
+    let entry = engine.read(before).next().await.ok().filter(|(position, _)| *position == place);
+    Ok(snapshot::fits(first, |_| entry.map(|(_, bytes)| bytes.to_vec()))?.is_some())
+}
+
+/// The log's name in cursors.
+fn name(log: LogId) -> Identity {
+    Identity { journal: Uuid::from_u128(log.drawn.wrapping_add(u128::from(log.made))), generation: 0 }
+}
+
+fn incarnation() -> Incarnation {
+    Incarnation(Uuid::new_v4())
+}
+
+fn broken(end: Break) -> Trouble {
+    match end {
+        Break::Trimmed { .. } => Trouble::Behind,
+        Break::Forgotten { .. } | Break::Other(_) | Break::Closed => Trouble::Lost,
+    }
+}
+
+impl fmt::Debug for Participant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inner = self.desk.inner.lock();
+        f.debug_struct("Participant")
+            .field("incarnation", &inner.node.id())
+            .field("position", &inner.node.shared().roll.seen.position)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;
