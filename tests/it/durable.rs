@@ -181,3 +181,27 @@ async fn cookies_and_revocations_outlast_the_process_and_no_file_has_a_cookie_or
     let gateway = start(dir.path(), &args).await;
     gateway.send("GET", "/api/rooms", &[("cookie", &cookie)], "").await.expect(401);
 }
+
+/// More than the budget is loaded, and said; nobody who was kept is lost, and newcomers wait.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_larger_than_the_budget_is_loaded_whole() {
+    const ROOMS: usize = 100;
+    let dir = folder();
+    let gateway = start(dir.path(), &[]).await;
+    let meta = json!({ "a": "x".repeat(1_000) });
+    for room in 0..ROOMS {
+        let add: Vec<_> = (0..500).map(|n| json!({ "user": format!("user {room} {n}"), "meta": meta })).collect();
+        gateway.batch(&format!("r{room}"), &json!({ "add": add })).await;
+    }
+    kill(gateway).await;
+    let gateway = start(dir.path(), &["--max-memory", "64MiB"]).await;
+    let told = gateway.log().iter().any(|line| line.contains("what was kept takes nearly all of --max-memory"));
+    assert!(told, "{:?}", gateway.log());
+    for room in 0..ROOMS {
+        let count = gateway.get(&format!("/api/rooms/r{room}")).await.expect(200).json()["count"].clone();
+        assert_eq!(count, 500, "r{room}");
+    }
+    let refused = gateway.send("PUT", &member_path("r0", "somebody else"), &[], "").await;
+    assert_eq!((refused.status, &refused.json()["code"]), (503, &json!("too_much_memory")));
+    gateway.send("PUT", &member_path("r0", "user 0 7"), &[], "").await.expect(200);
+}
