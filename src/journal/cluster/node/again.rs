@@ -140,8 +140,8 @@ impl Node {
         for key in self.attendance.untell() {
             self.owe(&key);
         }
-        self.queue.push_back(Item::Record(Record::Retire(was)));
         self.queue.extend(unsaid.into_iter().map(Item::Ask));
+        self.queue.push_back(Item::Record(Record::Retire(was)));
         for item in older {
             match item {
                 Item::Ask(_) | Item::Came(..) => self.queue.push_back(item),
