@@ -13,6 +13,7 @@ use presently::engine::options::Options;
 use presently::engine::seam::Engine;
 
 mod conformance;
+mod nodes;
 mod opening;
 mod relay;
 mod servers;
