@@ -160,7 +160,7 @@ impl Fold {
         let last = &mut self.state.last.position;
         *last = (*last).max(Position(outcome.cursor.offset.0));
         if self.histories > self.memory.bytes {
-            self.forget_half();
+            self.histories = self.state.forget_half();
         }
     }
 
@@ -173,14 +173,17 @@ impl Fold {
         let Rules { members, grace, max_named: _ } = self.state.rules;
         Bounds { history: self.memory.history, members, grace }
     }
+}
 
-    /// Forgets the older half of each room's events. Seldom: it takes as many entries to fill that half again.
-    fn forget_half(&mut self) {
-        self.histories = 0;
-        for room in self.state.rooms.values_mut() {
+impl State {
+    /// Forgets the older half of each room's events, and returns the bytes that are left. Seldom: it takes as many entries to fill
+    /// that half again.
+    pub(super) fn forget_half(&mut self) -> usize {
+        let halve = |room: &mut Box<Presence>| {
             room.forget(&Command::Shorten(room.history_bytes() / 2, Tick(u64::MAX)));
-            self.histories += room.history_bytes();
-        }
+            room.history_bytes()
+        };
+        self.rooms.values_mut().map(halve).sum()
     }
 }
 

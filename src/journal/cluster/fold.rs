@@ -190,14 +190,6 @@ impl Shared {
         let Rules { members, grace, max_named: _ } = self.state.rules;
         Bounds { history: self.memory.history, members, grace }
     }
-
-    fn forget_half(&mut self) {
-        self.histories = 0;
-        for room in self.state.rooms.values_mut() {
-            room.forget(&Command::Shorten(room.history_bytes() / 2, Tick(u64::MAX)));
-            self.histories += room.history_bytes();
-        }
-    }
 }
 
 impl Step<'_> {
@@ -302,7 +294,7 @@ impl Step<'_> {
             state.rooms.remove(name);
         }
         if *histories > memory.bytes {
-            self.shared.forget_half();
+            self.shared.histories = self.shared.state.forget_half();
         }
         folded
     }
