@@ -6,6 +6,7 @@ mod drain;
 pub mod live;
 pub mod passes;
 pub mod keep;
+pub mod engine;
 
 use std::future::pending;
 use std::sync::Arc;
