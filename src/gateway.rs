@@ -7,6 +7,7 @@ pub mod live;
 pub mod passes;
 pub mod keep;
 mod cluster;
+pub mod engine;
 
 use std::future::pending;
 use std::sync::Arc;

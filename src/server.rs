@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use crate::gateway::{Gateway, keep};
+use crate::gateway::{Gateway, engine, keep};
 use crate::http::{Door, Entrance, is_trusted};
 use crate::model::refusal::Refusal;
 use crate::runtime::address::Address;
@@ -109,6 +109,7 @@ impl Server {
     pub async fn inherit(config: Config, inherited: Inherited) -> Result<Self, StartError> {
         exposure::judge(&config, &inherited.addresses()).await.map_err(StartError::Options)?;
         let keys = Keys::load(&config).map_err(StartError::Options)?;
+        engine::judge(&config).map_err(StartError::Options)?;
         let (estate, predecessor) = takeover::take(&config, inherited).await?;
         let public = listen("--listen", estate.public, &config.listen).await?;
         if public.places().next().is_none() {

@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use clap::parser::ValueSource;
 use clap::{Arg, CommandFactory};
-use presently::{Config, Secrets};
+use presently::engine::address::Addresses;
+use presently::{Config, Password, Secrets};
 
 use crate::file::{Shape, is_list, shown};
 use crate::settings::Settings;
@@ -24,8 +25,12 @@ pub fn config(settings: &Settings) -> String {
             (_, Err(why)) => writeln!(text, "# {key} is set ({origin}), but {why}"),
         };
     }
-    let secrets = [(Secrets::KEY, &config.secrets.key), (Secrets::API_KEY, &config.secrets.api_key)];
-    for (name, _) in secrets.iter().filter(|(_, secret)| secret.is_some()) {
+    let secrets = [
+        (Secrets::KEY, config.secrets.key.is_some()),
+        (Secrets::API_KEY, config.secrets.api_key.is_some()),
+        (Password::VARIABLE, config.cluster.password.is_some()),
+    ];
+    for (name, _) in secrets.iter().filter(|(_, is_set)| *is_set) {
         let _ = writeln!(text, "# {name} is set, and secret");
     }
     text.trim_end().to_owned()
@@ -50,6 +55,10 @@ fn value(settings: &Settings, arg: &Arg) -> Result<Option<String>, &'static str>
         (true, _) => {
             let quoted: Vec<_> = texts.iter().map(|text| quoted(text)).collect();
             Ok(Some(format!("[{}]", quoted.join(", "))))
+        }
+        // The program would not start with it.
+        (false, [url]) if arg.get_id() == "cluster" && url.contains('@') && url.parse::<Addresses>().is_err() => {
+            Err("it may have a password, which does not belong there")
         }
         (false, [text]) => one(settings, arg, text).map(Some),
         (false, _) => Ok(None),

@@ -47,7 +47,8 @@ impl Shape {
     /// The shape of an argument's values.
     pub fn of(arg: &Arg) -> Self {
         let id = arg.get_value_parser().type_id();
-        let numbers = [TypeId::of::<u64>(), TypeId::of::<u32>(), TypeId::of::<u16>(), TypeId::of::<usize>()];
+        let numbers =
+            [TypeId::of::<u64>(), TypeId::of::<u32>(), TypeId::of::<u16>(), TypeId::of::<u8>(), TypeId::of::<usize>()];
         match () {
             () if id == TypeId::of::<bool>() => Shape::Flag,
             () if numbers.iter().any(|number| id == *number) => Shape::Number,

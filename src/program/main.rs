@@ -13,7 +13,7 @@ mod signals;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use presently::{Config, Inherited, Secrets, bench, tokens};
+use presently::{Config, Inherited, Password, Secrets, bench, tokens};
 use tokio::runtime::Builder;
 
 use crate::config::config;
@@ -49,7 +49,8 @@ enum Other {
     /// Print the options in force as a file for --config, each with its origin
     ///
     /// The origin is an option, a variable, FILE:LINE or a default. Options may also stand behind the command. Values of keys
-    /// (PRESENTLY_KEY_VALUE, PRESENTLY_API_KEY_VALUE) are never printed; paths and addresses are. A file has at most 256 KiB.
+    /// (PRESENTLY_KEY_VALUE, PRESENTLY_API_KEY_VALUE) and the password of PRESENTLY_CLUSTER_PASSWORD are never printed; paths and
+    /// addresses are. A file has at most 256 KiB.
     /// Exit code 2 and one sentence, with FILE:LINE, tell of an invalid option, variable or file.
     Config,
     /// Read a token or API key on standard input, and say what it allows, or which check fails; exit code 0 means it is good
@@ -80,7 +81,9 @@ fn main() -> ExitCode {
     if settings.is_default("listen") && !inherited.is_empty() {
         settings.program.config.listen.clear();
     }
-    settings.program.config.secrets = Secrets::read(|name| std::env::var(name).ok());
+    let variable = |name: &str| std::env::var(name).ok();
+    settings.program.config.secrets = Secrets::read(variable);
+    settings.program.config.cluster.password = Password::read(variable);
     match Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime.block_on(run(settings, inherited)),
         Err(error) => failed(1, &format!("cannot start threads: {error}")),

@@ -3,8 +3,7 @@
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use presently::{Config, Inherited, Log, LogFormat, Server, StartError};
-use tracing::Level;
+use presently::{Config, Inherited, Log, LogFormat, Server, StartError, is_told};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
@@ -46,8 +45,8 @@ fn exit_code(error: &StartError) -> u8 {
 fn log(config: &Config) -> Result<Log, String> {
     let filter = EnvFilter::try_new(&config.log).map_err(|error| format!("--log: {error}"))?;
     let log = Log::to_stderr().map_err(|error| format!("cannot log to standard error: {error}"))?;
-    // Libraries print whole messages, and whatever is in them.
-    let told = filter_fn(|line| line.target().starts_with("presently") || *line.level() <= Level::INFO);
+    let asked = config.log.clone();
+    let told = filter_fn(move |line| is_told(&asked, line.target(), *line.level()));
     // A line that cannot be formatted would be reported on stderr, by a macro that panics where stderr is broken.
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(log.clone()).log_internal_errors(false);
     let no_color = std::env::var_os("NO_COLOR");

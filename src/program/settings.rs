@@ -88,7 +88,7 @@ mod tests {
     use crate::file::{Shape, is_list};
 
     /// Values of many kinds. Each option takes one of them that is not its default.
-    const VALUES: [&str; 14] = [
+    const VALUES: [&str; 15] = [
         "true",
         "11ms",
         "7s",
@@ -103,6 +103,7 @@ mod tests {
         "a*:watch",
         "a=b,\u{7f}\"\\\t山",
         "a",
+        "5",
     ];
 
     fn file(text: &str) -> NamedTempFile {

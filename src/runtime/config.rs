@@ -2,6 +2,7 @@
 
 pub mod values;
 pub mod data;
+pub mod cluster;
 
 use std::ffi::OsStr;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -18,6 +19,7 @@ use crate::model::name::Name;
 use crate::model::origin::Origin;
 use crate::model::presence::Bounds;
 use crate::runtime::address::Address;
+use crate::runtime::config::cluster::Cluster;
 use crate::runtime::config::data::Data;
 use crate::runtime::config::values::{
     anyone, bytes, duration, duration_or_none, gather, host_name, log_filter, network, web_origin,
@@ -281,6 +283,10 @@ pub struct Config {
     #[command(flatten)]
     pub data: Data,
 
+    /// Several gateways as one
+    #[command(flatten)]
+    pub cluster: Cluster,
+
     /// Format of the log on standard error
     #[arg(long, env = "PRESENTLY_LOG_FORMAT", default_value = "auto", value_name = "FORMAT")]
     pub log_format: LogFormat,
@@ -376,6 +382,7 @@ impl Default for Config {
             alive_every: Duration::from_secs(60),
             alive_within: Duration::from_secs(120),
             data: Data::default(),
+            cluster: Cluster::default(),
             log_format: LogFormat::Auto,
             log: "info".into(),
             secrets: Secrets::default(),

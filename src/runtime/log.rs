@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 use tracing::level_filters::LevelFilter;
-use tracing::warn;
+use tracing::{Level, warn};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder};
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -35,12 +35,30 @@ const LAST_LINES_WITHIN: Duration = Duration::from_millis(400);
 /// The pause before the next try where standard error cannot take bytes now and its owner made it non-blocking.
 const RETRY: Duration = Duration::from_millis(20);
 
+/// Libraries that tell of each connection at `info`. What an operator should know of it, the gateway says itself.
+const CHATTY: [&str; 2] = ["async_nats", "redis"];
+
 /// The log of this process.
 static LOG: OnceLock<Log> = OnceLock::new();
 
 /// The number of lines of this process's log that were dropped.
 pub fn dropped_lines() -> u64 {
     LOG.get().map_or(0, |log| log.progress.dropped())
+}
+
+/// Whether a line may be logged at all, where the operator asked for the directives `asked` (`--log`). Of libraries, lines below
+/// `info` are not, since they have whole messages in them, and of the chatty ones lines at `info` only where a directive names
+/// the library.
+pub fn is_told(asked: &str, target: &str, level: Level) -> bool {
+    if target.starts_with("presently") {
+        return true;
+    }
+    let is_of =
+        |library: &str| target.strip_prefix(library).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'));
+    let is_named = |library| asked.split(',').any(|directive| directive.trim().starts_with(library));
+    let chatty = CHATTY.into_iter().find(|library| is_of(library));
+    let most = if chatty.is_none_or(is_named) { Level::INFO } else { Level::WARN };
+    level <= most
 }
 
 /// A log: takes lines from all threads, and writes them on a thread of its own. Clones share the log.
@@ -258,6 +276,27 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
+
+    #[test]
+    fn libraries_that_tell_of_each_connection_are_heard_only_where_asked_for() {
+        for (asked, target, level, wanted) in [
+            ("info", "async_nats", Level::INFO, false),
+            ("info", "async_nats::connector", Level::INFO, false),
+            ("trace", "redis::aio", Level::INFO, false),
+            ("info", "async_nats", Level::WARN, true),
+            ("info", "redis", Level::ERROR, true),
+            ("info,async_nats=info", "async_nats::connector", Level::INFO, true),
+            ("info, redis::aio=debug", "redis::aio", Level::INFO, true),
+            ("info,async_nats=info", "redis", Level::INFO, false),
+            ("async_nats=debug", "async_nats", Level::DEBUG, false),
+            ("info", "hyper", Level::INFO, true),
+            ("info", "redistribution", Level::INFO, true),
+            ("trace", "hyper", Level::DEBUG, false),
+            ("trace", "presently::journal", Level::TRACE, true),
+        ] {
+            assert_eq!(is_told(asked, target, level), wanted, "{asked} {target} {level}");
+        }
+    }
 
     /// A disk: refuses bytes while full.
     #[derive(Clone, Default)]

@@ -87,6 +87,104 @@ async fn secrets_are_not_printed() {
     assert!(!printed.contains(secret), "{printed}");
 }
 
+/// Checks that the program does not start with the arguments, and says why in one sentence without the secret.
+async fn stays(args: &[&str], vars: &[(&str, &str)], why: &str) {
+    let finished = Binary::run(&[&["--listen", "127.0.0.1:0"], args].concat(), vars).await;
+    assert_eq!((finished.code, finished.stdout.as_str()), (Some(2), ""), "{finished:?}");
+    assert_eq!(finished.stderr.trim_end(), format!("presently: {why}"));
+}
+
+#[tokio::test]
+async fn options_of_a_cluster_that_are_a_mistake_are_one_sentence() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    let data = data.to_str().expect("UTF-8");
+    let alone = "needs --cluster, the servers of the log that several gateways share";
+    let password = ("PRESENTLY_CLUSTER_PASSWORD", "open-sesame");
+    for (args, vars, why) in [
+        (
+            &["--cluster", "a:4222"][..],
+            &[][..],
+            "--cluster: an address begins with nats://, tls://, redis://, rediss://, valkey:// or valkeys://",
+        ),
+        (
+            &["--cluster", "redis://ann:open-sesame@a"],
+            &[],
+            "--cluster: an address with a password is seen by all users of the machine: use a file",
+        ),
+        (
+            &[],
+            &[("PRESENTLY_CLUSTER", "nats://open-sesame@a")],
+            "--cluster: an address with a user or a token is seen by all users of the machine: use a credentials file",
+        ),
+        (
+            &["--cluster", "nats://a", "--cluster-name", "a.b"],
+            &[],
+            "--cluster-name: a name has 1 to 32 letters of ASCII, digits, - and _",
+        ),
+        (
+            &["--cluster", "nats://a", "--cluster-credentials", data],
+            &[],
+            &format!("--cluster-credentials: {data}: No such file or directory (os error 2)"),
+        ),
+        (&["--cluster-name", "shop"], &[], &format!("--cluster-name {alone}")),
+        (&["--cluster-replicas", "3"], &[], &format!("--cluster-replicas {alone}")),
+        (&[], &[password], &format!("PRESENTLY_CLUSTER_PASSWORD {alone}")),
+        (
+            &["--cluster", "nats://a"],
+            &[password],
+            "PRESENTLY_CLUSTER_PASSWORD is for Redis; NATS takes --cluster-credentials",
+        ),
+        (
+            &["--cluster", "nats://a", "--data", data],
+            &[],
+            "--cluster does not go with --data yet: the servers of --cluster keep what lasts",
+        ),
+        (
+            &["--cluster", "nats://a", "--data", data, "--takeover"],
+            &[],
+            "--cluster does not go with --takeover yet: the servers of --cluster keep what lasts",
+        ),
+    ] {
+        stays(args, vars, why).await;
+    }
+    assert!(!fs::exists(data).expect("a folder"), "nothing is made before the options are judged");
+    let finished = Binary::run(&["--cluster", "nats://a", "--cluster-replicas", "6"], &[]).await;
+    assert_eq!(finished.code, Some(2), "{finished:?}");
+    assert!(finished.stderr.contains("6 is not in 1..=5"), "{finished:?}");
+}
+
+#[tokio::test]
+async fn options_of_a_cluster_are_printed_without_secrets() {
+    let file = file("cluster = \"nats://a:4222,b:4222\"\ncluster-replicas = 5\n");
+    let vars = [("PRESENTLY_CLUSTER_NAME", "shop"), ("PRESENTLY_CLUSTER_PASSWORD", "open-sesame")];
+    let shown = printed(&["--config", path(&file), "--cluster-ca", "/ca.pem"], &vars).await;
+    for line in [
+        format!("cluster = \"nats://a:4222,b:4222\" # {}:1", path(&file)),
+        format!("cluster-replicas = 5 # {}:2", path(&file)),
+        "cluster-name = \"shop\" # PRESENTLY_CLUSTER_NAME".to_owned(),
+        "cluster-ca = \"/ca.pem\" # option".to_owned(),
+        "# cluster-credentials is not set".to_owned(),
+        "# PRESENTLY_CLUSTER_PASSWORD is set, and secret".to_owned(),
+    ] {
+        assert!(shown.lines().any(|shown| shown == line), "{line:?} in {shown}");
+    }
+    assert!(!shown.contains("sesame"), "{shown}");
+    for url in ["redis://ann:open-sesame@a", "nats://open-sesame@a", "http://ann:open-sesame@a"] {
+        for (args, vars, origin) in
+            [(&["--cluster", url][..], None, "option"), (&[], Some(("PRESENTLY_CLUSTER", url)), "PRESENTLY_CLUSTER")]
+        {
+            let shown = printed(args, vars.as_slice()).await;
+            let line = format!("# cluster is set ({origin}), but it may have a password, which does not belong there");
+            assert!(shown.lines().any(|shown| shown == line) && !shown.contains("sesame"), "{line:?} in {shown}");
+        }
+        let help = Binary::run(&["--help"], &[("PRESENTLY_CLUSTER", url), vars[1]]).await;
+        assert!(help.stdout.contains("PRESENTLY_CLUSTER") && !help.stdout.contains("sesame"), "{help:?}");
+    }
+    let shown = printed(&["--cluster", "redis://ann@a"], &[]).await;
+    assert!(shown.contains("\ncluster = \"redis://ann@a\" # option\n"), "{shown}");
+}
+
 #[tokio::test]
 async fn a_mistake_in_the_file_is_one_sentence_with_its_line() {
     for (text, about) in [

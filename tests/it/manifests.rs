@@ -3,10 +3,12 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use clap::CommandFactory;
 use presently::Config;
+use presently::engine::address::Addresses;
 
 /// What the gateway needs beyond the delay and the drain.
 const REST: Duration = Duration::from_secs(5);
@@ -118,10 +120,60 @@ fn kubernetes_waits_for_the_drain_and_asks_operators_health() {
     assert_eq!(value(&service, "targetPort: "), "http");
 }
 
+/// The variables of each service in a file of Compose, by the names of options. Each exists and takes its value.
+fn environments(compose: &str) -> Vec<Vec<(String, String)>> {
+    let environments = compose.split("\n    environment:\n").skip(1).map(|rest| {
+        let inner = rest.lines().take_while(|line| line.starts_with("      "));
+        let set = inner.filter_map(|line| line.trim().strip_prefix("PRESENTLY_")?.split_once(": "));
+        let set: Vec<_> =
+            set.map(|(name, value)| format!("--{}={value}", name.to_lowercase().replace('_', "-"))).collect();
+        options(&set.join("\n"))
+    });
+    environments.filter(|set| !set.is_empty()).collect()
+}
+
 #[test]
 fn compose_waits_for_the_drain() {
     let compose = read("compose.yaml");
-    let drain = ("drain".to_owned(), value(&compose, "PRESENTLY_DRAIN: ").to_owned());
     let patience = humantime::parse_duration(value(&compose, "stop_grace_period: ")).expect("a time");
-    assert!(patience > stops_within(&[drain]), "{patience:?}");
+    let environments = environments(&compose);
+    assert_eq!(environments.len(), 2, "a gateway that is alone, and those of a cluster");
+    for set in environments {
+        assert!(set.contains(&("drain".into(), "20s".into())), "{set:?}");
+        assert!(patience > stops_within(&set), "{patience:?}, {set:?}");
+    }
+}
+
+#[test]
+fn compose_has_the_servers_of_the_cluster_and_a_proxy_that_notices_a_stop() {
+    let (compose, proxy, nats) = (read("compose.yaml"), read("haproxy/haproxy.cfg"), read("nats/nats.conf"));
+    let environments = environments(&compose);
+    let cluster = environments.iter().find_map(|set| set.iter().find(|(option, _)| option == "cluster"));
+    let addresses: Addresses = cluster.expect("a cluster").1.parse().expect("addresses");
+    let routes = addresses.servers.iter().map(|server| format!("nats://{}:6222", server.host)).collect::<Vec<_>>();
+    assert!(routes.len() == 3 && nats.contains(&format!("routes: [{}]", routes.join(", "))), "{routes:?}");
+    for server in &addresses.servers {
+        assert!(compose.contains(&format!("\n  {}:", server.host)) && server.port == 4222, "{server}");
+        assert!(compose.contains(&format!("\"--name\", \"{}\"]", server.host)), "{server}");
+    }
+    let gateways: Vec<_> = lines(&proxy).filter_map(|line| line.strip_prefix("server ")).collect();
+    assert_eq!(gateways, [1, 2, 3].map(|n| format!("gateway-{n} gateway-{n}:4000")));
+    for n in [1, 2, 3] {
+        assert!(compose.contains(&format!("\n  gateway-{n}:")), "{n}");
+    }
+    // The checks that fail until a gateway is out.
+    assert!(proxy.contains("check inter 2s fall 3 ") && proxy.contains("httpchk GET /readyz\n"), "{proxy}");
+    let notices = Duration::from_secs(2 * 3);
+    let delay = value(&compose, "PRESENTLY_DRAIN_DELAY: ");
+    assert!(humantime::parse_duration(delay).expect("a time") > notices, "{delay}");
+}
+
+/// As in the image, but for the folders.
+#[test]
+fn nats_takes_the_configuration_of_compose() {
+    let unpacked = Path::new(env!("CARGO_TARGET_TMPDIR")).join("nats/bin/nats-server");
+    let conf = Path::new(env!("CARGO_MANIFEST_DIR")).join("docker/nats/nats.conf");
+    let checked = Command::new(unpacked).arg("-t").arg("-c").arg(conf).args(["--name", "nats-1"]).output();
+    let checked = checked.expect("nats-server; tests/run installs it");
+    assert!(checked.status.success(), "{checked:?}");
 }

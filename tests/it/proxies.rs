@@ -199,3 +199,24 @@ async fn default_ports_may_be_left_out() {
         assert_eq!(raw(server.addr, request).await.status, status, "{host} {origin}");
     }
 }
+
+#[tokio::test]
+async fn the_proxy_of_compose_sends_clients_to_gateways_that_are_ready() {
+    let (one, two) = (TestServer::start().await, TestServer::start().await);
+    one.sign_in("lobby", "ann").await;
+    two.sign_in("lobby", "bob").await;
+    // Nobody listens there.
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("an address");
+    let proxy = DocumentedProxy::composed([one.addr, gone, two.addr]).await;
+    let client = Client::of(proxy.addr);
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..12 {
+        let held = client.held("lobby").await;
+        seen.extend(held.users.into_keys());
+    }
+    assert_eq!(seen.into_iter().collect::<Vec<_>>(), ["ann", "bob"]);
+    for transport in Transport::BOTH {
+        let reader = Reader::open(proxy.addr, transport, "lobby").await.begun().await;
+        assert_eq!(reader.mirror.users.len(), 1);
+    }
+}

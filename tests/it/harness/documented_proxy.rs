@@ -10,6 +10,7 @@ use tokio::process::{Child, Command};
 use super::within;
 
 const OPERATING: &str = include_str!("../../../src/OPERATING.md");
+const COMPOSED: &str = include_str!("../../../docker/haproxy/haproxy.cfg");
 
 /// How often another port is tried when something else takes the chosen one.
 const TRIES: usize = 5;
@@ -40,6 +41,19 @@ impl DocumentedProxy {
     pub async fn haproxy(gateway: SocketAddr) -> Self {
         Self::start(gateway, "haproxy", |addr, _| {
             (documented("haproxy", "bind :80\n", &format!("bind {addr}\n")), vec!["-db", "-f"])
+        })
+        .await
+    }
+
+    /// The proxy of the profile `cluster` in `docker/compose.yaml`.
+    pub async fn composed(gateways: [SocketAddr; 3]) -> Self {
+        let place = |config: String, (n, gateway): (usize, &SocketAddr)| {
+            config.replace(&format!(" gateway-{}:4000", n + 1), &format!(" {gateway}"))
+        };
+        let config = gateways.iter().enumerate().fold(COMPOSED.to_owned(), place);
+        assert!(!config.contains(":4000") && config.contains("bind :8080\n"), "{config}");
+        Self::start(gateways[0], "haproxy", |addr, _| {
+            (config.replace("bind :8080\n", &format!("bind {addr}\n")), vec!["-db", "-f"])
         })
         .await
     }
