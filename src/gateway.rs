@@ -6,6 +6,7 @@ mod drain;
 pub mod live;
 pub mod passes;
 pub mod keep;
+mod cluster;
 
 use std::future::pending;
 use std::sync::Arc;
@@ -85,19 +86,24 @@ impl Gateway {
     /// # Errors
     ///
     /// The refusal of those users.
-    pub fn start(config: Config, keys: Keys, opened: Opened) -> Result<Arc<Self>, Refusal> {
+    pub async fn start(config: Config, keys: Keys, opened: Opened) -> Result<Arc<Self>, Refusal> {
         let tasks = Tasks::new(config.faults.clone());
         let meter = Arc::<Meter>::default();
         let memory = Memory::new(config.budget(), Box::new(Statm::open()));
         let bounds = config.bounds(memory.budget());
-        let Opened { journal, identity, clock, rules, incarnation, state } = opened;
-        let fresh_for = if state.is_none() { config.fresh_for() } else { Duration::ZERO };
+        let Opened { journal, identity, clock, rules, incarnation, state, joining } = opened;
+        let is_fresh = state.is_none() && joining.is_none();
+        let fresh_for = if is_fresh { config.fresh_for() } else { Duration::ZERO };
         let memory = Arc::new(memory);
         let registers =
             Registers::new(config.max_rooms, memory, clock.clone(), journal.clone(), meter.clone(), fresh_for);
         let rooms = Arc::new(Rooms::new(Directory::new(registers, bounds, identity)));
         let keys = Arc::new(keys);
-        let passes = Arc::new(Passes::new(&config, keys.clone(), journal.clone(), clock.clone()));
+        let noted = (journal.clone(), clock.clone());
+        let passes = Arc::new(Passes::new(&config, keys.clone(), noted, rooms.clone()));
+        if let Some(joining) = joining {
+            cluster::join(joining, &rooms, &passes);
+        }
         if let Some(state) = state {
             let State { rooms: kept, denylist, revocations, cookies, .. } = state;
             rooms.restore(kept.into_values().map(|room| *room), denylist);
@@ -111,7 +117,7 @@ impl Gateway {
         }
         let at_start: Vec<_> = config.users.iter().map(|user| Command::sign_in(user.clone())).collect();
         if !at_start.is_empty() {
-            rooms.change(&Name::lobby(), &at_start)?;
+            rooms.apply(&Name::lobby(), &at_start).await?;
         }
         // One hub for each processor.
         let processors = std::thread::available_parallelism().map_or(1, |n| n.get());
@@ -257,6 +263,7 @@ async fn keep_time(rooms: Arc<Rooms>, clock: Arc<Clock>, mut marks: Marks, tasks
         beats.tick().await;
         clock.beat();
         tasks.fault("time");
+        rooms.tell_memory();
         while rooms.expire() {
             yield_now().await;
         }

@@ -15,6 +15,9 @@ pub mod directory;
 pub mod listing;
 pub mod counting;
 pub mod hold_registry;
+pub mod cluster;
+mod agreed;
+pub mod mirror;
 pub mod connection_holds;
 mod capture;
 
@@ -27,16 +30,16 @@ use tokio::sync::{broadcast, watch};
 use tokio::time::Instant;
 
 use crate::journal::numbers::Numbers;
-use crate::journal::ticket::Ticket;
 use crate::model::command::Command;
 use crate::model::count::Prefix;
 use crate::model::id::ConnectionId;
-use crate::model::moment::Taken;
+use crate::model::moment::{Taken, Tick};
 use crate::model::name::Name;
 use crate::model::outcome::Outcome;
 use crate::model::presence::Presence;
 use crate::model::refusal::Refusal;
-use crate::rooms::changed::Changed;
+use crate::rooms::changed::{Changed, Kept};
+use crate::rooms::cluster::Cluster;
 use crate::rooms::counting::Counting;
 use crate::rooms::directory::Directory;
 use crate::rooms::hold_registry::HoldRegistry;
@@ -70,6 +73,8 @@ pub struct Rooms {
     keeps_holds: AtomicBool,
     /// Where ends of holds go, once another process has the rooms.
     elsewhere: OnceLock<Sender<Ended>>,
+    /// The node of this process, in a cluster.
+    cluster: OnceLock<Cluster>,
 }
 
 /// A room with new events.
@@ -91,11 +96,17 @@ impl Rooms {
             news: broadcast::Sender::new(MAX_NEWS),
             keeps_holds: AtomicBool::new(false),
             elsewhere: OnceLock::new(),
+            cluster: OnceLock::new(),
         }
     }
 
     fn clock(&self) -> &Clock {
         &self.directory.registers().clock
+    }
+
+    /// The time by the gateway's clock.
+    pub fn now(&self) -> Tick {
+        self.clock().tick()
     }
 
     /// The present moment, for what is read now.
@@ -143,7 +154,7 @@ impl Rooms {
                 None => {
                     let absent = self.directory.absent(room);
                     absent.check(commands)?;
-                    return Ok(Changed { outcome: Outcome::none(absent.head()), kept: Ticket::done() });
+                    return Ok(Changed { outcome: Outcome::none(absent.head()), kept: Kept::done() });
                 }
             };
             match found.change(commands, self.clock().now()) {
@@ -196,14 +207,15 @@ impl Rooms {
             // A hold that is not told of ends with its grace period.
             let _ = elsewhere.try_send(Ended { room: room.clone(), user, connection });
         }
-        Changed { outcome: Outcome::none(self.read(room, Presence::head)), kept: Ticket::done() }
+        Changed { outcome: Outcome::none(self.read(room, Presence::head)), kept: Kept::done() }
     }
 
     /// Ends some of the holds whose deadline has passed, in one room; false when none is due, or when deadlines may not
     /// be enforced now.
     pub fn expire(&self) -> bool {
         let now = self.clock().now();
-        if !self.clock().enforces_deadlines() || self.keeps_holds() {
+        // The nodes of a cluster end holds by records.
+        if !self.clock().enforces_deadlines() || self.keeps_holds() || self.cluster().is_some() {
             return false;
         }
         let Some(room) = self.directory.registers().upkeep.due(now.tick) else {
@@ -226,9 +238,14 @@ impl Rooms {
         outcome.ended.iter().for_each(|ended| self.hold_registry.notify(room.key(), ended));
         self.directory.registers().meter.happened(outcome);
         if outcome.events > 0 {
-            // Fails only when no hub listens, and then no reader waits for news.
-            let _ = self.news.send(News { room, at: Instant::now() });
+            self.publish(room);
         }
+    }
+
+    /// Tells the hubs that `room` has new events.
+    fn publish(&self, room: Arc<Room>) {
+        // Fails only when no hub listens, and then no reader waits for news.
+        let _ = self.news.send(News { room, at: Instant::now() });
     }
 
     /// Reads `room` at one moment; an absent room reads as empty.
@@ -343,6 +360,17 @@ impl Rooms {
         self.listings.drop_old();
         self.directory.release_left();
         self.directory.registers().upkeep.old_editions().iter().for_each(|room| room.drop_edition());
+    }
+
+    /// From here on, changes go to the log of a cluster.
+    pub fn join_cluster(&self, cluster: Cluster) {
+        // A process is a node of one cluster.
+        let _ = self.cluster.set(cluster);
+    }
+
+    /// The node of this process, if it is one of a cluster.
+    pub fn cluster(&self) -> Option<&Cluster> {
+        self.cluster.get()
     }
 
     /// Subscribes to the rooms that have new events.

@@ -116,9 +116,9 @@ impl Server {
         }
         let operators = listen("--admin", estate.operators, config.admin.as_slice()).await?;
         // Behind the listening sockets: who comes meanwhile waits in their backlog.
-        let opened = keep::open(&config).await.map_err(StartError::Data)?;
+        let opened = keep::open(&config, None).await.map_err(StartError::Data)?;
         let takeover = Takeover::new(&config, predecessor);
-        let gateway = Gateway::start(config, keys, opened).map_err(StartError::Users)?;
+        let gateway = Gateway::start(config, keys, opened).await.map_err(StartError::Users)?;
         Ok(Server { public, operators, gateway, takeover })
     }
 

@@ -7,7 +7,7 @@ use tokio::sync::mpsc::Receiver;
 use tokio::time::sleep;
 
 use crate::delivery::connection::{Connection, Ending};
-use crate::gateway::{Gateway, keep};
+use crate::gateway::{Gateway, cluster, keep};
 use crate::model::command::{Action, Command};
 use crate::runtime::drain::{Phase, Return};
 use crate::runtime::takeover::Ended;
@@ -78,6 +78,8 @@ impl Gateway {
         }
         drop(left);
         self.tasks.ended(limit).await;
+        // Behind the last hold that a client ended here.
+        cluster::leave(&self.rooms, limit).await;
         if !self.is_handed_over() {
             keep::close(self.journal.clone(), self.clock.now()).await;
         }

@@ -10,15 +10,17 @@ use tokio::time::sleep;
 use tracing::{info, warn};
 use uuid::Uuid;
 
+use crate::gateway::cluster;
 use crate::gateway::passes::Passes;
 use crate::journal::checkpoint::{Header, Parts, Piece};
 use crate::journal::codec;
-use crate::journal::disk::{self, Opening};
+use crate::journal::disk;
 use crate::journal::entry::{Entry, Rules, Stamp};
 use crate::journal::error::OpenError;
 use crate::journal::fold::restore::Restore;
 use crate::journal::fold::{Fold, Memory, State};
 use crate::journal::log::{Read, Source};
+use crate::journal::participant::{Joining, Opening};
 use crate::journal::position::{First, Position};
 use crate::journal::queue::Journal;
 use crate::journal::queue::options::{Options, SyncMode};
@@ -39,7 +41,7 @@ const LOCK_WITHIN: Duration = Duration::from_secs(30);
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// All histories take at most this share of the memory budget while a journal is folded, as they do later.
-const HISTORIES: u64 = 4;
+pub(super) const HISTORIES: u64 = 4;
 
 /// While nothing else is noted, time is noted this often: after a crash, a lease may last longer by as much.
 const MARK_EVERY: Duration = Duration::from_secs(1);
@@ -62,20 +64,26 @@ pub struct Opened {
     pub rules: Rules,
     /// Names the process.
     pub incarnation: u128,
+    /// The node that this process becomes, in a cluster.
+    pub joining: Option<Joining>,
 }
 
-/// Opens the journal of `config`, and folds what it has.
+/// Opens the journal of `config`, or the log of a cluster, and folds what it has.
 ///
 /// # Errors
 ///
 /// A sentence that names the directory.
-pub async fn open(config: &Config) -> Result<Opened, String> {
+pub async fn open(config: &Config, opening: Option<Opening>) -> Result<Opened, String> {
     let bounds = config.bounds(config.budget());
     let rules = Rules { members: bounds.members, grace: bounds.grace, max_named: MAX_NAMED };
     let Some(dir) = config.data.dir.clone() else {
         let (journal, identity) = (Journal::memory(Position(1)), Identity { journal: Uuid::new_v4(), generation: 0 });
-        let (journal, incarnation) = (Arc::new(journal), 0);
-        return Ok(Opened { journal, identity, clock: Arc::default(), state: None, rules, incarnation });
+        let (journal, clock) = (Arc::new(journal), Arc::<Clock>::default());
+        let joining = match opening {
+            Some(opening) => Some(cluster::read(opening, config, rules, clock.clone()).await?),
+            None => None,
+        };
+        return Ok(Opened { journal, identity, clock, state: None, rules, incarnation: 0, joining });
     };
     let bytes = usize::try_from(config.budget() / HISTORIES).unwrap_or(usize::MAX);
     let memory = Memory { history: bounds.history, bytes };
@@ -96,7 +104,7 @@ pub fn hold_for(config: &Config) -> Duration {
 }
 
 /// Opens the journal in `dir`, when the process that has it ends.
-fn acquire(dir: &Path) -> Result<Opening, OpenError> {
+fn acquire(dir: &Path) -> Result<disk::Opening, OpenError> {
     match disk::open(dir, Duration::ZERO) {
         Err(OpenError::InUse(_)) => {
             info!("waiting for another process to leave the directory of --data");
@@ -137,7 +145,7 @@ fn read(dir: &Path, options: Options, rules: Rules, memory: Memory, hold_for: Du
         info!(rooms, clean, took = ?began.elapsed(), "the rooms that were kept are here again");
     }
     let state = (!is_fresh).then(|| fold.into_state());
-    Ok(Opened { journal, identity, clock, state, rules, incarnation })
+    Ok(Opened { journal, identity, clock, state, rules, incarnation, joining: None })
 }
 
 /// A journal that is being read: first the parts of a checkpoint, if there is one, and then the entries after it.

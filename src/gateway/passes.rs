@@ -12,13 +12,18 @@ use crate::access::passbook::{Passbook, SecretId, TICKET_LIFE};
 use crate::access::revocations::{LEEWAY, LONGEST_LIFE, Revocations, Revoked};
 use crate::access::rights::{Admin, Rights};
 use crate::gateway::live::Live;
+use crate::journal::cluster::fold::Shared;
+use crate::journal::cluster::node::Answer;
+use crate::journal::cluster::record::Record;
 use crate::journal::codec;
 use crate::journal::entry::Entry;
 use crate::journal::queue::Journal;
-use crate::journal::ticket::Ticket;
 use crate::model::cursor::Position;
 use crate::model::moment::Tick;
 use crate::model::refusal::{Code, Refusal};
+use crate::rooms::Rooms;
+use crate::rooms::changed::Kept;
+use crate::rooms::cluster::{Cluster, no_answer};
 use crate::runtime::clock::{Clock, unix_now};
 use crate::runtime::config::Config;
 use crate::runtime::keys::Keys;
@@ -41,13 +46,21 @@ pub struct Passes {
     live: Arc<Live>,
     journal: Arc<Journal>,
     clock: Arc<Clock>,
+    /// In a cluster, what changes is noted in its log.
+    rooms: Arc<Rooms>,
     /// The version of the keys by which the live connections were judged last.
     judged: AtomicU64,
 }
 
 impl Passes {
-    /// The passes that `keys` vouch for. What changes is noted in `journal`, by the time of `clock`.
-    pub fn new(config: &Config, keys: Arc<Keys>, journal: Arc<Journal>, clock: Arc<Clock>) -> Self {
+    /// The passes that `keys` vouch for. What changes is noted in `journal`, by the time of `clock`, or in the log of the cluster of
+    /// `rooms`.
+    pub fn new(
+        config: &Config,
+        keys: Arc<Keys>,
+        (journal, clock): (Arc<Journal>, Arc<Clock>),
+        rooms: Arc<Rooms>,
+    ) -> Self {
         let anyone = match config.has_keys() {
             true => Pass::stranger(Rights::new(config.anyone.clone(), Admin::No)),
             false => Pass::open(),
@@ -61,6 +74,7 @@ impl Passes {
             live: Arc::default(),
             journal,
             clock,
+            rooms,
             judged: AtomicU64::new(0),
         }
     }
@@ -114,20 +128,36 @@ impl Passes {
     /// # Errors
     ///
     /// `too_many_passes`.
-    pub fn make_ticket(&self, pass: Pass, now: Tick) -> Result<String, Refusal> {
+    pub fn make_ticket(&self, pass: Pass, now: Tick) -> Result<(String, Kept), Refusal> {
         let ticket = secret();
-        self.tickets.lock().keep(SecretId::of(&ticket), Arc::new(pass), now + TICKET_LIFE, now)?;
-        Ok(ticket)
+        let (id, pass) = (SecretId::of(&ticket), Arc::new(pass));
+        self.tickets.lock().keep(id, pass.clone(), now + TICKET_LIFE, now)?;
+        let record = |cluster: &Cluster| cluster.record(Record::Ticket { id, pass, end: cluster.end(TICKET_LIFE) });
+        Ok((ticket, self.rooms.cluster().map_or_else(Kept::done, record)))
     }
 
-    /// The pass of a ticket, which is used up then.
-    pub fn use_ticket(&self, ticket: &str, now: Tick) -> Option<Arc<Pass>> {
-        self.tickets.lock().take(SecretId::of(ticket), now)
+    /// The pass of a ticket, which is used up then; in a cluster, by whoever uses it first.
+    ///
+    /// # Errors
+    ///
+    /// `not_durable` where the log of a cluster does not answer.
+    pub async fn use_ticket(&self, ticket: &str) -> Result<Option<Arc<Pass>>, Refusal> {
+        let id = SecretId::of(ticket);
+        let Some(cluster) = self.rooms.cluster() else {
+            return Ok(self.tickets.lock().take(id, self.clock.tick()));
+        };
+        let Some(pass) = self.see_ticket(ticket).await else { return Ok(None) };
+        match cluster.ask(Record::TicketUsed(id)).await? {
+            Answer::Used(true) => Ok(Some(pass)),
+            Answer::Used(false) | Answer::Done(_) | Answer::Refused(_) | Answer::Recorded => Ok(None),
+            Answer::Unknown => Err(no_answer()),
+        }
     }
 
     /// The pass of a ticket, which stays good.
-    pub fn see_ticket(&self, ticket: &str, now: Tick) -> Option<Arc<Pass>> {
-        self.tickets.lock().find(SecretId::of(ticket), now)
+    pub async fn see_ticket(&self, ticket: &str) -> Option<Arc<Pass>> {
+        let id = SecretId::of(ticket);
+        self.rooms.found(|| self.tickets.lock().find(id, self.clock.tick())).await
     }
 
     /// Puts back what was kept.
@@ -152,8 +182,47 @@ impl Passes {
     }
 
     /// Notes `entry`. Called under the lock of what the entry changes, so that a capture has it or comes before it.
-    fn note(&self, entry: &Entry) -> Ticket {
-        self.journal.append(1, true, self.clock.now(), |out| codec::encode(entry, out)).ticket
+    fn note(&self, entry: &Entry) -> Kept {
+        self.journal.append(1, true, self.clock.now(), |out| codec::encode(entry, out)).ticket.into()
+    }
+
+    /// Notes a fact in the log of the cluster, if there is one, and else waits for the journal. Called without a lock.
+    fn share(&self, noted: Kept, record: impl FnOnce(&Cluster) -> Record) -> Kept {
+        match self.rooms.cluster() {
+            Some(cluster) => cluster.record(record(cluster)),
+            None => noted,
+        }
+    }
+
+    /// Takes over what the log of the cluster says, whose time is at `log`.
+    pub fn take(&self, fact: Record, log: Tick) {
+        let now = self.clock.tick();
+        let here = |end: Tick| now + end.since(log);
+        match fact {
+            Record::Cookie { id, pass, end } => self.cookies.write().keep_again(id, pass, here(end), now),
+            Record::CookieEnded(id) => drop(self.cookies.write().take(id, now)),
+            Record::Ticket { id, pass, end } => self.tickets.lock().keep_again(id, pass, here(end), now),
+            Record::TicketUsed(id) => drop(self.tickets.lock().take(id, now)),
+            Record::Revoked { revoked, before, at } => {
+                self.revocations.write().extend(revoked, before, at);
+                self.end_revoked();
+            }
+            Record::Up { .. } | Record::Retire(_) | Record::Down | Record::Suspect { .. } | Record::Reap { .. } => {}
+            Record::Generation { .. } | Record::Claim(_) | Record::Restore { .. } | Record::Restored => {}
+            Record::Change { .. } | Record::Came { .. } | Record::Denied { .. } | Record::Rules(_) => {}
+        }
+    }
+
+    /// Begins with what the log of the cluster says so far.
+    pub fn begin_with(&self, shared: &Shared) {
+        let (lists, log, now) = (shared.lists(), shared.roll.clock, self.clock.tick());
+        let here = |end: Tick| now + end.since(log);
+        let mut cookies = self.cookies.write();
+        lists.cookies.all().for_each(|(id, pass, end)| cookies.put(id, pass.clone(), here(end)));
+        let mut tickets = self.tickets.lock();
+        shared.tickets().all().for_each(|(id, pass, end)| tickets.put(id, pass.clone(), here(end)));
+        let mut revocations = self.revocations.write();
+        lists.revocations.all().for_each(|(revoked, before, until)| revocations.put(revoked.clone(), before, until));
     }
 
     /// Makes a cookie that gives `pass` until the pass ends. It is kept once the ticket is ready.
@@ -161,29 +230,39 @@ impl Passes {
     /// # Errors
     ///
     /// `too_many_passes`, or `not_durable`.
-    pub fn make_cookie(&self, pass: Arc<Pass>, now: Tick) -> Result<(String, Ticket), Refusal> {
+    pub fn make_cookie(&self, pass: Arc<Pass>, now: Tick) -> Result<(String, Kept), Refusal> {
         self.journal.admits()?;
         let text = secret();
         let id = SecretId::of(&text);
         let left = pass.expires.map_or(LONGEST_LIFE, |end| (end + LEEWAY).saturating_sub(unix_now()));
-        let end = now + Duration::from_secs(left);
+        let life = Duration::from_secs(left);
         let mut cookies = self.cookies.write();
-        cookies.keep(id, pass.clone(), end, now)?;
-        let kept = self.note(&Entry::Cookie { id, pass, end });
+        cookies.keep(id, pass.clone(), now + life, now)?;
+        let kept = self.note(&Entry::Cookie { id, pass: pass.clone(), end: now + life });
         drop(cookies);
+        let kept = self.share(kept, |cluster| Record::Cookie { id, pass, end: cluster.end(life) });
         Ok((text, kept))
     }
 
-    /// The pass of a cookie.
-    pub fn find_cookie(&self, id: &str, now: Tick) -> Option<Arc<Pass>> {
-        self.cookies.read().find(SecretId::of(id), now)
+    /// The pass of the first cookie that is known.
+    pub async fn find_cookie(&self, ids: &[&str]) -> Option<Arc<Pass>> {
+        if ids.is_empty() {
+            return None;
+        }
+        let find = || {
+            let (cookies, now) = (self.cookies.read(), self.clock.tick());
+            ids.iter().find_map(|id| cookies.find(SecretId::of(id), now))
+        };
+        self.rooms.found(find).await
     }
 
     /// Ends a cookie, for good once the ticket is ready; `None` for an unknown one.
-    pub fn end_cookie(&self, id: &str, now: Tick) -> Option<Ticket> {
+    pub fn end_cookie(&self, id: &str, now: Tick) -> Option<Kept> {
         let id = SecretId::of(id);
         let mut cookies = self.cookies.write();
-        cookies.take(id, now).map(|_| self.note(&Entry::CookieEnded { id }))
+        let noted = cookies.take(id, now).map(|_| self.note(&Entry::CookieEnded { id }))?;
+        drop(cookies);
+        Some(self.share(noted, |_| Record::CookieEnded(id)))
     }
 
     /// Revokes tokens issued until `before`, and ends the connections with such tokens. A revocation is never refused for
@@ -192,15 +271,20 @@ impl Passes {
     /// # Errors
     ///
     /// `too_many_passes`.
-    pub fn revoke(&self, revoked: Revoked, before: UnixTime) -> Result<Ticket, Refusal> {
+    pub fn revoke(&self, revoked: Revoked, before: UnixTime) -> Result<Kept, Refusal> {
         let at = unix_now();
         let mut revocations = self.revocations.write();
         revocations.add(revoked.clone(), before, at)?;
-        let kept = self.note(&Entry::Revoked { revoked, before, at });
+        let kept = self.note(&Entry::Revoked { revoked: revoked.clone(), before, at });
         drop(revocations);
+        let kept = self.share(kept, |_| Record::Revoked { revoked, before, at });
+        self.end_revoked();
+        Ok(kept)
+    }
+
+    fn end_revoked(&self) {
         let revocations = self.revocations.read();
         self.live.end(Code::Revoked, |pass| revocations.revokes(pass));
-        Ok(kept)
     }
 
     /// At most `limit` revocations after `after`, in order.

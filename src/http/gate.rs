@@ -253,6 +253,9 @@ impl Gate {
     /// Whether `client` would take the place of its own hold, made by another connection than `id`, by holding `user` in
     /// `room`. The older connection may be lost without the gateway's knowledge, so that its grace is still to come.
     fn returns(&self, room: &Name, user: &Name, client: ClientId, id: Option<ConnectionId>) -> bool {
+        if let Some(cluster) = self.0.rooms().cluster() {
+            return cluster.returns(&(room.clone(), user.clone()), client, id);
+        }
         let maker = |presence: &Presence| Some(presence.roster().holds(user)?.of_client(client)?.connection);
         self.0.rooms().read(room, maker).is_some_and(|maker| Some(maker) != id)
     }

@@ -4,8 +4,10 @@
 //! ```text
 //!  callers -> Participant::with, ask -> Node -> tick -> Engine::append
 //!                                        ^                    |
-//!                 Told <- told <---------+---- entry <- Reader
+//!             Audience <- told <---------+---- entry <- Reader
 //! ```
+//!
+//! The audience hears of an entry before any caller gets an answer that depends on the entry.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -18,22 +20,24 @@ use bytes::Bytes;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use parking_lot::Mutex;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, oneshot};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 use uuid::Uuid;
 
 use crate::journal::cluster::Memory;
+use crate::journal::cluster::attendance::Key;
 use crate::journal::cluster::fold::Shared;
 use crate::journal::cluster::incarnation::Incarnation;
-use crate::journal::cluster::node::{Answer, Asked, Fresh, Node, Options, Told, Trouble};
+use crate::journal::cluster::node::{Answer, Asked, Cause, Fresh, Node, Options, Told, Trouble};
 use crate::journal::cluster::record::Record;
 use crate::journal::cluster::snapshot::{self, Snapshot};
 use crate::journal::cluster::window::Ticket;
 use crate::journal::engine::appends::Appending;
 use crate::journal::engine::reader::{Break, Reader};
 use crate::journal::engine::seam::{Engine, LogId};
+use crate::model::id::ConnectionId;
 use crate::model::identity::Identity;
 use crate::model::moment::Moment;
 
@@ -46,14 +50,38 @@ const AT_ONCE: usize = 256;
 /// The pause before another attempt to read the log anew.
 const AGAIN: Duration = Duration::from_millis(200);
 
-/// What the owner has not taken yet: then the oldest entries wait in the log.
-const TOLD: usize = 65_536;
-
 /// Opens the log, as it is now.
 pub type Opening = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<Arc<dyn Engine>, String>> + Send>> + Send + Sync>;
 
 /// The node's clock.
 pub type Now = Box<dyn Fn() -> Moment + Send + Sync>;
+
+/// Who hears what a node tells, but for the answers to callers.
+pub trait Audience: Send {
+    /// All that the node told since the last call, in order. Called under the node's lock, so that nothing happens in between.
+    fn hear(&mut self, node: &mut Node, told: Vec<Told>);
+}
+
+/// Hears nothing.
+impl Audience for () {
+    fn hear(&mut self, _: &mut Node, _: Vec<Told>) {}
+}
+
+/// A node that has read the log to its end, and has said nothing yet.
+pub struct Joining {
+    opening: Opening,
+    memory: Memory,
+    now: Now,
+    node: Node,
+    engine: Arc<dyn Engine>,
+    reader: Reader,
+}
+
+/// What tells when the log has what a node was asked to hold, or why it never will.
+pub type Settling = oneshot::Receiver<Result<(), Cause>>;
+
+/// The other end of a [`Settling`].
+type Waits = oneshot::Sender<Result<(), Cause>>;
 
 /// One node on its engine. Dropped, it falls silent, as a process does that is killed.
 pub struct Participant {
@@ -71,6 +99,7 @@ struct Desk {
 struct Inner {
     node: Node,
     waiting: HashMap<Ticket, oneshot::Sender<(u64, Answer)>>,
+    settling: HashMap<Key, Vec<(ConnectionId, Waits)>>,
 }
 
 /// The work of a participant.
@@ -84,7 +113,7 @@ struct Task {
     rereading: Option<Rereading>,
     /// Batches on their way. What comes of them is told by the log.
     appending: FuturesUnordered<Appending>,
-    tells: mpsc::Sender<Told>,
+    audience: Box<dyn Audience>,
     snapshots: Snapshots,
 }
 
@@ -97,19 +126,13 @@ struct Anew {
     reread: crate::journal::cluster::reread::Reread,
 }
 
-impl Participant {
-    /// Reads the log to its end, and begins a life. What the node tells comes through the channel, except for the answers to
-    /// [`Participant::ask`]. Needs a runtime of tokio.
+impl Joining {
+    /// Reads the log to its end. Needs a runtime of tokio.
     ///
     /// # Errors
     ///
     /// A sentence: the log can't be opened or read.
-    pub async fn start(
-        opening: Opening,
-        options: Options,
-        memory: Memory,
-        now: Now,
-    ) -> Result<(Participant, mpsc::Receiver<Told>), String> {
+    pub async fn read(opening: Opening, options: Options, memory: Memory, now: Now) -> Result<Joining, String> {
         let (engine, mut shared) = begin(&opening, memory).await?;
         let mut reader = engine.read(shared.roll.seen.position);
         let end = engine.extent().await.map_err(|trouble| trouble.to_string())?.last;
@@ -118,9 +141,19 @@ impl Participant {
             shared.fold(position, &bytes);
         }
         let node = Node::new(incarnation(), shared, options, now());
-        let inner = Mutex::new(Inner { node, waiting: HashMap::new() });
+        Ok(Joining { opening, memory, now, node, engine, reader })
+    }
+
+    /// What the log makes so far.
+    pub fn shared(&self) -> &Shared {
+        self.node.shared()
+    }
+
+    /// Begins a life. The audience hears what happens from here on.
+    pub fn begin(self, audience: Box<dyn Audience>) -> Participant {
+        let Joining { opening, memory, now, node, engine, reader } = self;
+        let inner = Mutex::new(Inner { node, waiting: HashMap::new(), settling: HashMap::new() });
         let desk = Arc::new(Desk { inner, news: Notify::new(), now });
-        let (tells, told) = mpsc::channel(TOLD);
         let task = Task {
             desk: desk.clone(),
             opening: Arc::new(opening),
@@ -129,13 +162,15 @@ impl Participant {
             reader,
             rereading: None,
             appending: FuturesUnordered::new(),
-            tells,
+            audience,
             snapshots: Snapshots::default(),
         };
         let task = AbortOnDropHandle::new(tokio::spawn(task.run()));
-        Ok((Participant { desk, _task: task }, told))
+        Participant { desk, _task: task }
     }
+}
 
+impl Participant {
     /// Does something with the node, which then says what it has to say.
     pub fn with<T>(&self, work: impl FnOnce(&mut Node, Moment) -> T) -> T {
         let done = work(&mut self.desk.inner.lock().node, (self.desk.now)());
@@ -143,23 +178,42 @@ impl Participant {
         done
     }
 
-    /// Asks for a record in the log, and waits for the answer: the position, and what came of the record.
-    pub async fn ask(&self, record: Record) -> (u64, Answer) {
-        let answer = {
-            let Inner { node, waiting } = &mut *self.desk.inner.lock();
-            let Asked::Waits(ticket) = node.ask(record) else {
-                return (node.shared().roll.seen.position, Answer::Recorded);
-            };
-            let (sender, answer) = oneshot::channel();
-            waiting.insert(ticket, sender);
-            answer
-        };
+    /// Reads something of the node.
+    pub fn look<T>(&self, read: impl FnOnce(&Node) -> T) -> T {
+        read(&self.desk.inner.lock().node)
+    }
+
+    /// Asks for a record in the log, from now on. The answer comes later: the position, and what came of the record.
+    pub fn ask(&self, record: Record) -> impl Future<Output = (u64, Answer)> + Send + use<> {
+        let (sender, answer) = oneshot::channel();
+        {
+            let Inner { node, waiting, .. } = &mut *self.desk.inner.lock();
+            match node.ask(record) {
+                Asked::Waits(ticket) => drop(waiting.insert(ticket, sender)),
+                Asked::Done => drop(sender.send((node.shared().roll.seen.position, Answer::Recorded))),
+            }
+        }
         self.desk.news.notify_one();
-        answer.await.unwrap_or((0, Answer::Unknown))
+        answer.map(|answer| answer.unwrap_or((0, Answer::Unknown)))
+    }
+
+    /// Changes what a connection holds of a user.
+    pub fn hold(&self, key: &Key, connection: ConnectionId, work: impl FnOnce(&mut Node, Moment)) -> Settling {
+        let (sender, settling) = oneshot::channel();
+        {
+            let mut inner = self.desk.inner.lock();
+            work(&mut inner.node, (self.desk.now)());
+            let waiting = inner.settling.entry(key.clone()).or_default();
+            // The callers who have gone would otherwise gather while the log is away.
+            waiting.retain(|(_, waits)| !waits.is_closed());
+            waiting.push((connection, sender));
+        }
+        self.desk.news.notify_one();
+        settling
     }
 
     /// Says that this node stops, and waits at most `limit` until that is in the log.
-    pub async fn stop(self, limit: Duration) {
+    pub async fn stop(&self, limit: Duration) {
         self.with(|node, _| node.stop());
         let said = async {
             while self.with(|node, _| node.pending()) > 0 {
@@ -168,6 +222,25 @@ impl Participant {
         };
         // Without the word, the others find out by themselves.
         let _ = tokio::time::timeout(limit, said).await;
+    }
+}
+
+impl Inner {
+    /// Who waited for what is settled now.
+    fn settled(&mut self, told: &[Told]) -> Vec<(Waits, Result<(), Cause>)> {
+        let mut settled = Vec::new();
+        for told in told {
+            if let Told::Settled(key) = told {
+                let waiting = self.settling.remove(key).into_iter().flatten();
+                settled.extend(waiting.map(|(_, waits)| (waits, Ok(()))));
+            } else if let Told::Ended(key, connection, cause) = told
+                && let Some(waiting) = self.settling.get_mut(key)
+            {
+                let own = waiting.extract_if(.., |(waits, _)| waits == connection);
+                settled.extend(own.map(|(_, waits)| (waits, Err(cause.clone()))));
+            }
+        }
+        settled
     }
 }
 
@@ -184,11 +257,7 @@ impl Task {
                 () = self.desk.news.notified() => {}
                 _ = beat.tick() => {}
             }
-            for told in self.turn() {
-                if self.tells.send(told).await.is_err() {
-                    return;
-                }
-            }
+            self.turn();
         }
     }
 
@@ -210,8 +279,8 @@ impl Task {
         }
     }
 
-    /// Appends what the node says, and answers callers. What else the node tells is for the owner.
-    fn turn(&mut self) -> Vec<Told> {
+    /// Appends what the node says, tells the audience, and then answers callers.
+    fn turn(&mut self) {
         let now = (self.desk.now)();
         let mut inner = self.desk.inner.lock();
         match inner.node.trouble() {
@@ -234,17 +303,21 @@ impl Task {
         for batch in inner.node.tick(now) {
             self.appending.push(self.engine.append(Bytes::from_owner(batch)));
         }
-        let Inner { node, waiting } = &mut *inner;
-        let mut rest = node.told();
-        rest.retain(|told| {
-            let Told::Answer(ticket, position, answer) = told else { return true };
-            if let Some(caller) = waiting.remove(ticket) {
-                // The caller may have gone.
-                let _ = caller.send((*position, answer.clone()));
+        let told = inner.node.told();
+        let (answers, told): (Vec<_>, Vec<_>) = told.into_iter().partition(|told| matches!(told, Told::Answer(..)));
+        let settled = inner.settled(&told);
+        if !told.is_empty() {
+            self.audience.hear(&mut inner.node, told);
+        }
+        // Whoever asked may have gone.
+        settled.into_iter().for_each(|(waits, settled)| drop(waits.send(settled)));
+        for told in answers {
+            if let Told::Answer(ticket, position, answer) = told
+                && let Some(caller) = inner.waiting.remove(&ticket)
+            {
+                let _ = caller.send((position, answer));
             }
-            false
-        });
-        rest
+        }
     }
 
     fn adopt(&mut self, Anew { engine, reader, reread }: Anew) {

@@ -117,6 +117,14 @@ impl Journal {
         }
     }
 
+    /// A journal in memory goes on with the position `next`, which the log of a cluster gives.
+    pub fn goes_on(&self, next: Position) {
+        match &self.0 {
+            Kept::Nothing(own) => own.store(next.0, Relaxed),
+            Kept::Log(_) => {}
+        }
+    }
+
     /// The last position that was given; the one before the first if none was.
     pub fn last(&self) -> Position {
         let next = match &self.0 {

@@ -58,6 +58,11 @@ impl Offset {
     pub fn next(self) -> Offset {
         Offset(self.0 + 1)
     }
+
+    /// The offset before.
+    pub fn before(self) -> Offset {
+        Offset(self.0.saturating_sub(1))
+    }
 }
 
 impl fmt::Display for Cursor {

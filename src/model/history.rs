@@ -17,7 +17,7 @@ const NEAR: usize = 8;
 
 /// The last events of a room, each with the time at which it happened. Ages are measured on the gateway's own clock: a step
 /// of the wall clock must neither end the history nor keep it for ever.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct History {
     events: VecDeque<(Tick, Arc<Event>)>,
     /// Earlier events in brief: enough to net changes, too little to repeat the events.
@@ -123,19 +123,61 @@ impl History {
     pub fn push(&mut self, time: Tick, event: Arc<Event>) {
         self.bytes += event.bytes();
         self.events.push_back((time, event));
-        if self.events.len() > self.bound.events
-            && let Some(event) = self.forget()
-        {
-            if self.briefs.len() >= self.bound.events.saturating_mul(BRIEFS_PER_EVENT) {
-                self.forget_brief();
-            }
-            let brief = Brief::of(&event);
-            self.bytes += brief.bytes();
-            self.briefs.push_back((event.cursor.offset, brief));
+        if self.events.len() > self.bound.events {
+            self.abridge();
         }
+        self.keep_bounds();
+    }
+
+    /// Shortens the oldest event to a brief; false without events.
+    fn abridge(&mut self) -> bool {
+        let Some(event) = self.forget() else { return false };
+        self.push_brief(event.cursor.offset, Brief::of(&event));
+        true
+    }
+
+    fn push_brief(&mut self, offset: Offset, brief: Brief) {
+        if self.briefs.len() >= self.bound.events.saturating_mul(BRIEFS_PER_EVENT) {
+            self.forget_brief();
+        }
+        self.bytes += brief.bytes();
+        self.briefs.push_back((offset, brief));
+    }
+
+    fn keep_bounds(&mut self) {
         while self.bytes > self.bound.bytes && self.events.len() + self.briefs.len() > 1 {
             self.forget_oldest();
         }
+    }
+
+    /// Appends the last `count` events of `of`, which happened at `time`; false, and nothing is done, where `of` has forgotten some.
+    pub fn follow(&mut self, of: &History, count: usize, time: Tick) -> bool {
+        let Some(from) = of.events.len().checked_sub(count) else { return false };
+        of.events.range(from..).for_each(|(_, event)| self.push(time, event.clone()));
+        true
+    }
+
+    /// Appends in brief what `of` knows after `offset`, this history's last place, so that readers behind `of` get the changes netted;
+    /// false, and nothing is done, where `of` has forgotten some.
+    pub fn leap(&mut self, of: &History, offset: Offset) -> bool {
+        let Some(missed) = of.briefs_after(offset) else { return false };
+        let from = of.briefs.partition_point(|(at, _)| *at <= offset);
+        let briefs = of.briefs.range(from..).map(|(at, _)| *at);
+        let events = of.events.iter().map(|(_, event)| event.cursor.offset).filter(|at| *at > offset);
+        let missed: Vec<_> = briefs.chain(events).zip(missed).collect();
+        while self.abridge() {}
+        for (at, brief) in missed {
+            (self.events_floor, self.forgotten) = (at, Some(brief.at));
+            self.push_brief(at, brief);
+        }
+        self.keep_bounds();
+        true
+    }
+
+    /// The same history, in which all happened at `time`.
+    pub fn at(&self, time: Tick) -> Self {
+        let events = self.events.iter().map(|(_, event)| (time, event.clone())).collect();
+        History { events, remembered: self.remembered.map(|_| time), ..self.clone() }
     }
 
     /// Forgets the oldest events until all others take at most `bytes`. Events after `until` stay.

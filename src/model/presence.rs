@@ -1,5 +1,6 @@
 //! Presence: one room's members, holds and order of events. Decides the outcome of each command.
 
+mod follow;
 mod growth;
 mod kept;
 mod lease;

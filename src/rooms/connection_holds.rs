@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::journal::ticket::Ticket;
 use crate::model::command::{Action, Command};
+use crate::model::event::DelReason;
 use crate::model::hold::{ConnectionHold, Transport};
 use crate::model::id::{ClientId, ConnectionId};
 use crate::model::info::Info;
@@ -11,7 +11,8 @@ use crate::model::name::Name;
 use crate::model::refusal::{Code, Refusal};
 use crate::model::statement::Statement;
 use crate::rooms::Rooms;
-use crate::rooms::changed::Changed;
+use crate::rooms::changed::{Changed, Kept};
+use crate::rooms::cluster::Cluster;
 use crate::rooms::hold_registry::HoldListener;
 
 /// The members that one connection holds. A drop, also by a panic, counts as the loss of the connection, so that no
@@ -68,13 +69,17 @@ impl ConnectionHolds {
         let (connection, transport) = (self.connection, self.transport);
         let hold = ConnectionHold { connection, client, transport, deadline: None, unclaimed: false };
         let command = Command::User(held.1.clone(), Action::Join(hold, statement, info));
+        let join = |rooms: &Arc<Rooms>| match rooms.cluster() {
+            Some(cluster) => rooms.join_in(cluster, (&held.0, command)),
+            None => rooms.change(&held.0, &[command]),
+        };
         if known {
-            return self.rooms.change(&held.0, &[command]);
+            return join(&self.rooms);
         }
         // Listed first, so that the hold ends even after a panic.
         self.held.reserve_exact(1);
         self.held.push(held.clone());
-        let joined = self.rooms.change(&held.0, &[command]);
+        let joined = join(&self.rooms);
         if joined.is_err() {
             self.held.pop();
         }
@@ -84,7 +89,10 @@ impl ConnectionHolds {
     /// Forgets the holds that others ended. Called only at the bound, since each hold costs a read of a room.
     fn forget_ended(&mut self) {
         let (rooms, connection) = (&self.rooms, self.connection);
-        self.held.retain(|(room, user)| rooms.read(room, |presence| presence.hold(user, connection).is_some()));
+        self.held.retain(|held| match rooms.cluster() {
+            Some(cluster) => cluster.holds(held, connection),
+            None => rooms.read(&held.0, |presence| presence.hold(&held.1, connection).is_some()),
+        });
     }
 
     /// Says something through the hold of a user.
@@ -93,7 +101,10 @@ impl ConnectionHolds {
     ///
     /// `not_joined` if this connection does not hold `user` in `room`.
     pub fn update(&self, room: &Name, user: Name, statement: Statement) -> Result<Changed, Refusal> {
-        self.rooms.change(room, &[Command::User(user, Action::Update(self.connection, statement))])
+        match self.rooms.cluster() {
+            Some(cluster) => self.rooms.say_in(cluster, (room.clone(), user), self.connection, statement),
+            None => self.rooms.change(room, &[Command::User(user, Action::Update(self.connection, statement))]),
+        }
     }
 
     /// Ends one hold at once.
@@ -105,6 +116,9 @@ impl ConnectionHolds {
         let before = self.held.len();
         self.held.retain(|(in_room, held)| (in_room, held) != (room, &user));
         let held = self.held.len() < before;
+        if let Some(cluster) = self.rooms.cluster() {
+            return self.rooms.leave_in(cluster, (room.clone(), user), self.connection, DelReason::Closed);
+        }
         self.rooms.change(room, &[Command::User(user.clone(), Action::Leave(self.connection))]).or_else(|refusal| {
             let told = held && self.rooms.are_handed_over();
             if told { Ok(self.rooms.end_elsewhere(room, user, self.connection)) } else { Err(refusal) }
@@ -112,7 +126,7 @@ impl ConnectionHolds {
     }
 
     /// Ends all holds at once, since the client closed the connection cleanly.
-    pub fn leave_all(&mut self) -> Ticket {
+    pub fn leave_all(&mut self) -> Kept {
         self.end_all(&Action::Leave(self.connection))
     }
 
@@ -129,14 +143,22 @@ impl ConnectionHolds {
     /// Sets the `info` of all held members.
     pub fn inform(&self, info: &Info) {
         for (room, user) in &self.held {
+            if let Some(cluster) = self.rooms.cluster() {
+                cluster.inform(&(room.clone(), user.clone()), info);
+                continue;
+            }
             // Refused only if others have ended the hold, and the user is gone.
             let _ = self.rooms.change(room, &[Command::User(user.clone(), Action::Set(None, Some(info.clone())))]);
         }
     }
 
     /// The ticket is of the last change, and good only if all are written.
-    fn end_all(&mut self, action: &Action) -> Ticket {
-        let mut kept = Ticket::done();
+    fn end_all(&mut self, action: &Action) -> Kept {
+        if let Some(cluster) = self.rooms.cluster() {
+            let held = std::mem::take(&mut self.held);
+            return self.end_all_in(held, cluster, action);
+        }
+        let mut kept = Kept::done();
         for (room, user) in std::mem::take(&mut self.held) {
             match self.rooms.change(&room, &[Command::User(user.clone(), action.clone())]) {
                 Ok(changed) => kept = changed.kept,
@@ -148,6 +170,21 @@ impl ConnectionHolds {
             }
         }
         kept
+    }
+
+    fn end_all_in(&self, held: Vec<(Name, Name)>, cluster: &Cluster, action: &Action) -> Kept {
+        let mut all = Vec::new();
+        for held in &held {
+            if let Action::Lose(_, since) = action {
+                let silent = since.map(|since| self.rooms.now().since(since)).unwrap_or_default();
+                cluster.lose(held, self.connection, silent);
+                continue;
+            }
+            let why = if matches!(action, Action::Kick(_)) { DelReason::Kicked } else { DelReason::Closed };
+            // Refused if others have ended the hold already.
+            all.extend(self.rooms.leave_in(cluster, held.clone(), self.connection, why).map(|changed| changed.kept));
+        }
+        Kept::all(all)
     }
 }
 

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use dashmap::DashMap;
+use parking_lot::RwLock;
 
 use crate::model::count::Prefix;
-use crate::model::cursor::Cursor;
+use crate::model::cursor::{Cursor, Epoch};
 use crate::model::identity::Identity;
 use crate::model::name::Name;
 use crate::model::presence::{Bounds, Presence};
@@ -20,7 +21,7 @@ use crate::rooms::room::{Following, Room};
 pub struct Directory {
     map: DashMap<Name, Arc<Room>>,
     bounds: Bounds,
-    identity: Identity,
+    identity: RwLock<Identity>,
     registers: Arc<Registers<Room>>,
 }
 
@@ -28,8 +29,30 @@ impl Directory {
     /// A directory of rooms in `registers`, each within `bounds`. `identity` keeps the rooms' cursors apart from those of
     /// other journals.
     pub fn new(registers: Registers<Room>, bounds: Bounds, identity: Identity) -> Self {
-        let registers = Arc::new(registers);
+        let (registers, identity) = (Arc::new(registers), RwLock::new(identity));
         Directory { map: DashMap::new(), bounds, identity, registers }
+    }
+
+    /// From here on, rooms are those of this journal.
+    pub fn is_of(&self, identity: Identity) {
+        if *self.identity.read() != identity {
+            *self.identity.write() = identity;
+        }
+    }
+
+    /// The epoch of the room named `name`.
+    pub fn epoch(&self, name: &Name) -> Epoch {
+        self.identity.read().epoch(name)
+    }
+
+    /// The bounds of each room.
+    pub fn bounds(&self) -> Bounds {
+        self.bounds
+    }
+
+    /// The names of all rooms in memory.
+    pub fn names(&self) -> Vec<Name> {
+        self.map.iter().map(|entry| entry.key().clone()).collect()
     }
 
     /// What all rooms share.
@@ -47,7 +70,7 @@ impl Directory {
         self.find(name).unwrap_or_else(|| {
             let make = || {
                 // Behind all events of earlier rooms of this name.
-                let start = Cursor { epoch: self.identity.epoch(name), offset: self.registers.journal.last().offset() };
+                let start = Cursor { epoch: self.epoch(name), offset: self.registers.journal.last().offset() };
                 Arc::new(Room::new(Presence::new(name.clone(), start, self.bounds), self.registers.clone()))
             };
             self.map.entry(name.clone()).or_insert_with(make).value().clone()

@@ -171,11 +171,27 @@ impl Index {
     pub fn insert(&self, room: &Name) -> Result<(), Refusal> {
         let mut names = self.names.write();
         if names.len() >= self.most && !names.contains(room) {
-            let message = format!("there are {} rooms, the maximum", self.most);
-            return Err(Refusal::new(Code::TooManyRooms, message).of("room"));
+            return Err(self.too_many());
         }
         names.insert(room.clone());
         Ok(())
+    }
+
+    /// Whether `room` may exist.
+    ///
+    /// # Errors
+    ///
+    /// `too_many_rooms` at the bound.
+    pub fn admits(&self, room: &Name) -> Result<(), Refusal> {
+        let names = self.names.read();
+        if names.len() >= self.most && !names.contains(room) {
+            return Err(self.too_many());
+        }
+        Ok(())
+    }
+
+    fn too_many(&self) -> Refusal {
+        Refusal::new(Code::TooManyRooms, format!("there are {} rooms, the maximum", self.most)).of("room")
     }
 
     /// Adds `room`, which was kept.

@@ -54,6 +54,15 @@ pub(super) enum Shortened {
     Nothing,
 }
 
+/// The outcome of [`Room::show`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shown {
+    /// Whether the room has members or remembered events.
+    pub exists: bool,
+    /// Whether readers have something to read.
+    pub has_news: bool,
+}
+
 /// One room, shared.
 #[derive(Debug)]
 pub struct Room {
@@ -218,6 +227,42 @@ impl Room {
         Ok(Changed { outcome, kept })
     }
 
+    /// Goes on to the state of `of`, what the log of a cluster makes of the room, in which so many `events` are new, or in one step.
+    ///
+    /// # Errors
+    ///
+    /// [`ChangeError::Retired`]; nothing is refused.
+    pub(super) fn show(
+        self: &Arc<Self>,
+        of: &Presence,
+        events: Option<usize>,
+        now: Tick,
+    ) -> Result<Shown, ChangeError> {
+        let mut state = self.lock();
+        if state.retired {
+            return Err(ChangeError::Retired);
+        }
+        let before = (state.exists, state.presence.roster().len());
+        match events {
+            Some(events) => state.presence.follow(of, events, now),
+            None => state.presence.leap(of),
+        }
+        state.exists = !state.presence.is_idle();
+        match (before.0, state.exists) {
+            (false, true) => self.registers.index.restore(state.presence.room()),
+            (true, false) => self.registers.index.remove(state.presence.room()),
+            (false, false) | (true, true) => {}
+        }
+        if before != (state.exists, state.presence.roster().len()) {
+            self.tally(&mut state);
+        }
+        self.count_history(&mut state);
+        let exists = state.exists;
+        drop(state);
+        self.registers.memory.grew(events.unwrap_or(1) as u64 * MAX_EVENT);
+        Ok(Shown { exists, has_news: events != Some(0) })
+    }
+
     fn apply(&self, state: &mut State, commands: &[Command], now: Moment) -> Result<Changed, Refusal> {
         self.registers.check_owner()?;
         let name = state.presence.room().clone();
@@ -243,7 +288,7 @@ impl Room {
             }
         }
         self.registers.record_denied(&name, &outcome, now.tick);
-        Ok(Changed { outcome, kept: ticket })
+        Ok(Changed { outcome, kept: ticket.into() })
     }
 
     /// Refuses new members, and larger `meta`, when memory is short. Members stay, and who takes the place of a hold comes

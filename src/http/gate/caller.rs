@@ -71,7 +71,7 @@ impl Gate {
     /// `token_invalid`, `token_expired` or `revoked`: a bad credential is never taken for none.
     pub async fn identify(&self, request: &Forwarded<'_>, ticket: Ticket<'_>) -> Result<Caller, Refusal> {
         if let Ticket::Use(text) | Ticket::See(text) = ticket {
-            return self.by_ticket(request, text, matches!(ticket, Ticket::Use(_)));
+            return self.by_ticket(request, text, matches!(ticket, Ticket::Use(_))).await;
         }
         if !self.config().has_keys() {
             return Ok(self.stranger());
@@ -79,29 +79,28 @@ impl Gate {
         if let Some(credential) = bearer(request)? {
             return Ok(Caller::new(self.0.passes().judge_credential(credential).await?));
         }
-        match self.by_cookie(request)? {
+        match self.by_cookie(request).await? {
             Some(pass) => Ok(Caller { pass, by_cookie: true }),
             None => Ok(self.stranger()),
         }
     }
 
-    fn by_ticket(&self, request: &Forwarded<'_>, ticket: &str, is_used: bool) -> Result<Caller, Refusal> {
+    async fn by_ticket(&self, request: &Forwarded<'_>, ticket: &str, is_used: bool) -> Result<Caller, Refusal> {
         if request.headers().contains_key(header::AUTHORIZATION) {
             let message = "a request has Authorization or a ticket, not both";
             return Err(Refusal::new(Code::BadRequest, message).of("ticket"));
         }
-        let (passes, now) = (self.0.passes(), self.now().tick);
-        let found = if is_used { passes.use_ticket(ticket, now) } else { passes.see_ticket(ticket, now) };
+        let passes = self.0.passes();
+        let found = if is_used { passes.use_ticket(ticket).await? } else { passes.see_ticket(ticket).await };
         let unknown = || Refusal::check("ticket", "the ticket is unknown, over or used; ask for a new one");
         let pass = found.ok_or_else(unknown)?;
         passes.judge(&pass)?;
         Ok(Caller::new(pass))
     }
 
-    fn by_cookie(&self, request: &Forwarded<'_>) -> Result<Option<Arc<Pass>>, Refusal> {
-        let (passes, now) = (self.0.passes(), self.now().tick);
-        let ids = cookie::ids(request, self.config());
-        let found = ids.iter().find_map(|id| passes.find_cookie(id, now));
+    async fn by_cookie(&self, request: &Forwarded<'_>) -> Result<Option<Arc<Pass>>, Refusal> {
+        let passes = self.0.passes();
+        let found = passes.find_cookie(&cookie::ids(request, self.config())).await;
         if let Some(pass) = found {
             passes.judge(&pass)?;
             return Ok(Some(pass));

@@ -41,14 +41,13 @@ impl Change<'_> {
     pub async fn apply(&self, mut commands: Vec<Command>) -> Result<Outcome, Refusal> {
         commands.iter().try_for_each(|command| self.judge(command))?;
         self.mark(&mut commands);
-        let commands = &commands[..];
         let payer = Payer::Address(self.client);
         if payer.pays() {
-            self.pay(payer, commands)?;
+            self.pay(payer, &commands)?;
         }
-        let Changed { outcome, kept } = self.gate.0.rooms().change(self.room, commands)?;
-        audit::changed(&self.id, self.client.address, self.room, commands, &outcome);
-        self.take_back(commands)?;
+        let Changed { outcome, kept } = self.gate.0.rooms().apply(self.room, &commands).await?;
+        audit::changed(&self.id, self.client.address, self.room, &commands, &outcome);
+        self.take_back(&commands).await?;
         kept.await?;
         Ok(outcome)
     }
@@ -80,7 +79,7 @@ impl Change<'_> {
     }
 
     /// Ends what was signed in while the token was being revoked: the revocation may have passed the room before.
-    fn take_back(&self, commands: &[Command]) -> Result<(), Refusal> {
+    async fn take_back(&self, commands: &[Command]) -> Result<(), Refusal> {
         let Some((sub, token)) = self.pass.sub.as_ref().zip(self.pass.token.as_ref()) else {
             return Ok(());
         };
@@ -88,7 +87,7 @@ impl Change<'_> {
         if judged.as_ref().is_err_and(|refusal| refusal.code == Code::Revoked) {
             let revoke = |user: &Name| Command::User(user.clone(), Action::Revoke(sub.clone(), token.issued));
             let users = commands.iter().filter_map(Command::adds).map(revoke);
-            self.gate.0.rooms().change(self.room, &users.collect::<Vec<_>>())?;
+            self.gate.0.rooms().apply(self.room, &users.collect::<Vec<_>>()).await?;
             return judged;
         }
         Ok(())

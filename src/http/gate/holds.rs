@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use crate::delivery::connection::Connection;
-use crate::journal::ticket::Ticket;
 use crate::model::info::Info;
 use crate::model::name::Name;
 use crate::model::refusal::{Code, Refusal};
 use crate::model::statement::Statement;
-use crate::rooms::changed::Changed;
+use crate::rooms::changed::{Changed, Kept};
 use crate::rooms::connection_holds::ConnectionHolds;
 
 /// The users that one connection holds. Made by [`super::Join::hold`]; a client may always change and end its own holds. Boxed,
@@ -53,8 +52,8 @@ impl Holds {
     }
 
     /// Ends all holds at once, because the client closed the connection cleanly.
-    pub fn leave_all(&mut self) -> Ticket {
-        self.0.as_mut().map_or_else(Ticket::done, |holds| holds.leave_all())
+    pub fn leave_all(&mut self) -> Kept {
+        self.0.as_mut().map_or_else(Kept::done, |holds| holds.leave_all())
     }
 }
 

@@ -14,10 +14,10 @@ use crate::gateway::live::LiveEntry;
 use crate::http::forwarded::Forwarded;
 use crate::http::payer::Payer;
 use crate::http::{cookie, origin};
-use crate::journal::ticket::Ticket;
 use crate::model::command::{Action, Command};
 use crate::model::name::Name;
 use crate::model::refusal::{Code, Refusal};
+use crate::rooms::changed::Kept;
 use crate::runtime::clock::unix_now;
 use crate::runtime::rates::Work;
 
@@ -47,7 +47,7 @@ impl Gate {
     ///
     /// `not_allowed` for verbs that the caller lacks, `wrong_user` for another `sub`, `bad_json` where an API key names none for
     /// `join`, `too_many_passes`, `too_fast` past the rate of changes.
-    pub fn make_ticket(
+    pub async fn make_ticket(
         &self,
         request: &Forwarded<'_>,
         caller: &Caller,
@@ -73,7 +73,10 @@ impl Gate {
             (false, _, own) => own.clone(),
         };
         let rights = pass.rights.narrowed(verbs, room);
-        self.0.passes().make_ticket(Pass { sub, rights, ..self.lasting(pass) }, self.now().tick)
+        let (ticket, kept) =
+            self.0.passes().make_ticket(Pass { sub, rights, ..self.lasting(pass) }, self.now().tick)?;
+        kept.await?;
+        Ok(ticket)
     }
 
     /// A copy of `pass` with an end: an API key's lasts as long as a token may.
@@ -124,12 +127,11 @@ impl Gate {
         cookie::delete(request, self.config())
     }
 
-    /// Ends the cookies that a request brings. A ticket is ready after those before it.
-    fn forget_cookies(&self, request: &Forwarded<'_>) -> Ticket {
+    /// Ends the cookies that a request brings.
+    fn forget_cookies(&self, request: &Forwarded<'_>) -> Kept {
         let now = self.now().tick;
         let ended = cookie::ids(request, self.config());
-        let mut tickets: Vec<_> = ended.iter().filter_map(|id| self.0.passes().end_cookie(id, now)).collect();
-        tickets.pop().unwrap_or_else(Ticket::done)
+        Kept::all(ended.iter().filter_map(|id| self.0.passes().end_cookie(id, now)).collect())
     }
 
     /// A permit to revoke tokens.
@@ -170,8 +172,10 @@ impl Revoke {
     pub async fn revoke(&self, revoked: Revoked, before: UnixTime) -> Result<(), Refusal> {
         let rooms = self.0.0.rooms();
         let mut kept = self.0.0.passes().revoke(revoked.clone(), before)?;
-        let Revoked::Subject(sub) = revoked else {
-            return Ok(kept.await?);
+        let sub = match revoked {
+            // The log of a cluster ends the sign-ins by itself.
+            Revoked::Subject(sub) if rooms.cluster().is_none() => sub,
+            Revoked::Subject(_) | Revoked::Token(_) => return kept.await.map(drop),
         };
         for room in rooms.names() {
             let made = rooms.read(&room, |presence| presence.roster().clone());
@@ -184,6 +188,6 @@ impl Revoke {
             }
             yield_now().await;
         }
-        Ok(kept.await?)
+        kept.await.map(drop)
     }
 }

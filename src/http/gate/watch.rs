@@ -12,6 +12,7 @@ use crate::model::name::Name;
 use crate::model::presence::Presence;
 use crate::model::refusal::Refusal;
 use crate::model::snapshot::Snapshot;
+use crate::rooms::changed::Kept;
 use crate::rooms::room::Following;
 use crate::runtime::memory::Level;
 use crate::runtime::rates::Work;
@@ -81,6 +82,11 @@ impl Watch<'_> {
             self.payer.pay(self.gate.rates(), Work::Snapshots, 1)?;
         }
         Ok(self.gate.0.rooms().follow(self.room))
+    }
+
+    /// Ready when the room has the event at `since`, a cursor that another node of the cluster may have given, or after a second.
+    pub fn reached(&self, since: Option<Cursor>) -> Kept {
+        self.gate.0.rooms().reached(self.room, since)
     }
 }
 

@@ -36,7 +36,7 @@ pub async fn tickets(mut call: Call) -> Answer {
     let Object(Asked { room, can, sub }) = call.json::<Object<Asked>>().await?.ok_or_else(missing)?;
     let (room, can) = (Name::new("room", &room)?, verbs(&can)?);
     let sub = sub.map(|sub| Name::new("sub", &sub)).transpose()?;
-    let ticket = call.gate.make_ticket(&call.forwarded(), call.caller()?, &room, can, sub)?;
+    let ticket = call.gate.make_ticket(&call.forwarded(), call.caller()?, &room, can, sub).await?;
     let expires = Time(call.gate.now().time + TICKET_LIFE);
     Ok(answer::private(answer::json(StatusCode::CREATED, &Ticket { ticket, expires })))
 }

@@ -19,7 +19,6 @@ use crate::delivery::step::Follower;
 use crate::http::gate::{Holds, Visitor};
 use crate::http::stream::message::{self, Lost, Message, Reference};
 use crate::http::stream::options::StreamOptions;
-use crate::journal::ticket::{NotDurable, Ticket};
 use crate::model::count::Prefix;
 use crate::model::cursor::{Cursor, Offset};
 use crate::model::id::ClientId;
@@ -27,8 +26,9 @@ use crate::model::name::Name;
 use crate::model::outcome::Outcome;
 use crate::model::refusal::{Code, Refusal};
 use crate::model::statement::Statement;
-use crate::rooms::changed::Changed;
+use crate::rooms::changed::{Changed, Kept};
 use crate::rooms::key::RoomKey;
+use crate::rooms::room::Following;
 
 /// The prefixes whose counts one connection may read. One is enough for most, and each is asked for every change.
 const MAX_COUNTS: usize = 16;
@@ -63,20 +63,29 @@ struct Pause {
 enum Resumed {
     /// A credential is judged.
     Judged(Judged),
-    /// A change is kept as promised, or may be lost. If kept, the answer follows.
-    Kept(Result<(), NotDurable>, Then),
+    /// A change is kept as promised, or may be lost. If kept, the answer follows, with the room's place if only the wait told it.
+    Kept(Result<Option<Cursor>, Refusal>, Then),
 }
 
 /// The answer to a change.
 enum Then {
-    /// A message.
-    Say(String),
-    /// A message behind the event at this offset, if the room is read here.
-    SayAfter(RoomKey, Offset, String),
+    /// `ok`, with the room's place.
+    Ok(Cursor),
+    /// The same behind the event at this place, if the room is read here.
+    OkAfter(RoomKey, Cursor),
     /// The room's events, from a snapshot that includes the change.
-    Begin(Box<Reader>),
-    /// The last message.
-    End(String),
+    Begin(Box<Begin>),
+    /// `ok` as the last message.
+    End,
+}
+
+/// A room's events to begin with.
+struct Begin {
+    following: Following,
+    since: Option<Cursor>,
+    at_least: Offset,
+    /// Whether `ok` comes first.
+    answers: bool,
 }
 
 impl Speaker {
@@ -120,10 +129,13 @@ impl Speaker {
         // Nothing is done unless all of it may be.
         user.map(|user| self.visitor.may_join(room, user.clone())).transpose()?;
         let following = watch.follow(options.since, user, options.client, &self.holds)?;
-        let (mut at_least, mut kept) = (Offset::default(), Ticket::done());
+        let (mut at_least, mut kept) = (Offset::default(), watch.reached(options.since));
         if let Some((user, statement)) = options.holds {
             match self.join(room, user, statement, None, talk) {
-                Ok(joined) => (at_least, kept) = (joined.outcome.cursor.offset, joined.kept),
+                Ok(joined) => {
+                    at_least = joined.outcome.cursor.offset;
+                    kept = if kept.is_done() { joined.kept } else { Kept::all(vec![kept, joined.kept]) };
+                }
                 Err(refusal) if refusal.only_watches() => {
                     self.visitor.refused(talk.connection().id(), &refusal);
                     talk.say(&Reference::default().refused(&refusal));
@@ -131,15 +143,15 @@ impl Speaker {
                 Err(refusal) => return Err(refusal),
             }
         }
-        let reader = Reader::new(Follower::resume(following, options.since, at_least));
-        self.when(kept, &Reference::default(), Then::Begin(Box::new(reader)), talk);
+        let begin = Begin { following, since: options.since, at_least, answers: false };
+        self.when(kept, &Reference::default(), Then::Begin(Box::new(begin)), talk);
         Ok(())
     }
 
     /// Answers once the change behind `kept` is written, at once where nothing is.
-    fn when(&mut self, kept: Ticket, reference: &Reference, then: Then, talk: &mut Talk<'_>) -> Flow {
+    fn when(&mut self, kept: Kept, reference: &Reference, then: Then, talk: &mut Talk<'_>) -> Flow {
         if kept.is_done() {
-            return Speaker::say(then, talk);
+            return Speaker::say(then, None, reference, talk);
         }
         let until = Box::pin(async { Resumed::Kept(kept.await, then) });
         self.pause_until(until, reference);
@@ -151,13 +163,24 @@ impl Speaker {
         self.pause = Some(Box::new(Pause { reference, until, resumed: None, waiting }));
     }
 
-    fn say(then: Then, talk: &mut Talk<'_>) -> Flow {
+    /// `place` is the room's, if only the wait told it.
+    fn say(then: Then, place: Option<Cursor>, reference: &Reference, talk: &mut Talk<'_>) -> Flow {
         match then {
-            Then::Say(ok) => talk.say(&ok),
-            Then::SayAfter(room, offset, ok) => talk.say_after(room, offset, &ok),
-            Then::Begin(reader) => talk.begin(*reader),
-            Then::End(ok) => {
-                talk.say(&ok);
+            Then::Ok(cursor) => talk.say(&reference.ok(Some(place.unwrap_or(cursor)))),
+            Then::OkAfter(room, cursor) => {
+                let cursor = place.unwrap_or(cursor);
+                talk.say_after(room, cursor.offset, &reference.ok(Some(cursor)));
+            }
+            Then::Begin(begin) => {
+                let Begin { following, since, at_least, answers } = *begin;
+                if answers {
+                    talk.say(&reference.ok(Some(following.room().read(|presence| presence.head()))));
+                }
+                let at_least = place.map_or(at_least, |place| place.offset);
+                talk.begin(Reader::new(Follower::resume(following, since, at_least)));
+            }
+            Then::End => {
+                talk.say(&reference.ok(None));
                 return Flow::End;
             }
         }
@@ -165,7 +188,7 @@ impl Speaker {
     }
 
     /// Ends all holds at once, because the client closed the connection cleanly.
-    pub fn leave(&mut self) -> Ticket {
+    pub fn leave(&mut self) -> Kept {
         self.holds.leave_all()
     }
 
@@ -241,16 +264,34 @@ impl Speaker {
     }
 
     /// Answers a change that is written. One that is not is done all the same, so a stream goes on, and the client's good-bye
-    /// is one.
-    fn kept(&mut self, kept: Result<(), NotDurable>, then: Then, reference: &Reference, talk: &mut Talk<'_>) -> Flow {
-        let Err(not_durable) = kept else {
-            return Speaker::say(then, talk);
+    /// is one. A hold that a cluster refuses ends the stream that was to begin with it.
+    fn kept(
+        &mut self,
+        kept: Result<Option<Cursor>, Refusal>,
+        then: Then,
+        reference: &Reference,
+        talk: &mut Talk<'_>,
+    ) -> Flow {
+        let refusal = match kept {
+            Ok(place) => return Speaker::say(then, place, reference, talk),
+            Err(refusal) => refusal,
         };
-        let flow = self.told(Err(not_durable.into()), reference, talk);
+        let goes_on = refusal.code == Code::NotDurable || refusal.only_watches();
         match then {
-            Then::Say(_) | Then::SayAfter(..) => flow,
-            Then::Begin(reader) => Speaker::say(Then::Begin(reader), talk),
-            Then::End(_) => Flow::End,
+            Then::Ok(_) | Then::OkAfter(..) => self.told(Err(refusal), reference, talk),
+            Then::Begin(begin) if goes_on => {
+                self.told(Err(refusal), reference, talk);
+                Speaker::say(Then::Begin(begin), None, reference, talk)
+            }
+            Then::Begin(_) => {
+                self.refused(&refusal, talk);
+                self.end(&refusal, talk);
+                Flow::Continue
+            }
+            Then::End => {
+                self.told(Err(refusal), reference, talk);
+                Flow::End
+            }
         }
     }
 
@@ -345,24 +386,23 @@ impl Speaker {
             Message::Auth { token } => self.auth(token.0, reference, talk)?,
             Message::Join { room, user, statement, client } => {
                 let Changed { outcome, kept } = self.join(&room, user, statement, client, talk)?;
-                return Ok(self.when(kept, reference, Then::Say(reference.ok(Some(outcome.cursor))), talk));
+                return Ok(self.when(kept, reference, Then::Ok(outcome.cursor), talk));
             }
             Message::Update { room, user, statement } => {
                 self.visitor.may_update()?;
                 let Changed { outcome, kept } = self.holds.update(&room, user, statement)?;
-                return Ok(self.when(kept, reference, Then::Say(reference.ok(Some(outcome.cursor))), talk));
+                return Ok(self.when(kept, reference, Then::Ok(outcome.cursor), talk));
             }
             Message::Leave { room, user } => {
                 let Changed { outcome: Outcome { cursor, .. }, kept } = self.holds.leave(&room, user)?;
-                let ok = reference.ok(Some(cursor));
                 // The member's `del` comes first, if the room is watched here.
                 let then = match self.visitor.key(&room) {
-                    Some(room) => Then::SayAfter(room, cursor.offset, ok),
-                    None => Then::Say(ok),
+                    Some(room) => Then::OkAfter(room, cursor),
+                    None => Then::Ok(cursor),
                 };
                 return Ok(self.when(kept, reference, then, talk));
             }
-            Message::Subscribe { room, since } => self.subscribe(&room, since, reference, talk)?,
+            Message::Subscribe { room, since } => return self.subscribe(&room, since, reference, talk),
             Message::Unsubscribe { room } => {
                 let key = self.visitor.key(&room);
                 match key.map_or(Unsubscribed::NotSubscribed, |key| talk.stop(key)) {
@@ -389,7 +429,7 @@ impl Speaker {
             }
             Message::Close => {
                 let kept = self.leave();
-                return Ok(self.when(kept, reference, Then::End(reference.ok(None)), talk));
+                return Ok(self.when(kept, reference, Then::End, talk));
             }
         }
         Ok(Flow::Continue)
@@ -408,22 +448,22 @@ impl Speaker {
     }
 
     fn subscribe(
-        &self,
+        &mut self,
         room: &Name,
         since: Option<Cursor>,
         reference: &Reference,
         talk: &mut Talk<'_>,
-    ) -> Result<(), Refusal> {
-        let following = self.visitor.may_watch(room)?.follow(since, None, None, &self.holds)?;
+    ) -> Result<Flow, Refusal> {
+        let watch = self.visitor.may_watch(room)?;
+        let (following, reached) = (watch.follow(since, None, None, &self.holds)?, watch.reached(since));
         let most = self.visitor.max_watched();
         // Asked for again, the room is read anew.
         if talk.stop(following.room().key()) == Unsubscribed::NotSubscribed && talk.rooms() >= most {
             let message = format!("this connection watches {most} rooms, which is the maximum");
             return Err(Refusal::new(Code::TooManySubscribed, message));
         }
-        talk.say(&reference.ok(Some(following.room().read(|presence| presence.head()))));
-        talk.begin(Reader::new(Follower::resume(following, since, Offset::default())));
-        Ok(())
+        let begin = Begin { following, since, at_least: Offset::default(), answers: true };
+        Ok(self.when(reached, reference, Then::Begin(Box::new(begin)), talk))
     }
 
     fn join(

@@ -21,12 +21,12 @@ use crate::http::query::Query;
 use crate::http::request_id::REQUEST_ID;
 use crate::http::stream::message::Reference;
 use crate::http::stream::options::StreamOptions;
-use crate::journal::ticket::Ticket;
 use crate::model::cursor::{Cursor, Offset};
 use crate::model::hold::Transport;
 use crate::model::id::ConnectionId;
 use crate::model::name::Name;
 use crate::model::refusal::{Code, Refusal};
+use crate::rooms::changed::Kept;
 use crate::rooms::room::Following;
 use crate::runtime::admission::Charge;
 use crate::wire::dialect::{Dialect, Format};
@@ -83,8 +83,14 @@ pub async fn answer(
         Err(refusal) if may_pass(&refusal) => return Ok(refused_for_now(&refusal)),
         Err(refusal) => return Err(refusal),
     };
-    if let Err(not_durable) = std::mem::replace(&mut granted.kept, Ticket::done()).await {
-        return Ok(refused_for_now(&not_durable.into()));
+    match std::mem::replace(&mut granted.kept, Kept::done()).await {
+        Ok(place) => granted.at_least = place.map_or(granted.at_least, |place| place.offset),
+        Err(refusal) if refusal.only_watches() => {
+            call.visitor()?.refused(id, &refusal);
+            granted.refusal = Some(refusal);
+        }
+        Err(refusal) if may_pass(&refusal) => return Ok(refused_for_now(&refusal)),
+        Err(refusal) => return Err(refusal),
     }
     let framing = Framing::Sse { chunked: call.version == Version::HTTP_11 };
     let format = Format { dialect, framing };
@@ -128,7 +134,7 @@ struct Granted {
     /// The offset of the stream's own hold.
     at_least: Offset,
     /// What the stream waits for: its own hold is written.
-    kept: Ticket,
+    kept: Kept,
     /// The refusal of the hold, if the stream only watches for that reason.
     refusal: Option<Refusal>,
 }
@@ -154,10 +160,13 @@ fn grant(
     let visitor = options.holds.as_ref().map(|_| call.visitor()).transpose()?;
     let join = visitor.as_ref().zip(user).map(|(visitor, user)| visitor.may_join(room, user.clone())).transpose()?;
     let none = Holds::default();
+    let mut reached = Kept::done();
     let following = match verb {
         Verb::Count => call.may_count(room)?.follow(user, options.client, &none)?,
         Verb::Watch | Verb::Join | Verb::SignIn | Verb::Manage => {
-            call.may_watch(room)?.follow(options.since, user, options.client, &none)?
+            let watch = call.may_watch(room)?;
+            reached = watch.reached(options.since);
+            watch.follow(options.since, user, options.client, &none)?
         }
     };
     let mut granted = Granted {
@@ -165,12 +174,16 @@ fn grant(
         following,
         holds: Holds::default(),
         at_least: Offset::default(),
-        kept: Ticket::done(),
+        kept: reached,
         refusal: None,
     };
     if let (Some((_, meta)), Some(join), Some(visitor)) = (options.holds.clone(), join, &visitor) {
         match join.hold(&mut granted.holds, (id, Transport::Sse), meta, options.client) {
-            Ok(joined) => (granted.at_least, granted.kept) = (joined.outcome.cursor.offset, joined.kept),
+            Ok(joined) => {
+                granted.at_least = joined.outcome.cursor.offset;
+                let reached = std::mem::replace(&mut granted.kept, Kept::done());
+                granted.kept = if reached.is_done() { joined.kept } else { Kept::all(vec![reached, joined.kept]) };
+            }
             Err(refusal) if refusal.only_watches() => {
                 visitor.refused(id, &refusal);
                 granted.refusal = Some(refusal);

@@ -198,8 +198,7 @@ impl Attendance {
         if self.coming.contains(&(key.clone(), client)) {
             return None;
         }
-        let lines = &self.seats.get(key)?.lines;
-        let id = lines.iter().find(|(_, line)| line.client == Some(client)).map(|(id, _)| *id)?;
+        let id = self.of_client(key, client)?;
         self.leave(key, id, DelReason::Closed);
         Some(id)
     }
@@ -314,6 +313,17 @@ impl Attendance {
     /// Whether a connection here holds the user.
     pub fn holds(&self, key: &Key) -> bool {
         self.seats.get(key).is_some_and(|seat| !seat.lines.is_empty())
+    }
+
+    /// Whether the log says of the user what it was or is to be told, and nothing about the user is under way.
+    pub fn is_settled(&self, key: &Key) -> bool {
+        self.seats.get(key).is_none_or(|seat| seat.flying == 0 && seat.told == seat.meant())
+    }
+
+    /// Whether a connection of this client holds the user, and which.
+    pub fn of_client(&self, key: &Key, client: ClientId) -> Option<ConnectionId> {
+        let lines = &self.seats.get(key)?.lines;
+        lines.iter().find(|(_, line)| line.client == Some(client)).map(|(id, _)| *id)
     }
 
     /// Whether this connection holds the user.

@@ -14,7 +14,7 @@ use crate::journal::cluster::roll::{Admitted, Roll, Standing};
 use crate::journal::entry::Rules;
 use crate::journal::fold::{Fold, Memory, State};
 use crate::model::command::{Action, Command, NodeAction, SignIn};
-use crate::model::cursor::{Cursor, Offset, Position};
+use crate::model::cursor::{Cursor, Position};
 use crate::model::event::DelReason;
 use crate::model::hold::{HoldId, Lease};
 use crate::model::identity::Identity;
@@ -143,6 +143,7 @@ impl Shared {
             return Folded { writer, seen, ..Folded::default() };
         }
         let now = Moment { time: batch.moment.time, tick: self.roll.clock };
+        self.roll.begin_order(now.time);
         let mut step = Step { shared: self, by: batch.incarnation, now, record: 0, effects: Vec::new() };
         if admitted == Admitted::Again {
             step.suspected(batch.incarnation, false);
@@ -165,6 +166,21 @@ impl Shared {
             self.histories += room.history_bytes();
             !room.is_idle()
         });
+    }
+
+    /// The place of a room that begins now.
+    pub fn place(&self, room: &Name) -> Cursor {
+        Cursor { epoch: self.roll.identity.epoch(room), offset: self.roll.next.offset().before() }
+    }
+
+    /// Forgets the events of a room, which its readers have, and the room if nothing else is left of it.
+    pub fn forget_events(&mut self, name: &Name) {
+        let Some(room) = self.state.rooms.get_mut(name) else { return };
+        self.histories = self.histories.saturating_sub(room.history_bytes());
+        room.forget_all();
+        if room.is_idle() {
+            self.state.rooms.remove(name);
+        }
     }
 
     /// The members that are held through silent nodes only, each with the position since which: shown to readers who ask.
@@ -275,7 +291,7 @@ impl Step<'_> {
         let Rules { members, grace, max_named: _ } = state.rules;
         let bounds = Bounds { history: memory.history, members, grace };
         let room = state.rooms.entry(name.clone()).or_insert_with(|| {
-            let start = Cursor { epoch: roll.identity.epoch(name), offset: Offset(roll.next.0.saturating_sub(1)) };
+            let start = Cursor { epoch: roll.identity.epoch(name), offset: roll.next.offset().before() };
             Box::new(Presence::new(name.clone(), start, bounds))
         });
         let judged = match full && room.would_add(commands) {
@@ -376,7 +392,11 @@ impl Step<'_> {
             return;
         }
         roll.identity.generation = to;
-        state.rooms.values_mut().for_each(|room| room.renew(roll.identity.epoch(&room.room().clone())));
+        let offset = roll.next.offset();
+        roll.next.0 += 1;
+        for room in state.rooms.values_mut() {
+            room.renew(Cursor { epoch: roll.identity.epoch(&room.room().clone()), offset });
+        }
         *histories = 0;
         self.tell(Effect::Restarted);
     }

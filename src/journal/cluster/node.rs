@@ -106,6 +106,10 @@ pub enum Told {
     Changed(Name, Outcome),
     /// A connection does not hold the user any more.
     Ended(Key, ConnectionId, Cause),
+    /// All that this node wished about the user so far is in the log, or was refused.
+    Settled(Key),
+    /// A fact about passes or clients is in the log.
+    Fact(Record),
     /// An incarnation became suspect, or is no longer.
     Suspected(Incarnation, bool, Position),
     /// An incarnation is no more.
@@ -228,6 +232,11 @@ impl Node {
         &self.shared
     }
 
+    /// Forgets the events of a room, which its readers have.
+    pub fn forget_events(&mut self, room: &Name) {
+        self.shared.forget_events(room);
+    }
+
     /// Who is connected here.
     pub fn attendance(&self) -> &Attendance {
         &self.attendance
@@ -329,10 +338,11 @@ impl Node {
         }
     }
 
-    /// A connection is lost. Its hold lasts for the grace, by the time of the log.
-    pub fn lose(&mut self, key: &Key, connection: ConnectionId) {
+    /// A connection is lost, which was silent for so many milliseconds. Its hold lasts for the grace since then, by the time of the
+    /// log.
+    pub fn lose(&mut self, key: &Key, connection: ConnectionId, silent: u64) {
         let grace = u64::try_from(self.shared.rules().grace.as_millis()).unwrap_or(u64::MAX >> 1);
-        self.attendance.lose(key, connection, self.judge.clock() + grace);
+        self.attendance.lose(key, connection, self.judge.clock() + grace.saturating_sub(silent));
     }
 
     /// Says that this node is, or is not, so short of memory that nobody may add members.

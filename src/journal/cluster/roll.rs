@@ -13,6 +13,9 @@ use crate::model::cursor::Position;
 use crate::model::identity::Identity;
 use crate::model::moment::{Moment, Tick, Timestamp};
 
+/// The position of the next event before the first batch.
+const FIRST: Position = Position(1);
+
 /// How an incarnation stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
@@ -101,7 +104,7 @@ pub struct Roll {
 impl Roll {
     /// The roll before the first entry of the log of this identity.
     pub fn new(identity: Identity) -> Self {
-        Roll { identity, next: Position(1), ..Roll::default() }
+        Roll { identity, next: FIRST, ..Roll::default() }
     }
 
     /// Goes on to the entry at `position`.
@@ -110,6 +113,13 @@ impl Roll {
         self.seen.position = position;
         self.seen.entries += 1;
         self.mix(self.last);
+    }
+
+    /// Begins the order of events with the first batch that counts, above all positions of a log that was there before.
+    pub fn begin_order(&mut self, time: Timestamp) {
+        if self.next == FIRST {
+            self.next = Position(time.0.saturating_mul(1_000)).max(FIRST.next());
+        }
     }
 
     /// Mixes what an entry did into the running hash: a node that folds otherwise is found by it.

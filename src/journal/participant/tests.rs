@@ -27,9 +27,7 @@ async fn node(log: &Log) -> Participant {
     };
     let rules = Rules { members: 0, grace: Duration::from_secs(5), max_named: 100 };
     let options = Options { version: "1".into(), rules, snapshot_every: 3_000, faults: Faults::default() };
-    let (node, mut told) = Participant::start(opening, options, MEMORY, Box::new(now)).await.unwrap();
-    tokio::spawn(async move { while told.recv().await.is_some() {} });
-    node
+    Joining::read(opening, options, MEMORY, Box::new(now)).await.unwrap().begin(Box::new(()))
 }
 
 fn name(text: &str) -> Name {

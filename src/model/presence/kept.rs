@@ -1,6 +1,6 @@
 //! A room that outlasts its process.
 
-use crate::model::cursor::{Cursor, Epoch, Offset, Position};
+use crate::model::cursor::{Cursor, Offset, Position};
 use crate::model::deadlines::Deadlines;
 use crate::model::history::History;
 use crate::model::moment::Tick;
@@ -30,12 +30,6 @@ impl Presence {
             self.head.offset = place;
             self.history.restart(place);
         }
-    }
-
-    /// Begins another order of events at the same place: no earlier cursor is one of this room any more.
-    pub fn renew(&mut self, epoch: Epoch) {
-        self.head.epoch = epoch;
-        self.history = History::new(self.head.offset, self.bounds.history);
     }
 
     /// The place of the last event, before that of a restart, and its time if that is remembered.

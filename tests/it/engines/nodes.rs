@@ -13,7 +13,7 @@ use presently::model::id::ConnectionId;
 use presently::model::moment::{Moment, Tick, Timestamp};
 use presently::model::name::Name;
 use presently::model::roster::Mark;
-use presently::participant::{Opening, Participant};
+use presently::participant::{Joining, Opening, Participant};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
@@ -35,10 +35,8 @@ async fn node(served: &Served) -> Participant {
     let rules = Rules { members: 0, grace: Duration::from_secs(5), max_named: 100 };
     let options = NodeOptions { version: "1".into(), rules, snapshot_every: 60_000, faults: Faults::default() };
     let memory = Memory { history: Bound { events: 100, bytes: usize::MAX }, bytes: usize::MAX };
-    let started = Participant::start(opening, options, memory, Box::new(now)).await;
-    let (node, mut told) = started.unwrap_or_else(|why| panic!("{why}"));
-    tokio::spawn(async move { while told.recv().await.is_some() {} });
-    node
+    let joining = Joining::read(opening, options, memory, Box::new(now)).await;
+    joining.unwrap_or_else(|why| panic!("{why}")).begin(Box::new(()))
 }
 
 fn name(text: &str) -> Name {

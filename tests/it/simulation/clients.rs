@@ -113,7 +113,7 @@ impl Tabs {
         let (Some(tab), Some(node)) = (self.open.remove(&id), node) else { return };
         match rng.bool() {
             true => node.leave(&tab.key, id, DelReason::Closed),
-            false => node.lose(&tab.key, id),
+            false => node.lose(&tab.key, id, 0),
         }
     }
 

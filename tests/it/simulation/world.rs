@@ -302,6 +302,7 @@ impl World {
                 Ok(())
             }
             Told::Suspected(..) | Told::Changed(..) | Told::Gone(_) | Told::Restarted => Ok(()),
+            Told::Settled(_) | Told::Fact(_) => Ok(()),
         }
     }
 

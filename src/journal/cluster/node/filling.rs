@@ -81,7 +81,9 @@ impl Node {
     fn load_key(&mut self, key: Key, load: &mut Load, own: &mut Own) {
         self.queued.remove(&key);
         let commands = self.attendance.owed(&key, self.id.hold(), (own.number, load.count));
-        if !commands.is_empty() {
+        if commands.is_empty() {
+            self.settle(&key);
+        } else {
             let index = load.put(&Record::Change { room: key.0.clone(), commands });
             own.keys.push((index, key));
         }

@@ -81,6 +81,9 @@ impl Node {
             for (key, reason) in sign_outs(record) {
                 self.sign_out(&key, reason, own.map(|number| (number, index)));
             }
+            if is_fact(record) {
+                self.told.push(Told::Fact(record.clone()));
+            }
             if let Record::Came { room, user, client } = record
                 && own.is_none()
             {
@@ -173,6 +176,13 @@ impl Node {
         if self.attendance.reconcile(key, self.id.hold(), holds.as_ref()) {
             self.owe(key);
         }
+        self.settle(key);
+    }
+
+    pub(super) fn settle(&mut self, key: &Key) {
+        if self.attendance.is_settled(key) {
+            self.told.push(Told::Settled(key.clone()));
+        }
     }
 
     pub(super) fn holds_of(&self, (room, user): &Key) -> Option<Holds> {
@@ -181,6 +191,17 @@ impl Node {
 
     pub(super) fn has_hold(&self, holds: &Holds) -> bool {
         holds.get(&crate::model::hold::HoldId::Connection(self.id.hold())).is_some()
+    }
+}
+
+/// Whether a record is about passes or clients, and about no room's members.
+fn is_fact(record: &Record) -> bool {
+    match record {
+        Record::Revoked { .. } | Record::Cookie { .. } | Record::CookieEnded(_) => true,
+        Record::Ticket { .. } | Record::TicketUsed(_) | Record::Denied { .. } => true,
+        Record::Up { .. } | Record::Retire(_) | Record::Down | Record::Suspect { .. } | Record::Reap { .. } => false,
+        Record::Generation { .. } | Record::Claim(_) | Record::Restore { .. } | Record::Restored => false,
+        Record::Change { .. } | Record::Came { .. } | Record::Rules(_) => false,
     }
 }
 

@@ -35,7 +35,7 @@ impl World {
                     self.tabs.open.remove(&id);
                     self.tabs.open(node, seat, tab.key.clone(), tab.client, now, &mut self.rng);
                     if let Some(old) = &mut self.seats[tab.seat].node {
-                        old.lose(&tab.key, id);
+                        old.lose(&tab.key, id, 0);
                     }
                 }
             }
