@@ -22,7 +22,7 @@
 //!     Ok(Some(answer)) => {}
 //!     Ok(None) => {}                                              // nobody serves the name now, so nobody took the question
 //!     Err(Trouble::TooLarge { .. } | Trouble::Full) => {}         // not taken either
-//!     Err(Trouble::Unknown(why)) => {}                            // may have been done, or may be done within its time
+//!     Err(Trouble::Unknown(why)) => {}                            // may have been done, or may still be done
 //! }
 //! ```
 //!

@@ -80,6 +80,12 @@ impl Asking {
 }
 
 impl Asked {
+    /// The whole milliseconds that are left, one more for what is left of the last.
+    pub fn left(&self) -> u32 {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        u32::try_from(left.as_millis()).unwrap_or(u32::MAX).saturating_add(1)
+    }
+
     /// Waits for the reply.
     ///
     /// # Errors
@@ -117,6 +123,7 @@ mod tests {
         asking.settle(one.number, Reply::Gone);
         assert_eq!(one.reply().await, Ok(Some(Bytes::from_static(b"1"))));
         assert_eq!(other.reply().await, Ok(None));
+        assert_eq!(late.left(), 10_001);
         assert_eq!(late.reply().await, Err(too_late()));
         asking.lose();
         assert!(matches!(lost.reply().await, Err(Trouble::Unknown(why)) if why.contains("lost")));

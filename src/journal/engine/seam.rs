@@ -62,7 +62,7 @@ pub trait Engine: Send + Sync + fmt::Debug {
     /// - [`Trouble::TooLarge`]: nothing was sent.
     /// - [`Trouble::Full`]: too many calls of this engine are under way, or too many questions wait for the node. It did not take this one.
     /// - [`Trouble::Unknown`]: no server is connected, or no answer came in time, or one that is too large. The node may have taken the
-    ///   question, or may still take it within the time.
+    ///   question, or may still take it.
     fn call(&self, _name: &str, _question: Bytes, _within: Duration) -> Answer<'_, Option<Bytes>> {
         Box::pin(async { Ok(None) })
     }

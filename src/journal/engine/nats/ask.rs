@@ -1,6 +1,6 @@
 //! Questions from node to node: requests outside of JetStream.
 //!
-//! A question goes to `<cluster>.call.<node>.<milliseconds that the asker waits>`, so that a question of the most bytes fits. The reply
+//! A question goes to `<cluster>.call.<node>.<milliseconds that the asker still waits>`, so that a question of the most bytes fits. The reply
 //! goes to the asker's inbox, where the last token is the number of the call; a header has the kind of a reply without an answer. A server
 //! that knows no such node says so at once. The requests of the client library are not used: it keeps each without a reply for ever.
 
@@ -76,14 +76,14 @@ impl Line {
         if self.client.connection_state() != State::Connected {
             return Err(Trouble::Unknown("no server is connected".to_owned()));
         }
-        let subject = format!("{}{name}.{}", self.subjects, milliseconds(within));
-        timeout_at(asked.deadline, self.send(subject, &asked, question)).await.map_err(|_| too_late())??;
+        timeout_at(asked.deadline, self.send(name, &asked, question)).await.map_err(|_| too_late())??;
         asked.reply().await
     }
 
-    async fn send(&self, subject: String, asked: &Asked, question: Bytes) -> Result<(), Trouble> {
+    async fn send(&self, name: &str, asked: &Asked, question: Bytes) -> Result<(), Trouble> {
         let inbox = &self.inbox.get_or_try_init(|| self.listen_for_replies()).await?.subject;
-        let sent = self.client.publish_with_reply(subject, format!("{inbox}.{}", asked.number), question).await;
+        let (subject, to) = (format!("{}{name}.{}", self.subjects, asked.left()), format!("{inbox}.{}", asked.number));
+        let sent = self.client.publish_with_reply(subject, to, question).await;
         sent.map_err(|error| Trouble::Unknown(error.to_string()))
     }
 
@@ -174,11 +174,6 @@ fn last(subject: &str) -> Option<u64> {
     subject.rsplit_once('.')?.1.parse().ok()
 }
 
-/// The time of an asker as a whole number, never 0 if there is any.
-fn milliseconds(within: Duration) -> u32 {
-    u32::try_from(within.as_millis()).unwrap_or(u32::MAX).saturating_add(1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -202,7 +197,5 @@ mod tests {
     fn numbers_are_last_tokens() {
         assert_eq!(last("_INBOX.x.17"), Some(17));
         assert_eq!((last("17"), last("a.b"), last("a.-1")), (None, None, None));
-        assert_eq!(milliseconds(Duration::from_micros(10)), 1);
-        assert_eq!(milliseconds(Duration::MAX), u32::MAX);
     }
 }

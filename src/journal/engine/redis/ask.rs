@@ -3,6 +3,9 @@
 //! A node hears the channel of its name, and each engine that asks one for replies. One connection of RESP3 has the subscriptions and the
 //! commands, so the server has a subscription before what is published after it, and what a lost connection had is published once or not
 //! at all. The channels have the number of the database in their names, because pub/sub knows no databases.
+//!
+//! A server ends a connection with more than 32 MiB of messages that are not taken (`client-output-buffer-limit pubsub`): questions that
+//! large and that many at once have no answer.
 
 use std::collections::{BTreeSet, HashMap};
 use std::convert::Infallible;
@@ -121,7 +124,7 @@ impl Line {
         let mut connection = connected.ok_or_else(|| Trouble::Unknown("no server is connected".to_owned()))?;
         let mut publish = cmd("PUBLISH");
         publish.arg(format!("{}{name}", self.ears.channels.calls));
-        publish.arg(write(self.ears.inbox, asked.number, within, question));
+        publish.arg(write(self.ears.inbox, asked.number, asked.left(), question));
         let heard: u64 = timeout_at(asked.deadline, connection.ask(&publish)).await.map_err(|_| too_late())??;
         if heard == 0 { Ok(None) } else { asked.reply().await }
     }
@@ -197,14 +200,17 @@ async fn keep(link: Arc<Link>, ears: Arc<Ears>, connected: watch::Sender<Option<
         let Err(why) = hear(&link, &ears, &connected, troubled).await;
         if connected.send_replace(None).is_some() {
             ears.asking.lose();
-            (pause, troubled) = (PAUSES.0, false);
+            troubled = false;
+            // A server that takes each connection only to end it is not asked again at once.
+            if begun.elapsed() > PAUSES.1 {
+                pause = PAUSES.0;
+            }
         }
         ears.sweep(&BTreeSet::new());
         if !troubled {
             warn!(%why, "the connection for questions to other nodes was interrupted; trying again");
         }
         troubled = true;
-        // Also where a server takes a connection only to close it.
         sleep(pause.saturating_sub(begun.elapsed())).await;
         pause = PAUSES.1.min(2 * pause);
     }
@@ -250,12 +256,12 @@ async fn hear(
     }
 }
 
-/// A question on the wire: who asks, the number of the call, the milliseconds that the asker waits, the question.
-fn write(asker: Uuid, number: u64, within: Duration, question: &[u8]) -> Vec<u8> {
+/// A question on the wire: who asks, the number of the call, the milliseconds that the asker still waits, the question.
+fn write(asker: Uuid, number: u64, left: u32, question: &[u8]) -> Vec<u8> {
     let mut written = Vec::with_capacity(28 + question.len());
     written.put_slice(asker.as_bytes());
     written.put_u64(number);
-    written.put_u32(u32::try_from(within.as_millis()).unwrap_or(u32::MAX).saturating_add(1));
+    written.put_u32(left);
     written.put_slice(question);
     written
 }
@@ -292,10 +298,10 @@ mod tests {
 
     #[test]
     fn questions_are_written_and_read() {
-        let (asker, within) = (Uuid::from_u128(7), Duration::from_millis(20));
-        let written = Bytes::from(write(asker, 9, within, b"why"));
+        let asker = Uuid::from_u128(7);
+        let written = Bytes::from(write(asker, 9, 20, b"why"));
         let read_again = read(written.clone()).unwrap();
-        assert_eq!(read_again, ((asker, 9), Duration::from_millis(21), Bytes::from_static(b"why")));
+        assert_eq!(read_again, ((asker, 9), Duration::from_millis(20), Bytes::from_static(b"why")));
         assert_eq!(read(written.slice(..28)).unwrap().2, Bytes::new());
         assert_eq!(read(written.slice(..27)), None);
     }
