@@ -12,10 +12,25 @@
 //! snapshot.put(part).await?;
 //! snapshot.finish().await?;                                       // whole from here on; older snapshots are removed
 //! engine.trim(before).await?;
+//!
+//! let mut calls = engine.serve(&name);                            // questions to this node, beside the log; until dropped
+//! while let Some(call) = calls.next().await {
+//!     let answer = handle(&call.question);
+//!     call.answer(answer);                                        // dropped instead, the asker hears at once that there is no answer
+//! }
+//! match engine.call(&name, question, Duration::from_secs(2)).await {
+//!     Ok(Some(answer)) => {}
+//!     Ok(None) => {}                                              // nobody serves the name now, so nobody took the question
+//!     Err(Trouble::TooLarge { .. } | Trouble::Full) => {}         // not taken either
+//!     Err(Trouble::Unknown(why)) => {}                            // may have been done, or may still be done
+//! }
 //! ```
 //!
-//! `address` and `version` are pure. `values` and `seam` have what all engines share, `reader` and `appends` the halves of an engine that need no
-//! server. `open` knows all engines, and no engine knows another one.
+//! Questions and answers are kept nowhere: NATS has them as requests outside of JetStream, Redis as messages of pub/sub. On either side
+//! they are bounded in number, bytes and time (`calls`, `asking`).
+//!
+//! `address` and `version` are pure. `values` and `seam` have what all engines share, `reader`, `appends`, `calls` and `asking` the parts of an
+//! engine that need no server. `open` knows all engines, and no engine knows another one.
 
 pub mod address;
 pub mod version;
@@ -24,6 +39,8 @@ pub mod options;
 pub mod values;
 pub mod appends;
 pub mod reader;
+pub mod calls;
+pub mod asking;
 pub mod seam;
 pub mod memory;
 pub mod nats;

@@ -12,12 +12,14 @@ use presently::engine::open::open;
 use presently::engine::options::Options;
 use presently::engine::seam::Engine;
 
+mod calls;
 mod conformance;
 mod nodes;
 mod opening;
 mod relay;
 mod servers;
 
+use calls::{Clusters, answers_calls};
 use conformance::{Place, conforms};
 use relay::Relay;
 use servers::{Program, Server};
@@ -30,6 +32,7 @@ fn seed() -> u64 {
 #[derive(Default)]
 struct InMemory {
     log: Memory,
+    other: Memory,
     kept: u64,
 }
 
@@ -55,6 +58,12 @@ impl Place for InMemory {
 
     async fn remove(&mut self) {
         self.log.replace();
+    }
+}
+
+impl Clusters for InMemory {
+    async fn open_other(&mut self) -> Arc<dyn Engine> {
+        Arc::new(self.other.open())
     }
 }
 
@@ -132,6 +141,14 @@ impl Place for Served {
     }
 }
 
+impl Clusters for Served {
+    async fn open_other(&mut self) -> Arc<dyn Engine> {
+        let mut options = self.options(self.relay.addr);
+        options.name = "other".parse().expect("a name");
+        open(&options).await.expect("a log").engine
+    }
+}
+
 #[tokio::test]
 async fn a_log_in_memory_conforms() {
     conforms(&mut InMemory::default(), seed()).await;
@@ -150,4 +167,34 @@ async fn a_log_in_the_newest_nats_conforms() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_log_in_redis_conforms() {
     conforms(&mut Served::start(Program::Redis).await, seed()).await;
+}
+
+#[tokio::test]
+async fn nodes_ask_each_other_in_memory() {
+    answers_calls(&mut InMemory::default(), seed()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_ask_each_other_over_the_nats_of_debian() {
+    answers_calls(&mut Served::start(Program::OldNats).await, seed()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_ask_each_other_over_the_newest_nats() {
+    answers_calls(&mut Served::start(Program::NewNats).await, seed()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_ask_each_other_over_redis() {
+    answers_calls(&mut Served::start(Program::Redis).await, seed()).await;
+}
+
+#[tokio::test]
+async fn databases_of_one_redis_do_not_hear_each_other() {
+    let served = Served::start(Program::Redis).await;
+    let [one, other] = ["0", "1"].map(|database| format!("redis://{}/{database}", served.server.addr()));
+    let [one, other] =
+        [one, other].map(|address| Options::new(address.parse().expect("an address"), ClusterName::default()));
+    let [one, other] = [open(&one).await.expect("a log").engine, open(&other).await.expect("a log").engine];
+    calls::parts(&*one, &*other, &"7".repeat(32)).await;
 }

@@ -1,14 +1,17 @@
 //! A log in memory, shared by its clones: for tests, and for several gateways within one process.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 
 use crate::journal::engine::appends::Appending;
+use crate::journal::engine::asking::Asking;
+use crate::journal::engine::calls::{Calls, Intake, is_name};
 use crate::journal::engine::reader::{Break, Entry, Feed, Follow, Place, Reader, Stop};
 use crate::journal::engine::seam::{Answer, Engine, Extent, LogId, MOST_BYTES, SNAPSHOTS, Snapshot, Trouble, Writing};
 
@@ -21,11 +24,15 @@ pub struct Memory {
     shared: Arc<Shared>,
     /// The log that was opened; the shared one may be another by now.
     opened: LogId,
+    /// The calls of whoever opened it.
+    asking: Arc<Asking>,
 }
 
 #[derive(Debug)]
 struct Shared {
     state: Mutex<State>,
+    /// Who takes questions, by name.
+    served: Mutex<HashMap<String, Intake>>,
     /// Told of each change.
     news: watch::Sender<()>,
 }
@@ -66,13 +73,14 @@ fn drawn() -> LogId {
 impl Memory {
     /// A log with this identity, without entries.
     pub fn named(identity: LogId) -> Memory {
-        let shared = Shared { state: Mutex::new(State::new(identity)), news: watch::Sender::new(()) };
-        Memory { shared: Arc::new(shared), opened: identity }
+        let (state, news) = (Mutex::new(State::new(identity)), watch::Sender::new(()));
+        let shared = Arc::new(Shared { state, served: Mutex::default(), news });
+        Memory { shared, opened: identity, asking: Arc::default() }
     }
 
     /// Opens the log as it is now.
     pub fn open(&self) -> Memory {
-        Memory { shared: self.shared.clone(), opened: self.shared.state.lock().identity }
+        Memory { shared: self.shared.clone(), opened: self.shared.state.lock().identity, asking: Arc::default() }
     }
 
     /// Forgets the entries after a position, as a server does that lost its end.
@@ -156,6 +164,27 @@ impl Engine for Memory {
                 state.first += gone as u64;
             });
             Ok(())
+        })
+    }
+
+    fn serve(&self, name: &str) -> Calls {
+        let (intake, calls) = Intake::new(MOST_BYTES);
+        let mut served = self.shared.served.lock();
+        served.retain(|_, intake| !intake.is_closed());
+        if is_name(name) {
+            served.insert(name.to_owned(), intake);
+        }
+        calls
+    }
+
+    fn call(&self, name: &str, question: Bytes, within: Duration) -> Answer<'_, Option<Bytes>> {
+        let intake = self.shared.served.lock().get(name).cloned();
+        Box::pin(async move {
+            let asked = self.asking.begin(question.len(), MOST_BYTES, within)?;
+            let Some(intake) = intake else { return Ok(None) };
+            let (asking, number) = (self.asking.clone(), asked.number);
+            intake.take_in(question, within, move |reply, _room| asking.settle(number, reply));
+            asked.reply().await
         })
     }
 }

@@ -1,4 +1,4 @@
-//! The shared log in NATS JetStream: one stream for the log, and one for snapshots.
+//! The shared log in NATS JetStream: one stream for the log, and one for snapshots. Questions from node to node are requests beside it.
 //!
 //! The requests of JetStream are written here as they stand on the wire (`api`), because the same requests fit all servers from
 //! 2.9 on, and because reading needs a loop of its own (`pull`): after the loss of a leader, a reader must notice within a second.
@@ -12,7 +12,9 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::journal::engine::appends::{Appending, Appends};
+use crate::journal::engine::calls::{self, Calls};
 use crate::journal::engine::nats::api::Api;
+use crate::journal::engine::nats::ask::Line;
 use crate::journal::engine::nats::streams::Names;
 use crate::journal::engine::options::Options;
 use crate::journal::engine::reader::Reader;
@@ -26,6 +28,7 @@ pub mod publish;
 pub mod pull;
 pub mod follow;
 pub mod snapshots;
+pub mod ask;
 
 /// Older servers lack streams that refuse instead of forgetting, and consumers in memory.
 const LEAST: Version = Version(2, 9);
@@ -37,8 +40,9 @@ const PING: Duration = Duration::from_secs(1);
 const CONNECT: Duration = Duration::from_secs(2);
 
 /// The messages of a subscription that wait for their reader, and the commands that wait for the connection: more than one pull
-/// with its heartbeats, and than the requests at once. The defaults are 65,536 and 2,048.
-const CAPACITY: (usize, usize) = (256, 64);
+/// with its heartbeats and all calls of a node (what does not fit is lost without a word), and than the requests at once. The defaults
+/// are 65,536 and 2,048.
+const CAPACITY: (usize, usize) = (2 * calls::WAITING, 64);
 
 /// The pause between two attempts to connect at the opening.
 const AGAIN: Duration = Duration::from_millis(200);
@@ -53,6 +57,7 @@ pub struct Nats {
     identity: LogId,
     most: usize,
     appends: Appends,
+    line: Line,
     _publishing: AbortOnDropHandle<()>,
 }
 
@@ -66,7 +71,7 @@ impl Nats {
         let deadline = Instant::now() + options.patience;
         let address = &options.addresses;
         let client = connect(options, deadline).await?;
-        let api = Api::new(client, options.within);
+        let api = Api::new(client.clone(), options.within);
         let mut warnings = Vec::new();
         let mut names = Names::new(&options.name);
         let info = streams::ready(&api, &mut names, options, deadline, &mut warnings)
@@ -75,8 +80,9 @@ impl Nats {
         let most = info.config.most_bytes().min(api.max_payload()).min(MOST_BYTES);
         let (appends, jobs) = Appends::new(options.within);
         let publishing = tokio::spawn(publish::publish(api.clone(), names.clone(), jobs));
-        let identity = info.identity();
-        Ok((Nats { api, names, identity, most, appends, _publishing: AbortOnDropHandle::new(publishing) }, warnings))
+        let (identity, line) = (info.identity(), Line::new(client, names.calls.clone(), most));
+        let publishing = AbortOnDropHandle::new(publishing);
+        Ok((Nats { api, names, identity, most, appends, line, _publishing: publishing }, warnings))
     }
 }
 
@@ -176,6 +182,15 @@ impl Engine for Nats {
 
     fn trim(&self, before: u64) -> Answer<'_, ()> {
         Box::pin(async move { Ok(streams::purge_before(&self.api, &self.names.log, before).await?) })
+    }
+
+    fn serve(&self, name: &str) -> Calls {
+        self.line.serve(name)
+    }
+
+    fn call(&self, name: &str, question: Bytes, within: Duration) -> Answer<'_, Option<Bytes>> {
+        let name = name.to_owned();
+        Box::pin(async move { self.line.call(&name, question, within).await })
     }
 }
 

@@ -2,9 +2,10 @@
 //!
 //! Positions are counted by a script in the server, so that they have no gaps, and so that no batch gets into a log that was made
 //! anew under the same name. Appends, reads and everything else have connections of their own, because some commands wait.
+//! Questions from node to node are messages of pub/sub, over one more connection, which is made when it is first needed.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ::redis::cmd;
@@ -13,8 +14,10 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::journal::engine::appends::{Appending, Appends};
+use crate::journal::engine::calls::Calls;
 use crate::journal::engine::options::Options;
 use crate::journal::engine::reader::Reader;
+use crate::journal::engine::redis::ask::{Channels, Line};
 use crate::journal::engine::redis::connection::{Fault, Link};
 use crate::journal::engine::redis::keys::Keys;
 use crate::journal::engine::redis::server::Server;
@@ -26,6 +29,7 @@ pub mod server;
 pub mod write;
 pub mod follow;
 pub mod snapshots;
+pub mod ask;
 
 /// The pause between two attempts to open the log.
 const AGAIN: Duration = Duration::from_millis(100);
@@ -36,6 +40,8 @@ pub struct Redis {
     keys: Keys,
     identity: LogId,
     appends: Appends,
+    channels: Channels,
+    line: OnceLock<Arc<Line>>,
     _writing: AbortOnDropHandle<()>,
 }
 
@@ -62,7 +68,14 @@ impl Redis {
         };
         let (appends, jobs) = Appends::new(options.within);
         let writing = tokio::spawn(write::write(link.clone(), keys.clone(), identity, jobs));
-        Ok((Redis { link, keys, identity, appends, _writing: AbortOnDropHandle::new(writing) }, warnings))
+        let channels = Channels::new(&options.name, options.addresses.database);
+        let (line, writing) = (OnceLock::new(), AbortOnDropHandle::new(writing));
+        Ok((Redis { link, keys, identity, appends, channels, line, _writing: writing }, warnings))
+    }
+
+    /// The connection for questions and answers.
+    fn line(&self) -> &Arc<Line> {
+        self.line.get_or_init(|| Arc::new(Line::start(self.link.clone(), self.channels.clone())))
     }
 }
 
@@ -117,6 +130,15 @@ impl Engine for Redis {
 
     fn trim(&self, before: u64) -> Answer<'_, ()> {
         Box::pin(async move { Ok(self.link.ask(&self.keys.trim(self.identity, before)).await?) })
+    }
+
+    fn serve(&self, name: &str) -> Calls {
+        Line::serve(self.line(), name)
+    }
+
+    fn call(&self, name: &str, question: Bytes, within: Duration) -> Answer<'_, Option<Bytes>> {
+        let name = name.to_owned();
+        Box::pin(async move { self.line().call(&name, &question, within).await })
     }
 }
 

@@ -1,13 +1,16 @@
-//! What all engines have in common: an ordered log of opaque batches, and snapshots of what the batches make.
+//! What all engines have in common: an ordered log of opaque batches, snapshots of what the batches make, and questions from node to
+//! node beside them.
 
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use crate::journal::engine::appends::Appending;
+use crate::journal::engine::calls::Calls;
 use crate::journal::engine::reader::Reader;
 
 pub use crate::journal::engine::values::{Extent, LogId, MOST_BYTES, OpenError, SNAPSHOTS, Trouble};
@@ -20,7 +23,7 @@ pub trait Engine: Send + Sync + fmt::Debug {
     /// The log that was opened.
     fn identity(&self) -> LogId;
 
-    /// The most bytes of a batch, and of a part of a snapshot.
+    /// The most bytes of a batch, of a part of a snapshot, of a question, and of an answer.
     fn most_bytes(&self) -> usize;
 
     /// Hands a batch over, in the order of the calls. The position is the answer when the batch is durable by the rules of
@@ -42,6 +45,27 @@ pub trait Engine: Send + Sync + fmt::Debug {
 
     /// Removes the entries before a position.
     fn trim(&self, before: u64) -> Answer<'_, ()>;
+
+    /// Takes the questions to a node from now on, until the value is dropped, also when the connection is lost and made anew. The server
+    /// hears of it a moment later. A name has 32 digits of base 16; with another one, no questions come. One process serves a name, and
+    /// once at a time: with two, a question may be taken by either or both. Needs a runtime of tokio.
+    ///
+    /// A log of one process alone has no questions.
+    fn serve(&self, _name: &str) -> Calls {
+        Calls::none()
+    }
+
+    /// Asks the node of a name, beside the log: neither the question nor the answer is kept anywhere. `None`: nobody serves the name,
+    /// and nobody took the question. A node that has just lost its connection serves its name again when it has another one, so only
+    /// the log says that a node is gone. Errors:
+    ///
+    /// - [`Trouble::TooLarge`]: nothing was sent.
+    /// - [`Trouble::Full`]: too many calls of this engine are under way, or too many questions wait for the node. It did not take this one.
+    /// - [`Trouble::Unknown`]: no server is connected, or no answer came in time, or one that is too large. The node may have taken the
+    ///   question, or may still take it.
+    fn call(&self, _name: &str, _question: Bytes, _within: Duration) -> Answer<'_, Option<Bytes>> {
+        Box::pin(async { Ok(None) })
+    }
 }
 
 /// A snapshot while it is written. Dropped before its end, it never was.

@@ -1,6 +1,6 @@
 //! What is said of a log: its identity, its extent, and what went wrong.
 
-/// The most bytes of a batch or a part, unless the server takes less. Bounds the memory of queues, which are counted in
+/// The most bytes of a batch, a part, a question or an answer, unless the server takes less. Bounds the memory of queues, which are counted in
 /// batches, and is the default of NATS.
 pub const MOST_BYTES: usize = 1024 * 1024;
 
@@ -36,13 +36,13 @@ pub enum Trouble {
     /// More bytes than the engine takes. Nothing was sent.
     #[error("{bytes} bytes are more than the {most} that the log takes")]
     TooLarge {
-        /// The bytes of the batch or the part.
+        /// The bytes of the batch, the part or the question.
         bytes: usize,
         /// The most.
         most: usize,
     },
-    /// Too many batches wait. Nothing was sent.
-    #[error("too many batches wait for the log")]
+    /// Too many batches wait, or too many questions. Nothing was done.
+    #[error("too much waits for the log or the node")]
     Full,
     /// Whether it was done is not known.
     #[error("{0}")]

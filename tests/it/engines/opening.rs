@@ -135,6 +135,7 @@ async fn passwords_are_needed_and_never_shown() {
     right.password = Some(Secret::new("open-sesame"));
     let opened = open(&right).await.expect("a log");
     assert_eq!(opened.engine.append(Bytes::from_static(b"a")).await, Ok(1));
+    super::calls::answers(&*opened.engine, &"7".repeat(32)).await;
     assert!(!format!("{right:?} {opened:?}").contains("sesame"));
 }
 
@@ -160,6 +161,7 @@ async fn encrypts(mut options: Options, certificate: &str) {
     let batch = Bytes::from_static(b"a");
     assert_eq!(engine.append(batch.clone()).await, Ok(1));
     assert_eq!(engine.read(0).next().await, Ok((1, batch)));
+    super::calls::answers(&*engine, &"7".repeat(32)).await;
 }
 
 #[tokio::test]

@@ -44,6 +44,8 @@ pub struct Names {
     pub whole: String,
     /// Before the name of a snapshot: the subject of its parts.
     pub parts: String,
+    /// Before the name of a node: the subject of questions to it, which no stream has.
+    pub calls: String,
 }
 
 /// What a server says of a stream.
@@ -132,6 +134,7 @@ impl Names {
             snapshots: format!("{name}-snapshots"),
             whole: format!("{name}.snapshot"),
             parts: format!("{name}.part."),
+            calls: format!("{name}.call."),
         }
     }
 }

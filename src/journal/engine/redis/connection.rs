@@ -4,10 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::redis::aio::MultiplexedConnection;
+use ::redis::aio::{AsyncPushSender, MultiplexedConnection};
 use ::redis::{
-    AsyncConnectionConfig, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisConnectionInfo, RedisError, ServerErrorKind,
-    Value, cmd,
+    AsyncConnectionConfig, Cmd, ErrorKind, FromRedisValue, Pipeline, ProtocolVersion, RedisConnectionInfo, RedisError,
+    ServerErrorKind, Value, cmd,
 };
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -102,26 +102,36 @@ impl Link {
     ///
     /// There is none in time.
     pub async fn connect(&self) -> Result<Connection, Fault> {
+        self.connect_with(&self.settings, AsyncConnectionConfig::new()).await
+    }
+
+    /// A connection of its own for commands and messages, which the server sends on its own. The connection says its end as well.
+    ///
+    /// # Errors
+    ///
+    /// There is none in time.
+    pub async fn connect_to_hear(&self, messages: impl AsyncPushSender) -> Result<Connection, Fault> {
+        let settings = self.settings.clone().set_protocol(ProtocolVersion::RESP3);
+        self.connect_with(&settings, AsyncConnectionConfig::new().set_push_sender(messages)).await
+    }
+
+    async fn connect_with(
+        &self,
+        settings: &RedisConnectionInfo,
+        config: AsyncConnectionConfig,
+    ) -> Result<Connection, Fault> {
+        let config = config.set_response_timeout(Some(self.within));
         let connecting = async {
             let away = |error: std::io::Error| Fault::Away(error.to_string());
             let socket = TcpStream::connect((&*self.server.host, self.server.port)).await.map_err(away)?;
             socket.set_nodelay(true).map_err(away)?;
-            let Some(tls) = &self.tls else { return self.handshake(socket).await };
+            let Some(tls) = &self.tls else { return handshake(socket, settings, config).await };
             let name = ServerName::try_from(self.server.host.clone());
             let name = name.map_err(|_| Fault::Refused("the host is no name".to_owned()))?;
-            self.handshake(tls.connect(name, socket).await.map_err(away)?).await
+            handshake(tls.connect(name, socket).await.map_err(away)?, settings, config).await
         };
         let connected = timeout(CONNECT, connecting).await;
         connected.map_err(|_| Fault::Away("the server does not answer".to_owned()))?
-    }
-
-    async fn handshake(
-        &self,
-        socket: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    ) -> Result<Connection, Fault> {
-        let config = AsyncConnectionConfig::new().set_response_timeout(Some(self.within));
-        let (redis, driver) = MultiplexedConnection::new_with_config(&self.settings, socket, config).await?;
-        Ok(Connection { redis, _driving: Arc::new(AbortOnDropHandle::new(tokio::spawn(driver))) })
     }
 
     /// Asks over the shared connection, and once more over a new one: the server may have closed the old one long ago. For
@@ -164,7 +174,31 @@ impl Link {
     }
 }
 
+async fn handshake(
+    socket: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    settings: &RedisConnectionInfo,
+    config: AsyncConnectionConfig,
+) -> Result<Connection, Fault> {
+    let (redis, driver) = MultiplexedConnection::new_with_config(settings, socket, config).await?;
+    Ok(Connection { redis, _driving: Arc::new(AbortOnDropHandle::new(tokio::spawn(driver))) })
+}
+
 impl Connection {
+    /// Subscribes to channels and leaves others, of a connection that hears messages.
+    ///
+    /// # Errors
+    ///
+    /// No answer, or a refusal.
+    pub async fn subscribe(&mut self, to: &[String], not: &[String]) -> Result<(), Fault> {
+        if !to.is_empty() {
+            self.redis.subscribe(to).await?;
+        }
+        if !not.is_empty() {
+            self.redis.unsubscribe(not).await?;
+        }
+        Ok(())
+    }
+
     /// Asks for one thing.
     ///
     /// # Errors
