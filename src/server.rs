@@ -116,8 +116,9 @@ impl Server {
             return Err(StartError::Options("--listen: there is no address to listen on".to_owned()));
         }
         let operators = listen("--admin", estate.operators, config.admin.as_slice()).await?;
+        let opening = engine::opening(&config.cluster).map_err(StartError::Options)?;
         // Behind the listening sockets: who comes meanwhile waits in their backlog.
-        let opened = keep::open(&config, None).await.map_err(StartError::Data)?;
+        let opened = keep::open(&config, opening).await.map_err(StartError::Data)?;
         let takeover = Takeover::new(&config, predecessor);
         let gateway = Gateway::start(config, keys, opened).await.map_err(StartError::Users)?;
         Ok(Server { public, operators, gateway, takeover })

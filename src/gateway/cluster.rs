@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::gateway::keep::HISTORIES;
 use crate::gateway::passes::Passes;
 use crate::journal::cluster::node::{Faults, Options};
 use crate::journal::entry::Rules;
@@ -13,7 +12,6 @@ use crate::rooms::Rooms;
 use crate::rooms::cluster::Cluster;
 use crate::rooms::mirror::Mirror;
 use crate::runtime::clock::Clock;
-use crate::runtime::config::Config;
 
 /// How often one of the nodes writes a snapshot, in milliseconds: a node that starts reads at most as much of the log.
 const SNAPSHOT_EVERY: u64 = 60_000;
@@ -23,9 +21,7 @@ const SNAPSHOT_EVERY: u64 = 60_000;
 /// # Errors
 ///
 /// A sentence: the log can't be opened or read.
-pub async fn read(opening: Opening, config: &Config, rules: Rules, clock: Arc<Clock>) -> Result<Joining, String> {
-    let bytes = usize::try_from(config.budget() / HISTORIES).unwrap_or(usize::MAX);
-    let memory = Memory { history: config.bounds(config.budget()).history, bytes };
+pub async fn read(opening: Opening, memory: Memory, rules: Rules, clock: Arc<Clock>) -> Result<Joining, String> {
     let version = env!("CARGO_PKG_VERSION").into();
     let options = Options { version, rules, snapshot_every: SNAPSHOT_EVERY, faults: Faults::default() };
     Joining::read(opening, options, memory, Box::new(move || clock.now())).await

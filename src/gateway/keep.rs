@@ -41,7 +41,7 @@ const LOCK_WITHIN: Duration = Duration::from_secs(30);
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// All histories take at most this share of the memory budget while a journal is folded, as they do later.
-pub(super) const HISTORIES: u64 = 4;
+const HISTORIES: u64 = 4;
 
 /// While nothing else is noted, time is noted this often: after a crash, a lease may last longer by as much.
 const MARK_EVERY: Duration = Duration::from_secs(1);
@@ -76,17 +76,17 @@ pub struct Opened {
 pub async fn open(config: &Config, opening: Option<Opening>) -> Result<Opened, String> {
     let bounds = config.bounds(config.budget());
     let rules = Rules { members: bounds.members, grace: bounds.grace, max_named: MAX_NAMED };
+    let bytes = usize::try_from(config.budget() / HISTORIES).unwrap_or(usize::MAX);
+    let memory = Memory { history: bounds.history, bytes };
     let Some(dir) = config.data.dir.clone() else {
         let (journal, identity) = (Journal::memory(Position(1)), Identity { journal: Uuid::new_v4(), generation: 0 });
         let (journal, clock) = (Arc::new(journal), Arc::<Clock>::default());
         let joining = match opening {
-            Some(opening) => Some(cluster::read(opening, config, rules, clock.clone()).await?),
+            Some(opening) => Some(cluster::read(opening, memory, rules, clock.clone()).await?),
             None => None,
         };
         return Ok(Opened { journal, identity, clock, state: None, rules, incarnation: 0, joining });
     };
-    let bytes = usize::try_from(config.budget() / HISTORIES).unwrap_or(usize::MAX);
-    let memory = Memory { history: bounds.history, bytes };
     let hold_for = hold_for(config);
     let sync = match config.data.sync {
         Sync::Within(time) => SyncMode::Every(time),

@@ -114,6 +114,8 @@ struct Task {
     /// Batches on their way. What comes of them is told by the log.
     appending: FuturesUnordered<Appending>,
     audience: Box<dyn Audience>,
+    /// The position until which the audience has heard.
+    heard: u64,
     snapshots: Snapshots,
 }
 
@@ -163,6 +165,7 @@ impl Joining {
             rereading: None,
             appending: FuturesUnordered::new(),
             audience,
+            heard: 0,
             snapshots: Snapshots::default(),
         };
         let task = AbortOnDropHandle::new(tokio::spawn(task.run()));
@@ -306,7 +309,9 @@ impl Task {
         let told = inner.node.told();
         let (answers, told): (Vec<_>, Vec<_>) = told.into_iter().partition(|told| matches!(told, Told::Answer(..)));
         let settled = inner.settled(&told);
-        if !told.is_empty() {
+        let position = inner.node.shared().roll.seen.position;
+        if !told.is_empty() || position != self.heard {
+            self.heard = position;
             self.audience.hear(&mut inner.node, told);
         }
         // Whoever asked may have gone.

@@ -17,7 +17,7 @@ mod conformance;
 mod nodes;
 mod opening;
 mod relay;
-mod servers;
+pub mod servers;
 
 use calls::{Clusters, answers_calls};
 use conformance::{Place, conforms};

@@ -9,6 +9,7 @@ mod bench;
 mod browser;
 mod browser_client;
 mod client_sources;
+mod cluster;
 mod comings;
 mod config;
 mod convergence;

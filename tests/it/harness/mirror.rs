@@ -6,7 +6,7 @@ use std::mem;
 use serde_json::{Value, json};
 
 /// The reasons of a `del`.
-const REASONS: [&str; 5] = ["signed_out", "closed", "timeout", "expired", "kicked"];
+const REASONS: [&str; 6] = ["signed_out", "closed", "timeout", "expired", "kicked", "node_lost"];
 
 /// A member's data.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,0 +1,274 @@
+//! Several gateways with one log: any of them answers anything, and what happens to one of them is no event for whoever comes back.
+
+use std::net::SocketAddr;
+
+use serde_json::{Value, json};
+
+use crate::engines::servers::{Program, Server};
+use crate::harness::{Binary, Client, Dialogue, Parting, Reader, Talker, Transport, member_path, within};
+
+/// The servers of a log, and the gateways that share it.
+struct Cluster {
+    server: Server,
+    url: String,
+    more: Vec<String>,
+    nodes: Vec<Binary>,
+}
+
+impl Cluster {
+    async fn start(program: Program, nodes: usize, more: &[&str]) -> Cluster {
+        let server = Server::start(program);
+        let scheme = if program == Program::Redis { "redis" } else { "nats" };
+        let url = format!("{scheme}://{}", server.addr());
+        let replicas: &[&str] = if program == Program::Redis { &[] } else { &["--cluster-replicas", "1"] };
+        let more = [replicas, more].concat().into_iter().map(str::to_owned).collect();
+        let mut cluster = Cluster { server, url, more, nodes: Vec::new() };
+        for _ in 0..nodes {
+            cluster.add().await;
+        }
+        cluster
+    }
+
+    async fn add(&mut self) -> &Binary {
+        let more: Vec<_> = self.more.iter().map(String::as_str).collect();
+        self.nodes.push(Binary::start(&[&["--cluster", &self.url], &more[..]].concat()).await);
+        self.nodes.last().expect("a node")
+    }
+
+    fn addr(&self, node: usize) -> SocketAddr {
+        self.nodes[node].addr
+    }
+
+    async fn kill(&mut self, node: usize) {
+        let mut node = self.nodes.remove(node);
+        node.signal("KILL").await;
+        node.exit().await;
+    }
+}
+
+/// The room as the gateway tells of it.
+async fn told(node: &Client, room: &str) -> Value {
+    let mut told = node.get(&format!("/api/rooms/{room}/users")).await.expect(200).json();
+    told.as_object_mut().expect("an object").remove("at");
+    told
+}
+
+async fn until_all_tell(cluster: &Cluster, room: &str, users: &[&str]) {
+    within(&format!("{users:?} on all nodes"), async {
+        loop {
+            let mut all = Vec::new();
+            for node in &cluster.nodes {
+                all.push(told(node, room).await);
+            }
+            let names = |told: &Value| -> Vec<String> {
+                let users = told["users"].as_array().expect("users").iter();
+                users.map(|user| user["user"].as_str().expect("a name").to_owned()).collect()
+            };
+            if all.iter().all(|one| names(one) == users && one["cursor"] == all[0]["cursor"]) {
+                return;
+            }
+        }
+    })
+    .await;
+}
+
+async fn watch(cluster: &Cluster, room: &str) -> Vec<Reader> {
+    let mut readers = Vec::new();
+    for (node, transport) in cluster.nodes.iter().zip(Transport::ALL.into_iter().cycle()) {
+        readers.push(Reader::open(node.addr, transport, room).await.begun().await);
+    }
+    readers
+}
+
+/// A WebSocket client of a node.
+async fn joined(addr: SocketAddr, room: &str, user: &str, client: &str) -> Talker {
+    let mut talker = Talker::open(addr, &format!("client={client}")).await;
+    talker.does(json!({ "action": "join", "room": room, "user": user })).await;
+    talker
+}
+
+const CLIENT: &str = "0b0e3b0e-5f0a-4f7e-9a70-0123456789ab";
+
+async fn any_node_answers_anything(program: Program) {
+    let mut cluster = Cluster::start(program, 3, &[]).await;
+    let mut readers = watch(&cluster, "lobby").await;
+    cluster.nodes[0].sign_in("lobby", "ann").await;
+    cluster.nodes[1].sign_in_as("lobby", "bob", &json!({ "a": 1 })).await;
+    let mut cyd = joined(cluster.addr(2), "lobby", "cyd", CLIENT).await;
+    assert!(cluster.nodes[2].is_present("lobby", "cyd").await, "answered when it is here");
+    cyd.does(json!({"action": "update", "room": "lobby", "user": "cyd", "meta": {"b": 2}})).await;
+    until_all_tell(&cluster, "lobby", &["ann", "bob", "cyd"]).await;
+    let out = cluster.nodes[2].send("DELETE", &member_path("lobby", "ann"), &[], "").await;
+    assert_eq!(out.status, 204);
+    cyd.does(json!({"action": "leave", "room": "lobby", "user": "cyd"})).await;
+    for reader in &mut readers {
+        reader.until("only bob is left", |mirror| mirror.names() == ["bob"]).await;
+    }
+    let cursors: Vec<_> = readers.iter().map(|reader| reader.mirror.cursor.clone()).collect();
+    assert!(cursors.iter().all(|cursor| *cursor == cursors[0]), "{cursors:?}");
+    let seen = |reader: &Reader| ["add", "update", "del"].map(|action| reader.mirror.seen(action));
+    assert!(readers.iter().all(|reader| seen(reader) == [3, 1, 2]), "each reader sees each event once");
+
+    // A late node has it all, and a reader of another node goes on there.
+    cluster.add().await;
+    until_all_tell(&cluster, "lobby", &["bob"]).await;
+    let mirror = readers.swap_remove(0).mirror;
+    cluster.nodes[1].sign_in("lobby", "dan").await;
+    let mut reader = Reader::resume(cluster.addr(2), Transport::Ws, mirror).await.begun().await;
+    reader.until("dan", |mirror| mirror.names() == ["bob", "dan"]).await;
+    assert_eq!((reader.mirror.seen("resumed"), reader.mirror.seen("snapshot")), (1, 1), "the events themselves");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn any_node_answers_anything_with_nats() {
+    any_node_answers_anything(Program::NewNats).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn any_node_answers_anything_with_redis() {
+    any_node_answers_anything(Program::Redis).await;
+}
+
+/// A cursor may come to a node before the event does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cursor_of_another_node_is_waited_for() {
+    let cluster = Cluster::start(Program::NewNats, 2, &[]).await;
+    cluster.nodes[0].sign_in("lobby", "ann").await;
+    let mut mirror = Reader::open(cluster.addr(0), Transport::Ws, "lobby").await.begun().await.mirror;
+    for (n, transport) in (0..20).zip(Transport::ALL.into_iter().cycle()) {
+        let user = format!("u{n:02}");
+        cluster.nodes[n % 2].sign_in("lobby", &user).await;
+        let mut reader = Reader::resume(cluster.addr(n % 2), transport, mirror).await;
+        reader.until("the new member", |mirror| mirror.users.contains_key(&user)).await;
+        let reader = Reader::resume(cluster.addr((n + 1) % 2), transport, reader.mirror).await.begun().await;
+        assert_eq!(reader.mirror.seen("snapshot"), 1, "{n} {transport:?}: only the first of all");
+        mirror = reader.mirror;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_takes_its_hold_along_to_another_node() {
+    let cluster = Cluster::start(Program::NewNats, 2, &[]).await;
+    let mut readers = watch(&cluster, "lobby").await;
+    let first = joined(cluster.addr(0), "lobby", "ann", CLIENT).await;
+    let second = joined(cluster.addr(1), "lobby", "ann", CLIENT).await;
+    // The first one is not to be noticed any more, whatever becomes of it.
+    first.part(Parting::Close(Some(1000))).await;
+    cluster.nodes[0].sign_in("lobby", "bob").await;
+    for reader in &mut readers {
+        reader.until("bob", |mirror| mirror.names() == ["ann", "bob"]).await;
+        assert_eq!((reader.mirror.seen("add"), reader.mirror.seen("del")), (2, 0));
+    }
+    second.part(Parting::Close(Some(1000))).await;
+    for reader in &mut readers {
+        reader.until("ann leaves", |mirror| mirror.names() == ["bob"]).await;
+    }
+}
+
+/// Whoever comes back to another node within the grace is never away; the others are gone, and the readers are told why.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_people_of_a_killed_node_come_back_elsewhere_or_are_gone() {
+    let mut cluster = Cluster::start(Program::NewNats, 3, &[]).await;
+    let mut ann = joined(cluster.addr(2), "lobby", "ann", CLIENT).await;
+    let _bob = joined(cluster.addr(2), "lobby", "bob", "0b0e3b0e-5f0a-4f7e-9a70-0123456789ac").await;
+    cluster.nodes[2].sign_in("lobby", "zoe").await;
+    until_all_tell(&cluster, "lobby", &["ann", "bob", "zoe"]).await;
+    let reader = cluster.kill(2);
+    reader.await;
+    let mut readers = watch(&cluster, "lobby").await;
+    ann = {
+        drop(ann);
+        joined(cluster.addr(0), "lobby", "ann", CLIENT).await
+    };
+    for reader in &mut readers {
+        reader.until("bob is gone", |mirror| !mirror.users.contains_key("bob")).await;
+        assert_eq!(reader.last["reason"], "node_lost", "{}", reader.last);
+        assert_eq!((reader.mirror.seen("add"), reader.mirror.seen("del")), (0, 1));
+        assert_eq!(reader.mirror.names(), ["ann", "zoe"]);
+    }
+    drop(ann);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_stops_leaves_its_people_the_time_to_come_back() {
+    let mut cluster = Cluster::start(Program::NewNats, 2, &["--drain", "300ms"]).await;
+    let ann = joined(cluster.addr(1), "lobby", "ann", CLIENT).await;
+    let mut reader = Reader::open(cluster.addr(0), Transport::Sse, "lobby").await.begun().await;
+    let mut node = cluster.nodes.pop().expect("a node");
+    node.signal("TERM").await;
+    ann.closed_or_lost().await;
+    assert_eq!(node.exit().await.code(), Some(0), "{:#?}", node.log());
+    let ann = joined(cluster.addr(0), "lobby", "ann", CLIENT).await;
+    cluster.add().await;
+    cluster.nodes[1].sign_in("lobby", "bob").await;
+    reader.until("bob", |mirror| mirror.names() == ["ann", "bob"]).await;
+    assert_eq!((reader.mirror.seen("add"), reader.mirror.seen("del")), (1, 0));
+    ann.part(Parting::Close(Some(1000))).await;
+    reader.until("ann leaves", |mirror| mirror.names() == ["bob"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sign_out_on_one_node_ends_the_hold_on_another() {
+    let cluster = Cluster::start(Program::NewNats, 2, &[]).await;
+    let mut ann = joined(cluster.addr(0), "lobby", "ann", CLIENT).await;
+    ann.subscribe("lobby").await;
+    assert_eq!(ann.hear().await["action"], "snapshot");
+    let out = cluster.nodes[1].send("DELETE", &member_path("lobby", "ann"), &[], "").await;
+    assert_eq!(out.status, 204);
+    let frame = ann.hear().await;
+    assert_eq!((&frame["action"], &frame["user"]), (&json!("del"), &json!("ann")), "{frame}");
+    let refused = within("the refusal", async {
+        loop {
+            let mut again = Talker::open(cluster.addr(1), &format!("client={CLIENT}")).await;
+            let answer = again.ask(json!({"action": "join", "room": "lobby", "user": "ann", "ref": 1})).await;
+            if answer["action"] != "ok" {
+                return answer;
+            }
+            again.does(json!({"action": "leave", "room": "lobby", "user": "ann"})).await;
+        }
+    });
+    assert_eq!(refused.await["code"], "signed_out", "the client may only watch, on all nodes");
+}
+
+/// The log is away for a while: reads go on, a change waits for the log, and nobody leaves.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_the_log_is_away_readers_read_on_and_nobody_leaves() {
+    for program in [Program::NewNats, Program::Redis] {
+        let mut cluster = Cluster::start(program, 2, &[]).await;
+        let ann = joined(cluster.addr(0), "lobby", "ann", CLIENT).await;
+        cluster.nodes[1].sign_in("lobby", "bob").await;
+        let mut readers = watch(&cluster, "lobby").await;
+        cluster.server.kill();
+        assert_eq!(told(&cluster.nodes[0], "lobby").await["count"], 2);
+        cluster.nodes[0].get("/readyz").await.expect(200);
+        let node = cluster.nodes[1].client();
+        let asked = tokio::spawn(async move { node.send("PUT", &member_path("lobby", "cyd"), &[], "").await });
+        cluster.server.restart();
+        let answer = within("an answer", asked).await.expect("no panic");
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        for reader in &mut readers {
+            reader.until("cyd", |mirror| mirror.names() == ["ann", "bob", "cyd"]).await;
+            assert_eq!(reader.mirror.seen("del"), 0);
+        }
+        ann.part(Parting::Close(Some(1000))).await;
+        until_all_tell(&cluster, "lobby", &["bob", "cyd"]).await;
+    }
+}
+
+/// What a hold would break is refused by the log, and the client is told.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bounds_hold_for_all_nodes() {
+    let cluster = Cluster::start(Program::NewNats, 2, &["--max-members", "2"]).await;
+    let _ann = joined(cluster.addr(0), "lobby", "ann", CLIENT).await;
+    cluster.nodes[1].sign_in("lobby", "bob").await;
+    let mut cyd = Talker::open(cluster.addr(1), "").await;
+    let refused = cyd.ask(json!({"action": "join", "room": "lobby", "user": "cyd", "ref": 1})).await;
+    assert_eq!(refused["code"], "too_many_members", "{refused}");
+    let refused = cluster.nodes[0].send("PUT", &member_path("lobby", "cyd"), &[], "").await;
+    assert_eq!(refused.json()["code"], "too_many_members");
+    let closed = Talker::open(cluster.addr(0), "room=lobby&as=dan").await.closed().await;
+    assert_eq!(closed.1, "too_many_members");
+    let stream = cluster.nodes[0].get("/api/rooms/lobby/stream?as=dan").await;
+    assert!(stream.text().contains("too_many_members"), "{}", stream.text());
+    until_all_tell(&cluster, "lobby", &["ann", "bob"]).await;
+}
