@@ -143,7 +143,7 @@ impl Rooms {
         let Some(found) = self.directory.find(room) else { return };
         let (cause, event) = match cause {
             Cause::Replaced => (EndCause::Replaced, None),
-            Cause::SignedOut(_) => (EndCause::Left, found.read(|presence| last_del(presence, user))),
+            Cause::SignedOut(_) | Cause::Left => (EndCause::Left, found.read(|presence| last_del(presence, user))),
             // The answer says so.
             Cause::Refused(_) => return,
         };

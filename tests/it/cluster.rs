@@ -230,6 +230,21 @@ async fn a_sign_out_on_one_node_ends_the_hold_on_another() {
     assert_eq!(refused.await["code"], "signed_out", "the client may only watch, on all nodes");
 }
 
+/// A client leaves by a request, which a balancer may send to any node.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_leaves_over_http_whichever_node_it_asks() {
+    let cluster = Cluster::start(Program::NewNats, 2, &[]).await;
+    for node in [0, 1] {
+        let mut watcher = Reader::open(cluster.addr(0), Transport::Ws, "lobby").await.begun().await;
+        let _ann = joined(cluster.addr(1), "lobby", "ann", CLIENT).await;
+        watcher.until("ann", |mirror| mirror.names() == ["ann"]).await;
+        let path = format!("{}?client={CLIENT}", member_path("lobby", "ann"));
+        cluster.nodes[node].send("DELETE", &path, &[], "").await.expect(204);
+        watcher.until("ann leaves", |mirror| mirror.names().is_empty()).await;
+        assert_eq!(watcher.last["reason"], "closed", "{}", watcher.last);
+    }
+}
+
 /// The log is away for a while: reads go on, a change waits for the log, and nobody leaves.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_the_log_is_away_readers_read_on_and_nobody_leaves() {
