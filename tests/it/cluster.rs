@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use serde_json::{Value, json};
 
 use crate::engines::servers::{Program, Server};
-use crate::harness::{Binary, Client, Dialogue, Parting, Reader, Talker, Transport, member_path, within};
+use crate::harness::{Binary, Client, Dialogue, Parting, Reader, Session, Talker, Transport, member_path, within};
 
 /// The servers of a log, and the gateways that share it.
 struct Cluster {
@@ -271,4 +271,75 @@ async fn bounds_hold_for_all_nodes() {
     let stream = cluster.nodes[0].get("/api/rooms/lobby/stream?as=dan").await;
     assert!(stream.text().contains("too_many_members"), "{}", stream.text());
     until_all_tell(&cluster, "lobby", &["ann", "bob"]).await;
+}
+
+/// A balancer that deals requests out in turn sends those of a session to any node.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_requests_of_a_session_may_come_to_any_node() {
+    for program in [Program::NewNats, Program::Redis] {
+        let mut cluster = Cluster::start(program, 3, &[]).await;
+        let mut session = Session::open(cluster.addr(2)).await;
+        for number in 1..=9 {
+            let post = session.post.through(cluster.addr(number as usize % 3));
+            let join = json!([{"action": "join", "room": "lobby", "user": format!("u{number}"), "ref": number}]);
+            post.number(number, &join).await.expect(204);
+            // Sent again, wherever, it is not done again.
+            session.post.through(cluster.addr((number as usize + 1) % 3)).number(number, &join).await.expect(204);
+            let ok = session.hear().await;
+            assert_eq!((&ok["action"], &ok["ref"]), (&json!("ok"), &json!(number)), "{ok}");
+        }
+        until_all_tell(&cluster, "lobby", &["u1", "u2", "u3", "u4", "u5", "u6", "u7", "u8", "u9"]).await;
+        let elsewhere = session.post.through(cluster.addr(0));
+        let refused = elsewhere.number(20, &json!([{"action": "alive"}])).await;
+        assert_eq!((refused.status, &refused.json()["code"]), (409, &json!("out_of_order")));
+        let mut unknown = elsewhere.clone();
+        unknown.secret.replace_range(60.., "0000");
+        let refused = unknown.number(10, &json!([{"action": "alive"}])).await;
+        assert_eq!((refused.status, &refused.json()["code"]), (404, &json!("no_session")));
+        cluster.kill(2).await;
+        let refused = elsewhere.number(10, &json!([{"action": "alive"}])).await;
+        assert_eq!((refused.status, &refused.json()["code"]), (404, &json!("no_session")), "the node is gone");
+    }
+}
+
+const API_KEY: &str = "0123456789abcdef0123456789abcdef0123456789a";
+
+/// What one node gave, others take: cookies, tickets once, and what was revoked nowhere.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cookies_tickets_and_revocations_are_those_of_all_nodes() {
+    let keys = tempfile::tempdir().expect("a folder");
+    let key = keys.path().join("api.key");
+    std::fs::write(&key, API_KEY).expect("written");
+    let mut cluster = Cluster::start(Program::NewNats, 2, &["--api-key", key.to_str().expect("UTF-8")]).await;
+    let [first, second] = [0, 1].map(|node: usize| cluster.nodes[node].client().bearing(API_KEY));
+    let set = first.send("POST", "/api/cookie", &[], "").await.expect(204);
+    let (_, cookie) = set.headers.iter().find(|(name, _)| *name == "set-cookie").expect("a cookie");
+    let cookie = cookie.split(';').next().expect("a pair").to_owned();
+    cluster.nodes[1].send("GET", "/api/rooms", &[("cookie", &cookie)], "").await.expect(200);
+    for turn in 0..10 {
+        let maker = [&first, &second][turn % 2];
+        let asked = json!({ "room": "lobby", "can": ["watch"] });
+        let ticket = maker.send_json("POST", "/api/tickets", &asked).await.expect(201).json()["ticket"].clone();
+        let path = format!("room=lobby&ticket={}", ticket.as_str().expect("a ticket"));
+        // Both at once, on both nodes: one of them gets in.
+        let [mut one, mut other] =
+            [Talker::open(cluster.addr(0), &path).await, Talker::open(cluster.addr(1), &path).await];
+        let heard = tokio::join!(one.next_or_close(), other.next_or_close());
+        let let_in = [&heard.0, &heard.1].iter().filter(|heard| heard.is_ok()).count();
+        assert_eq!(let_in, 1, "{turn}: {heard:?}");
+    }
+    first.send_json("POST", "/api/revocations", &json!({ "sub": "ann" })).await.expect(201);
+    within("the revocation", async {
+        while second.get("/api/revocations").await.expect(200).json()["revocations"][0]["sub"] != "ann" {}
+    })
+    .await;
+    let sent = [("cookie", &*cookie), ("sec-fetch-site", "same-origin")];
+    cluster.nodes[1].send("DELETE", "/api/cookie", &sent, "").await.expect(204);
+    cluster.add().await;
+    for node in [0, 2] {
+        within("the end of the cookie", async {
+            while cluster.nodes[node].send("GET", "/api/rooms", &[("cookie", &cookie)], "").await.status != 401 {}
+        })
+        .await;
+    }
 }
