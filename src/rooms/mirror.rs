@@ -52,10 +52,7 @@ impl Audience for Mirror {
         let mut ended = Vec::new();
         for told in told {
             match told {
-                Told::Changed(room, outcome) => {
-                    rooms.directory.registers().meter.happened(&outcome);
-                    *events.entry(room).or_insert(0) += outcome.events;
-                }
+                Told::Changed(room, outcome) => *events.entry(room).or_insert(0) += outcome.events,
                 Told::Lifted(_) | Told::Restarted => leaps = true,
                 Told::Ended(key, connection, cause) => ended.push((key, connection, cause)),
                 Told::Fact(Record::Denied { room, user, client, reason }) => rooms.deny(&room, &user, client, reason),

@@ -230,6 +230,26 @@ async fn a_sign_out_on_one_node_ends_the_hold_on_another() {
     assert_eq!(refused.await["code"], "signed_out", "the client may only watch, on all nodes");
 }
 
+/// A batch has more events than a room remembers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_batches_reach_the_readers_of_all_nodes() {
+    let mut cluster = Cluster::start(Program::NewNats, 2, &[]).await;
+    let mut readers = watch(&cluster, "lobby").await;
+    let user = |n: usize| format!("user {n:05}");
+    let add: Vec<_> = (0..5_000).map(|n| json!({ "user": user(n) })).collect();
+    cluster.nodes[0].batch("lobby", &json!({ "add": add })).await;
+    cluster.nodes[1].batch("lobby", &json!({ "del": (0..4_000).map(user).collect::<Vec<_>>() })).await;
+    cluster.add().await;
+    readers.push(Reader::open(cluster.addr(2), Transport::Ws, "lobby").await.begun().await);
+    for reader in &mut readers {
+        reader.until("1,000 are left", |mirror| mirror.users.len() == 1_000).await;
+        assert!(reader.mirror.users.contains_key("user 04000"));
+    }
+    for node in &cluster.nodes {
+        assert_eq!(node.get("/api/gateway").await.expect(200).json()["members"], 1_000);
+    }
+}
+
 /// A client leaves by a request, which a balancer may send to any node.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_leaves_over_http_whichever_node_it_asks() {
@@ -252,6 +272,7 @@ async fn while_the_log_is_away_readers_read_on_and_nobody_leaves() {
         let mut cluster = Cluster::start(program, 2, &[]).await;
         let ann = joined(cluster.addr(0), "lobby", "ann", CLIENT).await;
         cluster.nodes[1].sign_in("lobby", "bob").await;
+        until_all_tell(&cluster, "lobby", &["ann", "bob"]).await;
         let mut readers = watch(&cluster, "lobby").await;
         cluster.server.kill();
         assert_eq!(told(&cluster.nodes[0], "lobby").await["count"], 2);
