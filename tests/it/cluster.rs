@@ -291,6 +291,37 @@ async fn while_the_log_is_away_readers_read_on_and_nobody_leaves() {
     }
 }
 
+/// A failover or a loss of power may undo what was acknowledged. The nodes say it again, and no earlier cursor means anything.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_log_forgets_is_said_again() {
+    for program in [Program::NewNats, Program::Redis] {
+        let mut cluster = Cluster::start(program, 2, &[]).await;
+        cluster.nodes[0].sign_in("lobby", "ann").await;
+        until_all_tell(&cluster, "lobby", &["ann"]).await;
+        cluster.server.kill();
+        cluster.server.back_up();
+        cluster.server.restart();
+        let _cyd = joined(cluster.addr(0), "lobby", "cyd", CLIENT).await;
+        cluster.nodes[1].sign_in("lobby", "bob").await;
+        until_all_tell(&cluster, "lobby", &["ann", "bob", "cyd"]).await;
+        let mut readers = watch(&cluster, "lobby").await;
+        let before = readers[0].mirror.clone();
+        cluster.server.kill();
+        cluster.server.restore();
+        cluster.server.restart();
+        let epoch =
+            |cursor: &Option<String>| cursor.as_ref().and_then(|cursor| Some(cursor.split_once('.')?.0.to_owned()));
+        for reader in &mut readers {
+            reader.until("another epoch", |mirror| epoch(&mirror.cursor) != epoch(&before.cursor)).await;
+            reader.until("all again", |mirror| mirror.names() == ["ann", "bob", "cyd"]).await;
+            assert_eq!(reader.mirror.seen("snapshot"), 2, "at the start, and now");
+        }
+        until_all_tell(&cluster, "lobby", &["ann", "bob", "cyd"]).await;
+        let again = Reader::resume(cluster.addr(1), Transport::Ws, before).await.begun().await;
+        assert_eq!(again.last["action"], "snapshot", "the cursor resumes nowhere");
+    }
+}
+
 /// What a hold would break is refused by the log, and the client is told.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bounds_hold_for_all_nodes() {
