@@ -322,6 +322,33 @@ async fn what_the_log_forgets_is_said_again() {
     }
 }
 
+/// Nothing is left of the log: the gateways have it all in memory.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_empty_log_is_filled_again() {
+    for program in [Program::NewNats, Program::Redis] {
+        let mut cluster = Cluster::start(program, 2, &[]).await;
+        let _cyd = joined(cluster.addr(0), "lobby", "cyd", CLIENT).await;
+        cluster.nodes[0].sign_in_as("lobby", "ann", &json!({ "a": 1 })).await;
+        cluster.nodes[1].sign_in("den", "bob").await;
+        until_all_tell(&cluster, "lobby", &["ann", "cyd"]).await;
+        let mut readers = watch(&cluster, "lobby").await;
+        let before = readers[0].mirror.cursor.clone();
+        cluster.server.kill();
+        cluster.server.empty();
+        cluster.server.restart();
+        let epoch = |cursor: &Option<String>| cursor.as_ref().map(|cursor| cursor.split('.').next().map(str::to_owned));
+        for reader in &mut readers {
+            reader.until("another epoch", |mirror| epoch(&mirror.cursor) != epoch(&before)).await;
+            reader.until("all again", |mirror| mirror.names() == ["ann", "cyd"]).await;
+        }
+        until_all_tell(&cluster, "den", &["bob"]).await;
+        cluster.nodes[1].sign_in("lobby", "dan").await;
+        until_all_tell(&cluster, "lobby", &["ann", "cyd", "dan"]).await;
+        cluster.add().await;
+        until_all_tell(&cluster, "lobby", &["ann", "cyd", "dan"]).await;
+    }
+}
+
 /// What a hold would break is refused by the log, and the client is told.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bounds_hold_for_all_nodes() {
