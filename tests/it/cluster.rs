@@ -391,8 +391,16 @@ async fn the_requests_of_a_session_may_come_to_any_node() {
         let refused = unknown.number(10, &json!([{"action": "alive"}])).await;
         assert_eq!((refused.status, &refused.json()["code"]), (404, &json!("no_session")));
         cluster.kill(2).await;
-        let refused = elsewhere.number(10, &json!([{"action": "alive"}])).await;
-        assert_eq!((refused.status, &refused.json()["code"]), (404, &json!("no_session")), "the node is gone");
+        // Until the log has found the node lost, it may come back.
+        let mut seen = std::collections::BTreeSet::new();
+        within("the end of the session", async {
+            while !seen.contains("no_session") {
+                let refused = elsewhere.number(10, &json!([{"action": "alive"}])).await;
+                seen.insert(refused.json()["code"].as_str().expect("a code").to_owned());
+            }
+        })
+        .await;
+        assert!(seen.iter().all(|code| ["busy", "no_session"].contains(&&**code)), "{seen:?}");
     }
 }
 
