@@ -8,6 +8,7 @@ pub mod passes;
 pub mod keep;
 mod cluster;
 pub mod engine;
+pub mod relay;
 
 use std::future::pending;
 use std::sync::Arc;
@@ -102,8 +103,12 @@ impl Gateway {
         let keys = Arc::new(keys);
         let noted = (journal.clone(), clock.clone());
         let passes = Arc::new(Passes::new(&config, keys.clone(), noted, rooms.clone()));
+        let sessions = Arc::<Sessions>::default();
         if let Some(joining) = joining {
             cluster::join(joining, &rooms, &passes);
+            sessions.name_node();
+            let (taken, own, taker) = (rooms.clone(), sessions.clone(), tasks.clone());
+            tasks.supervise("relay", move || relay::take(taken.clone(), own.clone(), taker.clone()));
         }
         if let Some(state) = state {
             let State { rooms: kept, denylist, revocations, cookies, .. } = state;
@@ -170,7 +175,7 @@ impl Gateway {
             shared,
             admissions,
             rates,
-            sessions: Arc::default(),
+            sessions,
             passes,
             journal,
             started: (SystemTime::now(), Instant::now()),

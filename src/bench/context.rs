@@ -52,7 +52,11 @@ impl Context {
     pub(super) async fn new(options: Options, stop: CancellationToken) -> Result<Self, BenchError> {
         let target = Target::resolve(options.url.clone()).await?;
         check_limits(&options, &target)?;
-        let room = Arc::new(Room::new(target));
+        let publishes_to = match &options.publish_to {
+            Some(url) => Target::resolve(url.clone()).await?,
+            None => target.clone(),
+        };
+        let room = Arc::new(Room::new(target, publishes_to));
         let health = room.client().await?.get("/healthz").await?;
         if health.get("restarts").is_none() {
             return Err(BenchError::gateway(format!("the server at {} is not Presently", options.url)));

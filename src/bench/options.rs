@@ -13,6 +13,10 @@ pub struct Options {
     #[arg(default_value = "http://127.0.0.1:4000")]
     pub(super) url: Url,
 
+    /// URL of another gateway of the same cluster, which gets what is published [default: the gateway of the readers]
+    #[arg(long, value_name = "URL")]
+    pub(super) publish_to: Option<Url>,
+
     /// Workload to measure
     #[arg(long = "work", default_value = "fanout", value_name = "NAME")]
     pub(super) workload: Workload,

@@ -14,7 +14,10 @@ pub(super) const BATCH: u32 = 1_000;
 /// A room at a gateway. Its random name keeps other clients out.
 #[derive(Clone, Debug)]
 pub(super) struct Room {
+    /// The gateway of the readers.
     pub(super) target: Target,
+    /// The gateway of the publishers: the same, or another node of its cluster.
+    pub(super) publishes_to: Target,
     pub(super) name: String,
 }
 
@@ -28,9 +31,9 @@ pub(super) struct RoomState {
 
 impl Room {
     /// A room with a new name.
-    pub(super) fn new(target: Target) -> Self {
+    pub(super) fn new(target: Target, publishes_to: Target) -> Self {
         let name = format!("bench-{}", &Uuid::new_v4().simple().to_string()[..10]);
-        Room { target, name }
+        Room { target, publishes_to, name }
     }
 
     /// The path of the members.
@@ -49,7 +52,7 @@ impl Room {
     ///
     /// [`BenchError::Gateway`] if the gateway cannot be reached.
     pub(super) async fn client(&self) -> Result<HttpClient, BenchError> {
-        HttpClient::connect(&self.target).await
+        HttpClient::connect(&self.publishes_to).await
     }
 
     /// Signs one user in, over a connection of its own.

@@ -10,12 +10,16 @@ use std::task::{Context, Poll, Waker};
 
 use dashmap::DashMap;
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::delivery::asks::Asks;
 use crate::model::name::Name;
+
+/// The digits of a node's name, and of a secret behind it.
+const NAME: usize = 32;
 
 /// The messages of one request.
 pub type Messages = Vec<Box<RawValue>>;
@@ -26,6 +30,8 @@ pub type Messages = Vec<Box<RawValue>>;
 pub struct Sessions {
     inboxes: DashMap<u128, Arc<Inbox>>,
     keys: [RandomState; 2],
+    /// The name of this node of a cluster, with which secrets begin.
+    node: OnceLock<String>,
 }
 
 /// A session's end for requests.
@@ -69,6 +75,23 @@ pub enum Posted {
     Ended,
 }
 
+/// What a client hears of a request in the end, whichever node has the session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reply {
+    /// All messages are answered, now or before.
+    Done,
+    /// Another request is under way, or the node does not answer: the same request may come again.
+    Busy,
+    /// The number does not follow that of the last request, which is given.
+    OutOfOrder(u64),
+    /// No such session is open.
+    Ended,
+    /// The credential is another user's than the session.
+    WrongUser,
+    /// The request is too large to be handed on.
+    TooLarge,
+}
+
 /// A session's end for the conversation. A drop ends the session.
 pub struct Mailbox {
     sessions: Arc<Sessions>,
@@ -79,7 +102,7 @@ pub struct Mailbox {
 impl Sessions {
     /// Opens a session, with the messages of the request that opens it. Returns the secret, which only the client may know.
     pub fn open(self: &Arc<Self>, first: Messages, asks: Arc<Asks>) -> (String, Mailbox) {
-        let secret = Uuid::new_v4().simple().to_string();
+        let secret = format!("{}{}", self.node().unwrap_or_default(), Uuid::new_v4().simple());
         let under_way = (!first.is_empty()).then_some(Request { messages: first, done: None });
         let inbox = Arc::new(Inbox {
             state: Mutex::new(State { under_way, ..State::default() }),
@@ -89,6 +112,22 @@ impl Sessions {
         let key = self.key(&secret);
         self.inboxes.insert(key, inbox.clone());
         (secret, Mailbox { sessions: self.clone(), key, inbox })
+    }
+
+    /// Names this node of a cluster: its secrets say whose they are.
+    pub fn name_node(&self) {
+        self.node.get_or_init(|| Uuid::new_v4().simple().to_string());
+    }
+
+    /// The name of this node, in a cluster.
+    pub fn node(&self) -> Option<&str> {
+        self.node.get().map(String::as_str)
+    }
+
+    /// The name of the node that gave `secret`.
+    pub fn node_of(secret: &str) -> Option<&str> {
+        let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        (secret.len() == 2 * NAME && secret.bytes().all(is_digit)).then(|| &secret[..NAME])
     }
 
     /// The session of `secret`, if it is open.

@@ -54,6 +54,7 @@ pub use caller::{Caller, Ticket};
 pub use change::{Change, Join, own_verb};
 pub use holds::Holds;
 pub use list::List;
+pub use sessions::wrong_user;
 pub use visitor::{PassWatch, Visitor};
 pub use watch::{Count, Watch};
 

@@ -9,6 +9,8 @@
 //!
 //! The audience hears of an entry before any caller gets an answer that depends on the entry.
 
+mod opening;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
@@ -20,7 +22,7 @@ use bytes::Bytes;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use parking_lot::Mutex;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
@@ -32,14 +34,16 @@ use crate::journal::cluster::fold::Shared;
 use crate::journal::cluster::incarnation::Incarnation;
 use crate::journal::cluster::node::{Answer, Asked, Cause, Fresh, Node, Options, Told, Trouble};
 use crate::journal::cluster::record::Record;
-use crate::journal::cluster::snapshot::{self, Snapshot};
+use crate::journal::cluster::snapshot::Snapshot;
 use crate::journal::cluster::window::Ticket;
 use crate::journal::engine::appends::Appending;
 use crate::journal::engine::reader::{Break, Reader};
-use crate::journal::engine::seam::{Engine, LogId};
+use crate::journal::engine::seam::Engine;
+use crate::journal::participant::opening::begin;
 use crate::model::id::ConnectionId;
-use crate::model::identity::Identity;
 use crate::model::moment::Moment;
+
+pub use opening::Opening;
 
 /// The node looks at its clock this often.
 const EVERY: Duration = Duration::from_millis(50);
@@ -49,9 +53,6 @@ const AT_ONCE: usize = 256;
 
 /// The pause before another attempt to read the log anew.
 const AGAIN: Duration = Duration::from_millis(200);
-
-/// Opens the log, as it is now.
-pub type Opening = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<Arc<dyn Engine>, String>> + Send>> + Send + Sync>;
 
 /// The node's clock.
 pub type Now = Box<dyn Fn() -> Moment + Send + Sync>;
@@ -94,6 +95,8 @@ struct Desk {
     inner: Mutex<Inner>,
     news: Notify,
     now: Now,
+    /// The log as it is open now.
+    engine: watch::Sender<Arc<dyn Engine>>,
 }
 
 struct Inner {
@@ -155,7 +158,7 @@ impl Joining {
     pub fn begin(self, audience: Box<dyn Audience>) -> Participant {
         let Joining { opening, memory, now, node, engine, reader } = self;
         let inner = Mutex::new(Inner { node, waiting: HashMap::new(), settling: HashMap::new() });
-        let desk = Arc::new(Desk { inner, news: Notify::new(), now });
+        let desk = Arc::new(Desk { inner, news: Notify::new(), now, engine: watch::Sender::new(engine.clone()) });
         let task = Task {
             desk: desk.clone(),
             opening: Arc::new(opening),
@@ -179,6 +182,26 @@ impl Participant {
         let done = work(&mut self.desk.inner.lock().node, (self.desk.now)());
         self.desk.news.notify_one();
         done
+    }
+
+    /// The log as it is open now, and each time that it is opened anew.
+    pub fn engines(&self) -> watch::Receiver<Arc<dyn Engine>> {
+        self.desk.engine.subscribe()
+    }
+
+    /// Asks another node, beside the log.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::call`].
+    pub async fn call(
+        &self,
+        node: &str,
+        question: Bytes,
+        within: Duration,
+    ) -> Result<Option<Bytes>, crate::journal::engine::seam::Trouble> {
+        let engine = self.desk.engine.borrow().clone();
+        engine.call(node, question, within).await
     }
 
     /// Reads something of the node.
@@ -334,6 +357,7 @@ impl Task {
 
     fn adopt(&mut self, Anew { engine, reader, reread }: Anew) {
         self.rereading = None;
+        self.desk.engine.send_replace(engine.clone());
         (self.engine, self.reader) = (engine, reader);
         self.appending.clear();
         let fresh = Fresh { incarnation: incarnation(), generation: fastrand::u64(1..) };
@@ -420,47 +444,6 @@ async fn try_reread(desk: &Desk, opening: &Opening, memory: Memory) -> Result<An
         reread.entry(position, &bytes);
     }
     Ok(Anew { engine, reader, reread })
-}
-
-/// Opens the log, with the state of its newest snapshot, or of nothing where the log has its first entry.
-async fn begin(opening: &Opening, memory: Memory) -> Result<(Arc<dyn Engine>, Shared), String> {
-    let engine = opening().await?;
-    let failed = |trouble: crate::journal::engine::seam::Trouble| trouble.to_string();
-    if let Some(mut found) = engine.snapshot().await.map_err(failed)? {
-        let mut parts = Vec::new();
-        while let Some(part) = found.next().await.map_err(failed)? {
-            parts.push(part);
-        }
-        if fits(&*engine, &parts).await.map_err(|error| error.to_string())? {
-            let shared = snapshot::restore(parts.iter().map(|part| &part[..]), memory);
-            return shared.map(|shared| (engine, shared)).map_err(|error| error.to_string());
-        }
-    }
-    match engine.extent().await.map_err(failed)?.first {
-        1 => {
-            let shared = Shared::new(name(engine.identity()), memory);
-            Ok((engine, shared))
-        }
-        first => Err(format!("the log begins at {first}, and no snapshot leads there")),
-    }
-}
-
-/// Whether a snapshot is one of this very log: of entries that are there.
-async fn fits(engine: &dyn Engine, parts: &[Bytes]) -> Result<bool, crate::journal::cluster::Unreadable> {
-    let Some(first) = parts.first() else { return Ok(false) };
-    let mut place = 0;
-    snapshot::fits(first, |at| {
-        place = at;
-        None
-    })?;
-    let Some(before) = place.checked_sub(1) else { return Ok(false) };
-    let entry = engine.read(before).next().await.ok().filter(|(position, _)| *position == place);
-    Ok(snapshot::fits(first, |_| entry.map(|(_, bytes)| bytes.to_vec()))?.is_some())
-}
-
-/// The log's name in cursors.
-fn name(log: LogId) -> Identity {
-    Identity { journal: Uuid::from_u128(log.drawn.wrapping_add(u128::from(log.made))), generation: 0 }
 }
 
 fn incarnation() -> Incarnation {

@@ -170,7 +170,9 @@ fn changed(rooms: &Arc<Rooms>, key: Key, settling: Settling, give_up: impl FnOnc
         match timeout(ANSWER_WITHIN, settling).await {
             Ok(Ok(Err(Cause::Refused(refusal)))) => Err(refusal),
             // Whoever ended the hold since then is told of by a message of its own.
-            Ok(Ok(Ok(()) | Err(Cause::Replaced | Cause::SignedOut(_)))) => Ok(Some(rooms.read(&key.0, Presence::head))),
+            Ok(Ok(Ok(()) | Err(Cause::Replaced | Cause::Left | Cause::SignedOut(_)))) => {
+                Ok(Some(rooms.read(&key.0, Presence::head)))
+            }
             Ok(Err(_)) => Err(no_answer()),
             Err(_) => {
                 give_up(&key);

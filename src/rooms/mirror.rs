@@ -52,10 +52,7 @@ impl Audience for Mirror {
         let mut ended = Vec::new();
         for told in told {
             match told {
-                Told::Changed(room, outcome) => {
-                    rooms.directory.registers().meter.happened(&outcome);
-                    *events.entry(room).or_insert(0) += outcome.events;
-                }
+                Told::Changed(room, outcome) => *events.entry(room).or_insert(0) += outcome.events,
                 Told::Lifted(_) | Told::Restarted => leaps = true,
                 Told::Ended(key, connection, cause) => ended.push((key, connection, cause)),
                 Told::Fact(Record::Denied { room, user, client, reason }) => rooms.deny(&room, &user, client, reason),
@@ -143,7 +140,7 @@ impl Rooms {
         let Some(found) = self.directory.find(room) else { return };
         let (cause, event) = match cause {
             Cause::Replaced => (EndCause::Replaced, None),
-            Cause::SignedOut(_) => (EndCause::Left, found.read(|presence| last_del(presence, user))),
+            Cause::SignedOut(_) | Cause::Left => (EndCause::Left, found.read(|presence| last_del(presence, user))),
             // The answer says so.
             Cause::Refused(_) => return,
         };

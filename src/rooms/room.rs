@@ -123,6 +123,7 @@ impl Room {
         let deadline = state.presence.next_deadline();
         self.move_deadline(&mut state, deadline);
         self.count_history(&mut state);
+        self.registers.meter.shown(0, (0, state.presence.roster().len()));
     }
 
     /// The room's key.
@@ -253,9 +254,11 @@ impl Room {
             (true, false) => self.registers.index.remove(state.presence.room()),
             (false, false) | (true, true) => {}
         }
-        if before != (state.exists, state.presence.roster().len()) {
+        let members = state.presence.roster().len();
+        if before != (state.exists, members) {
             self.tally(&mut state);
         }
+        self.registers.meter.shown(events.unwrap_or_default(), (before.1, members));
         self.count_history(&mut state);
         let exists = state.exists;
         drop(state);

@@ -121,6 +121,13 @@ impl Meter {
         outcome.absences.iter().for_each(|absence| self.absences.note(*absence));
     }
 
+    /// Counts a room that is another now, with so many new events and members.
+    pub fn shown(&self, events: usize, (before, after): (usize, usize)) {
+        self.events.fetch_add(events as u64, Relaxed);
+        self.added.fetch_add(after.saturating_sub(before) as u64, Relaxed);
+        self.removed.fetch_add(before.saturating_sub(after) as u64, Relaxed);
+    }
+
     /// Counts a refused request or message.
     pub fn refused(&self, code: Code) {
         self.refusals.0[code as usize].fetch_add(1, Relaxed);

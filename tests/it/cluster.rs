@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use serde_json::{Value, json};
 
 use crate::engines::servers::{Program, Server};
-use crate::harness::{Binary, Client, Dialogue, Parting, Reader, Talker, Transport, member_path, within};
+use crate::harness::{Binary, Client, Dialogue, Parting, Reader, Session, Talker, Transport, member_path, within};
 
 /// The servers of a log, and the gateways that share it.
 pub struct Cluster {
@@ -230,6 +230,41 @@ async fn a_sign_out_on_one_node_ends_the_hold_on_another() {
     assert_eq!(refused.await["code"], "signed_out", "the client may only watch, on all nodes");
 }
 
+/// A batch has more events than a room remembers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_batches_reach_the_readers_of_all_nodes() {
+    let mut cluster = Cluster::start(Program::NewNats, 2, &[]).await;
+    let mut readers = watch(&cluster, "lobby").await;
+    let user = |n: usize| format!("user {n:05}");
+    let add: Vec<_> = (0..5_000).map(|n| json!({ "user": user(n) })).collect();
+    cluster.nodes[0].batch("lobby", &json!({ "add": add })).await;
+    cluster.nodes[1].batch("lobby", &json!({ "del": (0..4_000).map(user).collect::<Vec<_>>() })).await;
+    cluster.add().await;
+    readers.push(Reader::open(cluster.addr(2), Transport::Ws, "lobby").await.begun().await);
+    for reader in &mut readers {
+        reader.until("1,000 are left", |mirror| mirror.users.len() == 1_000).await;
+        assert!(reader.mirror.users.contains_key("user 04000"));
+    }
+    for node in &cluster.nodes {
+        assert_eq!(node.get("/api/gateway").await.expect(200).json()["members"], 1_000);
+    }
+}
+
+/// A client leaves by a request, which a balancer may send to any node.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_leaves_over_http_whichever_node_it_asks() {
+    let cluster = Cluster::start(Program::NewNats, 2, &[]).await;
+    for node in [0, 1] {
+        let mut watcher = Reader::open(cluster.addr(0), Transport::Ws, "lobby").await.begun().await;
+        let _ann = joined(cluster.addr(1), "lobby", "ann", CLIENT).await;
+        watcher.until("ann", |mirror| mirror.names() == ["ann"]).await;
+        let path = format!("{}?client={CLIENT}", member_path("lobby", "ann"));
+        cluster.nodes[node].send("DELETE", &path, &[], "").await.expect(204);
+        watcher.until("ann leaves", |mirror| mirror.names().is_empty()).await;
+        assert_eq!(watcher.last["reason"], "closed", "{}", watcher.last);
+    }
+}
+
 /// The log is away for a while: reads go on, a change waits for the log, and nobody leaves.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_the_log_is_away_readers_read_on_and_nobody_leaves() {
@@ -237,6 +272,7 @@ async fn while_the_log_is_away_readers_read_on_and_nobody_leaves() {
         let mut cluster = Cluster::start(program, 2, &[]).await;
         let ann = joined(cluster.addr(0), "lobby", "ann", CLIENT).await;
         cluster.nodes[1].sign_in("lobby", "bob").await;
+        until_all_tell(&cluster, "lobby", &["ann", "bob"]).await;
         let mut readers = watch(&cluster, "lobby").await;
         cluster.server.kill();
         assert_eq!(told(&cluster.nodes[0], "lobby").await["count"], 2);
@@ -271,4 +307,75 @@ async fn bounds_hold_for_all_nodes() {
     let stream = cluster.nodes[0].get("/api/rooms/lobby/stream?as=dan").await;
     assert!(stream.text().contains("too_many_members"), "{}", stream.text());
     until_all_tell(&cluster, "lobby", &["ann", "bob"]).await;
+}
+
+/// A balancer that deals requests out in turn sends those of a session to any node.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_requests_of_a_session_may_come_to_any_node() {
+    for program in [Program::NewNats, Program::Redis] {
+        let mut cluster = Cluster::start(program, 3, &[]).await;
+        let mut session = Session::open(cluster.addr(2)).await;
+        for number in 1..=9 {
+            let post = session.post.through(cluster.addr(number as usize % 3));
+            let join = json!([{"action": "join", "room": "lobby", "user": format!("u{number}"), "ref": number}]);
+            post.number(number, &join).await.expect(204);
+            // Sent again, wherever, it is not done again.
+            session.post.through(cluster.addr((number as usize + 1) % 3)).number(number, &join).await.expect(204);
+            let ok = session.hear().await;
+            assert_eq!((&ok["action"], &ok["ref"]), (&json!("ok"), &json!(number)), "{ok}");
+        }
+        until_all_tell(&cluster, "lobby", &["u1", "u2", "u3", "u4", "u5", "u6", "u7", "u8", "u9"]).await;
+        let elsewhere = session.post.through(cluster.addr(0));
+        let refused = elsewhere.number(20, &json!([{"action": "alive"}])).await;
+        assert_eq!((refused.status, &refused.json()["code"]), (409, &json!("out_of_order")));
+        let mut unknown = elsewhere.clone();
+        unknown.secret.replace_range(60.., "0000");
+        let refused = unknown.number(10, &json!([{"action": "alive"}])).await;
+        assert_eq!((refused.status, &refused.json()["code"]), (404, &json!("no_session")));
+        cluster.kill(2).await;
+        let refused = elsewhere.number(10, &json!([{"action": "alive"}])).await;
+        assert_eq!((refused.status, &refused.json()["code"]), (404, &json!("no_session")), "the node is gone");
+    }
+}
+
+const API_KEY: &str = "0123456789abcdef0123456789abcdef0123456789a";
+
+/// What one node gave, others take: cookies, tickets once, and what was revoked nowhere.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cookies_tickets_and_revocations_are_those_of_all_nodes() {
+    let keys = tempfile::tempdir().expect("a folder");
+    let key = keys.path().join("api.key");
+    std::fs::write(&key, API_KEY).expect("written");
+    let mut cluster = Cluster::start(Program::NewNats, 2, &["--api-key", key.to_str().expect("UTF-8")]).await;
+    let [first, second] = [0, 1].map(|node: usize| cluster.nodes[node].client().bearing(API_KEY));
+    let set = first.send("POST", "/api/cookie", &[], "").await.expect(204);
+    let (_, cookie) = set.headers.iter().find(|(name, _)| *name == "set-cookie").expect("a cookie");
+    let cookie = cookie.split(';').next().expect("a pair").to_owned();
+    cluster.nodes[1].send("GET", "/api/rooms", &[("cookie", &cookie)], "").await.expect(200);
+    for turn in 0..10 {
+        let maker = [&first, &second][turn % 2];
+        let asked = json!({ "room": "lobby", "can": ["watch"] });
+        let ticket = maker.send_json("POST", "/api/tickets", &asked).await.expect(201).json()["ticket"].clone();
+        let path = format!("room=lobby&ticket={}", ticket.as_str().expect("a ticket"));
+        // Both at once, on both nodes: one of them gets in.
+        let [mut one, mut other] =
+            [Talker::open(cluster.addr(0), &path).await, Talker::open(cluster.addr(1), &path).await];
+        let heard = tokio::join!(one.next_or_close(), other.next_or_close());
+        let let_in = [&heard.0, &heard.1].iter().filter(|heard| heard.is_ok()).count();
+        assert_eq!(let_in, 1, "{turn}: {heard:?}");
+    }
+    first.send_json("POST", "/api/revocations", &json!({ "sub": "ann" })).await.expect(201);
+    within("the revocation", async {
+        while second.get("/api/revocations").await.expect(200).json()["revocations"][0]["sub"] != "ann" {}
+    })
+    .await;
+    let sent = [("cookie", &*cookie), ("sec-fetch-site", "same-origin")];
+    cluster.nodes[1].send("DELETE", "/api/cookie", &sent, "").await.expect(204);
+    cluster.add().await;
+    for node in [0, 2] {
+        within("the end of the cookie", async {
+            while cluster.nodes[node].send("GET", "/api/rooms", &[("cookie", &cookie)], "").await.status != 401 {}
+        })
+        .await;
+    }
 }

@@ -59,6 +59,20 @@ fn without_cursors(mut rooms: Vec<Value>) -> Vec<Value> {
     rooms
 }
 
+/// A past bug: the numbers after a restart left out whoever was kept.
+#[tokio::test]
+async fn members_who_were_kept_are_counted() {
+    let dir = folder();
+    let gateway = start(dir.path(), &[]).await;
+    gateway.sign_in("lobby", "ann").await;
+    gateway.sign_in("den", "bob").await;
+    kill(gateway).await;
+    let gateway = start(dir.path(), &[]).await;
+    assert_eq!(gateway.get("/api/gateway").await.expect(200).json()["members"], 2);
+    gateway.send("DELETE", &member_path("den", "bob"), &[], "").await.expect(204);
+    assert_eq!(gateway.get("/api/gateway").await.expect(200).json()["members"], 1);
+}
+
 #[tokio::test]
 async fn members_what_is_said_of_them_and_cursors_are_the_same_after_a_restart() {
     for clean in [true, false] {

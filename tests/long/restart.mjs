@@ -1,10 +1,11 @@
 // Restarts a gateway with `--data` under thousands of members and watchers who look at them, with a listening socket that stays
 // open or by a takeover, and counts what the watchers saw. A third of the members come by cookies and sessions, the others by
-// WebSockets and tokens.
+// WebSockets and tokens. With `--nodes 3`, several gateways share a log in one NATS server instead, requests are dealt out in turn, and
+// each gateway is restarted after the other.
 import { spawn } from 'node:child_process';
 import { createHmac, randomUUID } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { connect } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { createInterface } from 'node:readline';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -16,9 +17,10 @@ const { values } = parseArgs({
     watchers: { type: 'string', default: '50' },
     drain: { type: 'string', default: '4s' },
     takeover: { type: 'boolean', default: false },
+    nodes: { type: 'string', default: '1' },
   },
 });
-const [members, watchers] = [Number(values.members), Number(values.watchers)];
+const [members, watchers, nodes] = [values.members, values.watchers, values.nodes].map(Number);
 const program = process.env.PRESENTLY ?? 'target/debug/presently';
 const SECRET = 'a-secret-that-signs-tokens-in-this-run!!';
 const API_KEY = "a-backend's-own-secret-of-40-bytes-or-so";
@@ -34,14 +36,16 @@ const token = (sub) => {
 };
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-let port;
+/** Where clients are sent, in turn. */
+let ports = [];
+let turn = 0;
 const counts = { add: 0, del: 0, update: 0, snapshot: 0, resumed: 0, refused: 0, reset: 0 };
 let counting = false;
 
 /** Sends a request, and gives the socket with whatever comes. */
 function request(head, body = '') {
   return new Promise((resolve, reject) => {
-    const socket = connect({ port, host: '127.0.0.1' });
+    const socket = connect({ port: ports[turn++ % ports.length], host: '127.0.0.1' });
     const failed = (error) => {
       counts[error.code === 'ECONNREFUSED' ? 'refused' : 'reset'] += 1;
       reject(error);
@@ -219,14 +223,34 @@ for line in sys.stdin:
     threading.Thread(target=run, args=[json.loads(line)], daemon=True).start()
 `;
 
-const manager = values.takeover ? null : spawn('python3', ['-c', MANAGER], { stdio: ['pipe', 'pipe', 'pipe'] });
+const manager = values.takeover || nodes > 1 ? null : spawn('python3', ['-c', MANAGER], { stdio: ['pipe', 'pipe', 'pipe'] });
 const told = manager && createInterface({ input: manager.stdout });
 const line = (matches) =>
   new Promise((resolve) => told.on('line', (text) => matches.test(text) && resolve(matches.exec(text))));
 
+/** A port that was free a moment ago. */
+async function freePort() {
+  const probe = createServer().listen(0, '127.0.0.1');
+  await new Promise((resolve) => probe.once('listening', resolve));
+  const { port } = probe.address();
+  await new Promise((resolve) => probe.close(resolve));
+  return port;
+}
+
+/** Where the gateways keep what lasts. */
+async function place() {
+  if (nodes === 1) return { args: ['--data', join(folder, 'data')] };
+  const port = await freePort();
+  const args = ['-a', '127.0.0.1', '-p', `${port}`, '-js', '-sd', join(folder, 'log')];
+  const server = spawn(process.env.NATS ?? 'target/tmp/nats/bin/nats-server', args, { stdio: ['ignore', 'ignore', 'pipe'] });
+  await new Promise((resolve) => server.stderr.on('data', (data) => `${data}`.includes('Server is ready') && resolve()));
+  return { server, args: ['--cluster', `nats://127.0.0.1:${port}`, '--cluster-replicas', '1'] };
+}
+const log = await place();
+
 /** Starts the gateway; resolves when it listens. */
 async function start(more) {
-  const args = ['--data', join(folder, 'data'), '--drain', values.drain, '--key', join(folder, 'token.key'), ...more];
+  const args = [...log.args, '--drain', values.drain, '--key', join(folder, 'token.key'), ...more];
   args.push('--api-key', join(folder, 'api.key'), '--rate-connections', 'off');
   const listens = (stream) =>
     new Promise((resolve) => {
@@ -251,18 +275,10 @@ async function start(more) {
   return { pid, ended };
 }
 
-let own = [];
-if (manager) {
-  port = Number((await line(/^\d+$/))[0]);
-} else {
-  // A port that was free a moment ago.
-  const probe = (await import('node:net')).createServer().listen(0, '127.0.0.1');
-  await new Promise((resolve) => probe.once('listening', resolve));
-  port = probe.address().port;
-  await new Promise((resolve) => probe.close(resolve));
-  own = ['--listen', `127.0.0.1:${port}`];
-}
-const first = await start(own);
+const own = (port) => (manager ? [] : ['--listen', `127.0.0.1:${port}`]);
+ports = manager ? [Number((await line(/^\d+$/))[0])] : await Promise.all(Array.from({ length: nodes }, freePort));
+const gateways = [];
+for (const port of ports) gateways.push(await start(own(port)));
 
 const clients = [];
 for (let n = 0; n < members; n += 1) {
@@ -281,18 +297,25 @@ for (let at = 0; at < clients.length; at += 200) {
 }
 const looking = Array.from({ length: watchers }, (_, n) => new Client(null, n % 2 ? 'ws' : 'sse', n % 2 ? token(`w${n}`) : API_KEY));
 await Promise.all(looking.map((client) => client.open()));
-console.log(`${members} members and ${watchers} watchers are here; restarting${values.takeover ? ' by a takeover' : ' on an inherited socket'}`);
+const how = values.takeover ? 'by a takeover' : nodes > 1 ? `${nodes} gateways, one after the other` : 'on an inherited socket';
+console.log(`${members} members and ${watchers} watchers are here; restarting ${how}`);
 
 counting = true;
 const stopped = Date.now();
-let [second, isOver] = [null, false];
-first.ended.then(() => (isOver = true));
-if (values.takeover) {
-  second = await start([...own, '--takeover']);
-} else {
+let left = gateways.length;
+gateways.forEach((gateway) => gateway.ended.then(() => (left -= 1)));
+for (const [at, first] of [...gateways].entries()) {
+  const port = ports[0];
+  if (values.takeover) {
+    gateways[at] = await start([...own(port), '--takeover']);
+    continue;
+  }
+  // A balancer sends nobody to a gateway that is about to stop.
+  if (nodes > 1) ports.shift();
   process.kill(first.pid, 'SIGTERM');
   await first.ended;
-  second = await start(own);
+  gateways[at] = await start(own(port));
+  if (nodes > 1) ports.push(port);
 }
 const listens = Date.now();
 const all = [...clients, ...looking];
@@ -301,15 +324,18 @@ let back = 0;
 while (Date.now() < listens + 60_000) {
   await sleep(100);
   back = all.filter(isBack).length;
-  if (back === all.length && isOver) break;
+  if (back === all.length && left === 0) break;
 }
 const took = Date.now() - listens;
 // Longer than any hold lasts that nobody took up.
 await sleep(12_000);
 console.log(`the new process listens after ${listens - stopped} ms; ${back} of ${all.length} are back ${took} ms later`);
 console.log(`watchers saw ${JSON.stringify(counts)} (refused and reset: connections of all)`);
-process.kill(second.pid, 'SIGINT');
-await second.ended;
+for (const { pid, ended } of gateways) {
+  process.kill(pid, 'SIGINT');
+  await ended;
+}
+log.server?.kill();
 manager?.kill();
 rmSync(folder, { recursive: true });
 process.exit(back === all.length && counts.add === 0 && counts.del === 0 && counts.refused === 0 ? 0 : 1);

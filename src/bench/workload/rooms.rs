@@ -46,7 +46,11 @@ pub(super) async fn run(context: &mut Context) -> Result<(), BenchError> {
 }
 
 fn nth_room(room: &Room, number: u32) -> Room {
-    Room { target: room.target.clone(), name: format!("{}-{number}", room.name) }
+    Room {
+        target: room.target.clone(),
+        publishes_to: room.publishes_to.clone(),
+        name: format!("{}-{number}", room.name),
+    }
 }
 
 /// Sends the same batch request to all rooms until `stop`, and returns the number of rooms that got it.

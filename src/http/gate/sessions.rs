@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::delivery::asks::Asks;
-use crate::delivery::session::{Inbox, Mailbox, Messages};
+use crate::delivery::session::{Inbox, Mailbox, Messages, Reply, Sessions};
+use crate::gateway::relay::{self, Request};
 use crate::http::forwarded::Forwarded;
 use crate::http::gate::{Caller, Gate};
 use crate::model::refusal::{Code, Refusal};
@@ -32,10 +33,22 @@ impl Gate {
         let inbox = self.0.sessions().find(secret);
         let (sub, owner) = (caller.pass().sub.as_ref(), inbox.as_ref().and_then(|inbox| inbox.owner()));
         if caller.is_known() && owner.is_some() && sub.is_some() && sub != owner {
-            let message = "the request's credential is another user's than the session";
-            return Err(Refusal::new(Code::WrongUser, message).of("Authorization"));
+            return Err(wrong_user());
         }
         Ok(inbox)
+    }
+
+    /// Whether another node of the cluster may have the session of `secret`.
+    pub fn may_be_elsewhere(&self, secret: &str) -> bool {
+        let node = Sessions::node_of(secret).filter(|node| Some(*node) != self.0.sessions().node());
+        node.is_some() && self.0.rooms().cluster().is_some()
+    }
+
+    /// Hands a request on to the node of the cluster whose session it is of.
+    pub async fn post_elsewhere(&self, caller: &Caller, secret: &str, (number, messages): (u64, Messages)) -> Reply {
+        let Some(cluster) = self.0.rooms().cluster() else { return Reply::Ended };
+        let sub = caller.pass().sub.as_ref().filter(|_| caller.is_known()).map(ToString::to_string);
+        relay::hand_on(cluster, &Request { secret: secret.to_owned(), number, sub, messages }).await
     }
 
     /// The questions to a client whose stream begins now, see [`Asks::new`].
@@ -56,4 +69,9 @@ impl Gate {
             auth: pass.lacks_credential(),
         }
     }
+}
+
+/// The refusal of a credential that is of another user than the session.
+pub fn wrong_user() -> Refusal {
+    Refusal::new(Code::WrongUser, "the request's credential is another user's than the session").of("Authorization")
 }

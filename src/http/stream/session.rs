@@ -1,6 +1,5 @@
 //! Sessions: an event stream, and the messages of a WebSocket by requests of their own.
 
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -11,9 +10,10 @@ use warp::http::{HeaderValue, StatusCode, Version};
 
 use crate::delivery::connection::Options;
 use crate::delivery::conversation::{Farewell, Flow, Peer, Talk};
-use crate::delivery::session::{Inbox, Mailbox, Messages, Posted};
+use crate::delivery::session::{Mailbox, Messages, Posted, Reply};
 use crate::http::answer::{self, Answer};
 use crate::http::call::Call;
+use crate::http::gate::wrong_user;
 use crate::http::query::Query;
 use crate::http::stream::options::StreamOptions;
 use crate::http::stream::speaker::Speaker;
@@ -58,32 +58,48 @@ pub async fn open(mut call: Call) -> Answer {
 pub async fn post(mut call: Call) -> Answer {
     call.only("POST")?;
     Query::strict(&call.query, &[])?;
-    let inbox = inbox(&call)?;
+    let secret = single(&call, SESSION)?.to_owned();
+    let inbox = call.gate.session(&call.forwarded(), call.caller()?, &secret)?;
     // Before the body, which may take its time.
-    inbox.heard();
+    inbox.iter().for_each(|inbox| inbox.heard());
+    if inbox.is_none() && !call.gate.may_be_elsewhere(&secret) {
+        return Err(no_session());
+    }
     let number = number(&call)?;
     let missing = || Refusal::new(Code::BadJson, "a JSON array of messages is missing").of("body");
     let messages = messages(&mut call).await?.ok_or_else(missing)?;
-    match inbox.post(number, messages) {
-        Posted::Taken(done) => done.await.map_err(|_| no_session())?,
-        Posted::Again => {}
-        Posted::Busy => {
+    let reply = match inbox {
+        Some(inbox) => posted(inbox.post(number, messages)).await,
+        None => call.gate.post_elsewhere(call.caller()?, &secret, (number, messages)).await,
+    };
+    match reply {
+        Reply::Done => Ok(answer::bare(StatusCode::NO_CONTENT)),
+        Reply::Busy => {
             let message = "another request of this session is under way; ask again with the same number in 100 ms";
-            return Err(Refusal::new(Code::Busy, message));
+            Err(Refusal::new(Code::Busy, message))
         }
-        Posted::OutOfOrder(last) => {
+        Reply::OutOfOrder(last) => {
             let message = format!("{number} does not follow {last}, the last number of this session");
-            return Err(Refusal::new(Code::OutOfOrder, message).of(SEQ));
+            Err(Refusal::new(Code::OutOfOrder, message).of(SEQ))
         }
-        Posted::Ended => return Err(no_session()),
+        Reply::Ended => Err(no_session()),
+        Reply::WrongUser => Err(wrong_user()),
+        Reply::TooLarge => {
+            let message = "the messages are too large to be handed on to the session's gateway; send several requests";
+            Err(Refusal::new(Code::BatchTooLarge, message).of("body"))
+        }
     }
-    Ok(answer::bare(StatusCode::NO_CONTENT))
 }
 
-/// The session that the request names.
-fn inbox(call: &Call) -> Result<Arc<Inbox>, Refusal> {
-    let secret = single(call, SESSION)?;
-    call.gate.session(&call.forwarded(), call.caller()?, secret)?.ok_or_else(no_session)
+/// What became of a request of a session here, once its messages are answered.
+async fn posted(posted: Posted) -> Reply {
+    match posted {
+        Posted::Taken(done) => done.await.map_or(Reply::Ended, |()| Reply::Done),
+        Posted::Again => Reply::Done,
+        Posted::Busy => Reply::Busy,
+        Posted::OutOfOrder(last) => Reply::OutOfOrder(last),
+        Posted::Ended => Reply::Ended,
+    }
 }
 
 /// The request's number among those of its session, from 1.

@@ -106,6 +106,8 @@ pub enum Answer {
 pub enum Cause {
     /// The client came back, here or on another node.
     Replaced,
+    /// The client left, by a request to any node.
+    Left,
     /// The user was signed out.
     SignedOut(DelReason),
     /// The hold was refused.

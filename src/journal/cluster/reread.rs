@@ -9,6 +9,7 @@ use crate::journal::cluster::record::Record;
 use crate::journal::cluster::timing::RING;
 use crate::model::command::{Action, Command};
 use crate::model::event::DelReason;
+use crate::model::id::ClientId;
 
 /// The last entries that a node read.
 #[derive(Clone, Debug, Default)]
@@ -89,6 +90,17 @@ impl Reread {
     pub(super) fn is_same(&self) -> bool {
         self.there == Some(self.old.hash)
     }
+}
+
+/// The clients that a record ends the holds of, on whichever node.
+pub(super) fn leaves(record: &Record) -> impl Iterator<Item = (Key, ClientId)> {
+    let change = if let Record::Change { room, commands } = record { Some((room, commands)) } else { None };
+    change.into_iter().flat_map(|(room, commands)| {
+        commands.iter().filter_map(|command| {
+            let Command::User(user, Action::LeaveClient(client)) = command else { return None };
+            Some(((room.clone(), user.clone()), *client))
+        })
+    })
 }
 
 /// Whom a record signs out.

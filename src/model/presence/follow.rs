@@ -17,10 +17,11 @@ impl Presence {
 
     /// Goes on to the state of `of`, whose last `events` events are new here.
     pub fn follow(&mut self, of: &Presence, events: usize, now: Tick) {
-        if self.head.epoch != of.head.epoch || !self.history.follow(&of.history, events, now) {
-            self.history = History::new(of.head.offset, self.bounds.history);
+        match self.head.epoch == of.head.epoch && self.history.follow(&of.history, events, now) {
+            true => self.take(of),
+            // More events than a history has.
+            false => self.leap(of),
         }
-        self.take(of);
     }
 
     /// Goes on to the state of `of` in one step: readers get the way there netted, or the set.

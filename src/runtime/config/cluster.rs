@@ -21,8 +21,8 @@ pub struct Cluster {
     )]
     pub url: Option<String>,
 
-    /// Name of the cluster, with --cluster: 1 to 32 letters, digits, - and _. Gateways of the same name are one; a name for each
-    /// lets several clusters share the servers, since streams and keys are named after it
+    /// Name of the cluster of --cluster, of 1 to 32 letters, digits, - and _. Gateways with the same name are one; other names let
+    /// several clusters share the servers, since streams and keys are named after it
     #[arg(long = "cluster-name", id = "cluster-name", env = "PRESENTLY_CLUSTER_NAME", default_value = Cluster::NAME, value_name = "NAME")]
     pub name: String,
 

@@ -17,6 +17,11 @@ pub struct Post {
 }
 
 impl Post {
+    /// The same, through another gateway.
+    pub fn through(&self, addr: SocketAddr) -> Post {
+        Post { client: Client::of(addr), secret: self.secret.clone() }
+    }
+
     /// Sends `body` as the request `number`, with further headers.
     pub async fn raw(&self, number: &str, body: impl Into<Vec<u8>>, more: &[(&str, &str)]) -> Answer {
         let own = [JSON, ("presently-session", &self.secret), ("presently-seq", number)];

@@ -6,7 +6,7 @@ use crate::journal::cluster::fold::Effect;
 use crate::journal::cluster::incarnation::Incarnation;
 use crate::journal::cluster::node::{Answer, Cause, Item, Node, Told, Trouble};
 use crate::journal::cluster::record::Record;
-use crate::journal::cluster::reread::sign_outs;
+use crate::journal::cluster::reread::{leaves, sign_outs};
 use crate::journal::cluster::roll::Standing;
 use crate::journal::cluster::timing::{GRACE, SILENT};
 use crate::journal::cluster::window::{Ask, Own};
@@ -84,6 +84,12 @@ impl Node {
         for (index, record) in batch.records.iter().enumerate() {
             for (key, reason) in sign_outs(record) {
                 self.sign_out(&key, reason, own.map(|number| (number, index)));
+            }
+            for (key, client) in leaves(record) {
+                if let Some(connection) = self.attendance.went(&key, client) {
+                    self.told.push(Told::Ended(key.clone(), connection, Cause::Left));
+                    self.owe(&key);
+                }
             }
             if is_fact(record) {
                 self.told.push(Told::Fact(record.clone()));
