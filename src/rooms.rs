@@ -12,10 +12,12 @@ pub mod changed;
 pub mod room;
 pub mod registers;
 pub mod directory;
+mod recent;
 pub mod listing;
 pub mod counting;
 pub mod hold_registry;
 pub mod cluster;
+pub mod held;
 mod agreed;
 pub mod mirror;
 pub mod connection_holds;
@@ -42,9 +44,11 @@ use crate::rooms::changed::{Changed, Kept};
 use crate::rooms::cluster::Cluster;
 use crate::rooms::counting::Counting;
 use crate::rooms::directory::Directory;
+use crate::rooms::held::Held;
 use crate::rooms::hold_registry::HoldRegistry;
 use crate::rooms::key::RoomKey;
-use crate::rooms::listing::{Listing, Listings};
+use crate::rooms::listing::Listing;
+use crate::rooms::recent::Recent;
 use crate::rooms::room::{ChangeError, Following, Room, Shortened};
 use crate::rooms::tally::Round;
 use crate::runtime::clock::Clock;
@@ -64,7 +68,8 @@ const MAX_RELIEVED: usize = 64;
 #[derive(Debug)]
 pub struct Rooms {
     directory: Arc<Directory>,
-    listings: Listings,
+    listings: Recent<Listing>,
+    held: Recent<Held>,
     hold_registry: HoldRegistry,
     /// Names the rooms that have new events. The events themselves are in the room's history, where each reader's
     /// cursor finds them, so a late hub joins all events since its last look.
@@ -91,7 +96,8 @@ impl Rooms {
     pub fn new(directory: Directory) -> Self {
         Rooms {
             directory: Arc::new(directory),
-            listings: Listings::default(),
+            listings: Recent::default(),
+            held: Recent::default(),
             hold_registry: HoldRegistry::default(),
             news: broadcast::Sender::new(MAX_NEWS),
             keeps_holds: AtomicBool::new(false),
@@ -285,7 +291,12 @@ impl Rooms {
 
     /// All rooms with their numbers of members, as of at most a second ago.
     pub async fn listing(&self) -> Arc<Listing> {
-        self.listings.recent(&self.directory).await
+        self.listings.get(listing::read(&self.directory)).await
+    }
+
+    /// The number of members that each connection holds, as of at most a second ago.
+    pub async fn held(&self) -> Arc<Held> {
+        self.held.get(held::read(&self.directory)).await
     }
 
     /// The number of rooms that `prefix` selects, at most `limit`.
@@ -355,9 +366,10 @@ impl Rooms {
         beyond > 0
     }
 
-    /// Drops the editions stored before the last tick, an old listing, and the rooms that were only watched and are no longer.
+    /// Drops the editions stored before the last tick, old readings of all rooms, and the rooms that were only watched and are no longer.
     pub fn tick(&self) {
         self.listings.drop_old();
+        self.held.drop_old();
         self.directory.release_left();
         self.directory.registers().upkeep.old_editions().iter().for_each(|room| room.drop_edition());
     }

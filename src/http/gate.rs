@@ -31,6 +31,7 @@ use crate::http::forwarded::Forwarded;
 use crate::http::origin;
 use crate::http::payer::Payer;
 use crate::http::request_id;
+use crate::journal::cluster::node::survey::{Recency, Survey};
 use crate::journal::numbers::Numbers;
 use crate::model::hold::Holds as Holding;
 use crate::model::id::{ClientId, ConnectionId};
@@ -38,6 +39,8 @@ use crate::model::moment::{Moment, Taken};
 use crate::model::name::Name;
 use crate::model::presence::Presence;
 use crate::model::refusal::{Code, Refusal};
+use crate::rooms::cluster::Cluster;
+use crate::rooms::held::Held;
 use crate::runtime::admission::Charge;
 use crate::runtime::config::Config;
 use crate::runtime::handover::{ClaimSlot, Socket};
@@ -111,6 +114,11 @@ impl Gate {
     /// Whether the keys that verify tokens are there.
     pub fn has_its_keys(&self) -> bool {
         self.0.passes().keys().are_ready()
+    }
+
+    /// How recent the rooms are, in a cluster.
+    pub fn recency(&self) -> Option<Recency> {
+        self.0.rooms().cluster().map(Cluster::recency)
     }
 
     /// The number of refused connections.
@@ -307,6 +315,16 @@ impl Operate {
     /// What the journal counts.
     pub fn journal(&self) -> Numbers {
         self.0.0.rooms().journal_numbers()
+    }
+
+    /// What the node of a cluster tells, if the gateway is one.
+    pub fn survey(&self) -> Option<Survey> {
+        self.0.0.rooms().cluster().map(Cluster::survey)
+    }
+
+    /// The number of members that each connection holds, as of at most a second ago. In a cluster, a node is one connection.
+    pub async fn held(&self) -> Arc<Held> {
+        self.0.0.rooms().held().await
     }
 
     /// The maximum number of rooms.

@@ -51,6 +51,8 @@ pub mod window;
 pub mod judge;
 pub mod leases;
 pub mod curtain;
+pub mod lag;
+pub mod figures;
 pub mod reread;
 pub mod node;
 

@@ -284,7 +284,7 @@ impl Task {
             tokio::select! {
                 entry = self.reader.next(), if reads => self.read(entry),
                 anew = done(&mut self.rereading) => self.adopt(anew),
-                Some(_) = self.appending.next() => {}
+                Some(appended) = self.appending.next() => self.appended(appended),
                 () = self.desk.news.notified() => {}
                 _ = beat.tick() => {}
             }
@@ -307,6 +307,13 @@ impl Task {
         }
         if let Some(Ok((position, bytes))) = next {
             inner.node.entry(position, &bytes, now);
+        }
+    }
+
+    /// The log answered an append; what comes of the batch is told by the log itself.
+    fn appended(&mut self, answer: Result<u64, crate::journal::engine::seam::Trouble>) {
+        if let Ok(position) = answer {
+            self.desk.inner.lock().node.appended(position, (self.desk.now)());
         }
     }
 

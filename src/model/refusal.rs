@@ -252,12 +252,17 @@ pub const TABLE: &[Row] = &[
         1013,
         "The gateway is short of memory, and serves only who is present already",
     ),
-    later(Code::NotReady, "not_ready", 1013, "The gateway has not fetched its keys yet"),
+    later(
+        Code::NotReady,
+        "not_ready",
+        1013,
+        "The gateway has not fetched its keys yet, or is behind the shared log of its cluster",
+    ),
     later(
         Code::NotDurable,
         "not_durable",
         1013,
-        "The journal cannot be written at the moment; a change that was under way is done, and may be lost at a restart",
+        "The journal cannot be written at the moment; a change that was under way is done, and may be lost at a restart. In a cluster: the shared log does not answer; the change may still be done",
     ),
     later(Code::Stopping, "stopping", 1012, "The gateway is about to stop"),
     Row {

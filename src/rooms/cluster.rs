@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::journal::cluster::attendance::Key;
 use crate::journal::cluster::incarnation::Incarnation;
 use crate::journal::cluster::node::Answer;
+use crate::journal::cluster::node::survey::{Recency, Survey};
 use crate::journal::cluster::record::Record;
 use crate::journal::participant::Participant;
 use crate::model::command::{Action, Command};
@@ -42,6 +43,16 @@ impl Cluster {
     /// How far rooms here go.
     pub fn shown(&self) -> watch::Receiver<Position> {
         self.shown.clone()
+    }
+
+    /// What the node tells its operators.
+    pub fn survey(&self) -> Survey {
+        self.participant.with(|node, now| node.survey(now))
+    }
+
+    /// How recent the node's rooms are.
+    pub fn recency(&self) -> Recency {
+        self.participant.with(|node, now| node.recency(now))
     }
 
     /// The node on its log.

@@ -1,18 +1,12 @@
 //! Listings: all rooms with their counts at about one moment, for what cannot be read from the index.
 
-use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::sync::OnceLock;
 
-use parking_lot::Mutex;
-use tokio::sync::OnceCell;
 use tokio::task::yield_now;
 
 use crate::model::count::Prefix;
 use crate::model::name::Name;
 use crate::rooms::directory::Directory;
-
-/// The greatest age of a listing: 100,000 rooms take some 40 ms of CPU, which must not follow the rate of requests.
-const MAX_AGE: Duration = Duration::from_secs(1);
 
 /// Rooms read before other tasks get their turn: less than a millisecond.
 const SLICE: usize = 1_024;
@@ -108,38 +102,8 @@ impl Listing {
     }
 }
 
-/// The last listing, made when asked for.
-#[derive(Debug, Default)]
-pub struct Listings(Mutex<Option<Arc<Making>>>);
-
-/// A listing since it was begun. Several requests wait for it together; if one of them goes, another goes on.
-#[derive(Debug)]
-struct Making {
-    begun: Instant,
-    listing: OnceCell<Arc<Listing>>,
-}
-
-impl Listings {
-    /// A listing of at most a second ago.
-    pub async fn recent(&self, directory: &Directory) -> Arc<Listing> {
-        let making = self.making();
-        making.listing.get_or_init(|| read(directory)).await.clone()
-    }
-
-    fn making(&self) -> Arc<Making> {
-        let mut last = self.0.lock();
-        let recent = last.as_ref().filter(|making| making.begun.elapsed() < MAX_AGE).cloned();
-        let new = || Arc::new(Making { begun: Instant::now(), listing: OnceCell::new() });
-        last.insert(recent.unwrap_or_else(new)).clone()
-    }
-
-    /// Frees a listing that is too old.
-    pub fn drop_old(&self) {
-        self.0.lock().take_if(|making| making.begun.elapsed() >= MAX_AGE);
-    }
-}
-
-async fn read(directory: &Directory) -> Arc<Listing> {
+/// Reads all rooms.
+pub async fn read(directory: &Directory) -> Listing {
     let mut listing = Listing::default();
     let all = Prefix::all();
     loop {
@@ -148,7 +112,7 @@ async fn read(directory: &Directory) -> Arc<Listing> {
         let is_last = rooms.len() < SLICE;
         rooms.into_iter().for_each(|(room, count)| listing.push(room, count));
         if is_last {
-            return Arc::new(listing);
+            return listing;
         }
         yield_now().await;
     }

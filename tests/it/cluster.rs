@@ -8,15 +8,15 @@ use crate::engines::servers::{Program, Server};
 use crate::harness::{Binary, Client, Dialogue, Parting, Reader, Session, Talker, Transport, member_path, within};
 
 /// The servers of a log, and the gateways that share it.
-struct Cluster {
-    server: Server,
+pub struct Cluster {
+    pub server: Server,
     url: String,
     more: Vec<String>,
-    nodes: Vec<Binary>,
+    pub nodes: Vec<Binary>,
 }
 
 impl Cluster {
-    async fn start(program: Program, nodes: usize, more: &[&str]) -> Cluster {
+    pub async fn start(program: Program, nodes: usize, more: &[&str]) -> Cluster {
         let server = Server::start(program);
         let scheme = if program == Program::Redis { "redis" } else { "nats" };
         let url = format!("{scheme}://{}", server.addr());
@@ -29,17 +29,17 @@ impl Cluster {
         cluster
     }
 
-    async fn add(&mut self) -> &Binary {
+    pub async fn add(&mut self) -> &Binary {
         let more: Vec<_> = self.more.iter().map(String::as_str).collect();
         self.nodes.push(Binary::start(&[&["--cluster", &self.url], &more[..]].concat()).await);
         self.nodes.last().expect("a node")
     }
 
-    fn addr(&self, node: usize) -> SocketAddr {
+    pub fn addr(&self, node: usize) -> SocketAddr {
         self.nodes[node].addr
     }
 
-    async fn kill(&mut self, node: usize) {
+    pub async fn kill(&mut self, node: usize) {
         let mut node = self.nodes.remove(node);
         node.signal("KILL").await;
         node.exit().await;
@@ -81,13 +81,13 @@ async fn watch(cluster: &Cluster, room: &str) -> Vec<Reader> {
 }
 
 /// A WebSocket client of a node.
-async fn joined(addr: SocketAddr, room: &str, user: &str, client: &str) -> Talker {
+pub async fn joined(addr: SocketAddr, room: &str, user: &str, client: &str) -> Talker {
     let mut talker = Talker::open(addr, &format!("client={client}")).await;
     talker.does(json!({ "action": "join", "room": room, "user": user })).await;
     talker
 }
 
-const CLIENT: &str = "0b0e3b0e-5f0a-4f7e-9a70-0123456789ab";
+pub const CLIENT: &str = "0b0e3b0e-5f0a-4f7e-9a70-0123456789ab";
 
 async fn any_node_answers_anything(program: Program) {
     let mut cluster = Cluster::start(program, 3, &[]).await;

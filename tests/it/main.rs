@@ -39,6 +39,7 @@ mod metrics;
 mod model;
 mod modules;
 mod monitoring;
+mod nodes;
 mod offline;
 mod places;
 mod program;

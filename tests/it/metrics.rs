@@ -277,6 +277,17 @@ async fn restarts_of_tasks_are_counted() {
 }
 
 #[tokio::test]
+async fn a_gateway_alone_has_no_nodes() {
+    let server = TestServer::start().await;
+    server.sign_in("lobby", "ann").await;
+    let samples = server.metrics().await.samples;
+    let of_nodes: Vec<_> = samples.iter().filter(|(name, _)| name.starts_with("presently_cluster_")).collect();
+    assert!(of_nodes.len() > 20 && of_nodes.iter().all(|(_, value)| **value == 0.0), "{of_nodes:?}");
+    assert!(server.get("/api/gateway").await.expect(200).json().get("cluster").is_none());
+    assert_eq!(server.get("/readyz").await.expect(200).text(), r#"{"status":"ready"}"#);
+}
+
+#[tokio::test]
 async fn a_gateway_without_its_keys_is_not_ready() {
     let keys = KeyServer::start().await;
     let url = keys.url();

@@ -5,10 +5,9 @@ import { snippets } from '../../web/page/connect.js';
 import { duration, rate, short, told } from '../../web/page/gateway.js';
 import { summary, told as heldBy } from '../../web/page/holds.js';
 import { News } from '../../web/page/news.js';
+import { rows, trouble } from '../../web/page/nodes.js';
 import { said } from '../../web/page/row.js';
-import {
-  TERMS, ago, asked, banner, clock, colour, ended, initial, lasting, noun, number, roomsNote, status, why,
-} from '../../web/page/words.js';
+import { TERMS, ago, asked, banner, clock, colour, ended, initial, lasting, noun, number, roomsNote, status, why } from '../../web/page/words.js';
 
 const NOW = Date.parse('2026-11-22T12:00:00Z');
 const plain = (text) => text.replaceAll(/[\u2068\u2069]/g, '');
@@ -76,7 +75,7 @@ test('a status alone is told in words, anything else as it is', () => {
 });
 
 test('reasons are words, and those to come are shown as they are', () => {
-  assert.deepEqual(['closed', 'timeout', 'eaten', undefined].map(why), ['left', 'connection lost', 'eaten', '']);
+  assert.deepEqual(['closed', 'timeout', 'node_lost', 'eaten', undefined].map(why), ['left', 'connection lost', 'gateway lost', 'eaten', '']);
 });
 
 const connection = (transport, more) => ({ kind: 'connection', connection: 'x', transport, ...more });
@@ -148,6 +147,31 @@ test('the glance is in units that people read', () => {
   assert.deepEqual(Object.values(told({ ...body, pass_p99: null, memory: null }, null)).filter((said) => said === '–').length, 3);
   assert.deepEqual([59, 60, 3_599, 3_600, 86_399, 86_400].map(duration), ['59 s', '1 min', '59 min', '1 h 0 min', '23 h 59 min', '1 d 0 h']);
   assert.deepEqual([0.0000012, 0.004, 1.25].map(short), ['1.2 µs', '4 ms', '1.3 s']);
+});
+
+test('nodes are told with the one that answers first, and each with what is wrong with it', () => {
+  const node = { self: false, version: '0.1.0', standing: 'live', full: false, behind: 0, members: 0 };
+  const nodes = [
+    { ...node, incarnation: 'bbbbbbbb-1', standing: 'suspect', behind: null, members: 3 },
+    { ...node, incarnation: 'cccccccc-1', self: true, members: 12_345 },
+    { ...node, incarnation: 'aaaaaaaa-1', standing: 'dozing', full: true, behind: 2_000 },
+  ];
+  assert.deepEqual(rows(nodes).map(({ id, cells }) => [id, ...cells]), [
+    ['cccccccc-1', 'cccccccc (this)', 'live', '0', '12\u202f345'],
+    ['aaaaaaaa-1', 'aaaaaaaa', 'dozing, short of memory', '2\u202f000', '0'],
+    ['bbbbbbbb-1', 'bbbbbbbb', 'silent', '–', '3'],
+  ]);
+  assert.equal(rows(nodes)[0].title, 'cccccccc-1, version 0.1.0');
+});
+
+test('what is wrong with the shared log is one sentence, and nothing as a rule', () => {
+  const well = { stale: false, behind: false, lag: 12 };
+  assert.deepEqual([well, { ...well, stale: true }, { ...well, behind: true, lag: 3_400 }, { ...well, behind: true, stale: true }].map(trouble), [
+    '',
+    'The shared log does not answer. Changes wait.',
+    'This gateway is behind the shared log.',
+    'This gateway catches up with the shared log. Readers see the set of before.',
+  ]);
 });
 
 test('snippets name this gateway and this room, whatever it is called', () => {

@@ -45,7 +45,7 @@ export interface Member<M extends object = Meta, I extends object = Meta> {
 }
 
 /** Why a member went. Others than these may come. */
-export type Reason = 'signed_out' | 'closed' | 'timeout' | 'expired' | 'kicked' | (string & {});
+export type Reason = 'signed_out' | 'closed' | 'timeout' | 'expired' | 'kicked' | 'node_lost' | (string & {});
 
 /** Who went, and why. */
 export interface Gone {

@@ -1,4 +1,5 @@
 import { ask } from './api.js';
+import { Nodes } from './nodes.js';
 import { regularly } from './pace.js';
 import { put } from './row.js';
 import { Spark } from './spark.js';
@@ -21,6 +22,7 @@ const SPARKS = [
 export class Glance {
   #section;
   #sparks;
+  #nodes;
   #last = null;
   #withheld = false;
 
@@ -28,6 +30,7 @@ export class Glance {
     this.#section = section;
     const places = section.querySelectorAll('#sparks > li');
     this.#sparks = SPARKS.map(([name, told], i) => new Spark(places[i], name, told));
+    this.#nodes = new Nodes(section.querySelector('#nodes'));
     regularly(() => this.#fetch(), POLL_MS);
   }
 
@@ -43,6 +46,7 @@ export class Glance {
     this.#sparks.forEach((spark, i) => spark.add(now.at, ok ? SPARKS[i][2](body, perSecond) : null));
     if (!ok) return;
     this.#last = now;
+    this.#nodes.write(body.cluster);
     const values = told(body, perSecond);
     for (const field of this.#section.querySelectorAll('[data-value]')) put(field, values[field.dataset.value] ?? '–');
   }

@@ -90,6 +90,7 @@ const REASONS = {
   timeout: 'connection lost',
   expired: 'lease ran out',
   kicked: 'kicked',
+  node_lost: 'gateway lost',
 };
 
 /** Why somebody went; reasons that are not known yet are shown as they are. */

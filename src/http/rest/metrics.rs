@@ -17,6 +17,9 @@ use crate::http::answer::{self, Answer};
 use crate::http::call::Call;
 use crate::http::gate::Operate;
 use crate::http::rest::stats::readiness_of;
+use crate::journal::cluster::figures::{ECHO_BOUNDS, Figures};
+use crate::journal::cluster::node::survey::Survey;
+use crate::journal::cluster::roll::Standing;
 use crate::journal::numbers::FLUSH_BOUNDS;
 use crate::model::hold::Transport;
 use crate::model::refusal::{Code, Refusal};
@@ -61,6 +64,7 @@ impl Collector for Metrics {
         self.encode_rooms(to)?;
         self.encode_delivery(to)?;
         self.encode_journal(to)?;
+        self.encode_cluster(to)?;
         self.encode_memory(to)?;
         self.encode_process(to)
     }
@@ -165,6 +169,30 @@ impl Metrics {
         to.counter(("presently_journal_checkpoints", None, "Checkpoints written"), journal.checkpoints)
     }
 
+    /// All zero without `--cluster`.
+    fn encode_cluster(&self, to: &mut Sheet<'_, '_>) -> fmt::Result {
+        let survey = self.permit.survey();
+        let of = |read: fn(&Survey) -> u64| survey.as_ref().map_or(0, read);
+        let standings: Vec<_> = survey.iter().flat_map(|all| &all.nodes).map(|peer| peer.standing.word()).collect();
+        let nodes = Standing::WORDS.map(|word| (word, standings.iter().filter(|standing| **standing == word).count()));
+        let nodes = nodes.map(|(word, count)| (word, count as u64));
+        to.gauges(("presently_cluster_nodes", None, "Incarnations of nodes"), "standing", &nodes)?;
+        let lost = of(|survey| survey.figures.lost);
+        to.counter(("presently_cluster_nodes_lost", None, "Nodes that were taken for lost"), lost)?;
+        to.gauge(("presently_cluster_position", None, "The last entry read"), of(|survey| survey.position))?;
+        let seconds = |read: fn(&Survey) -> u64| ConstGauge::new(Duration::from_millis(of(read)).as_secs_f64());
+        to.put(("presently_cluster_lag", SECONDS, "Age of the oldest entry not read"), &seconds(|survey| survey.lag))?;
+        let stale = seconds(|survey| survey.stale_for);
+        to.put(("presently_cluster_stale", SECONDS, "Time without an echo, once that is too long"), &stale)?;
+        let pending = of(|survey| survey.pending as u64);
+        to.gauge(("presently_cluster_pending", None, "Records that wait for the log"), pending)?;
+        let figures = survey.map(|survey| survey.figures).unwrap_or_default();
+        to.counter(("presently_cluster_batches", None, "Batches appended"), figures.batches)?;
+        to.histogram(("presently_cluster_echo", SECONDS, "From an append to its echo"), &echoes(&figures))?;
+        let rereads: [_; Figures::WHY.len()] = std::array::from_fn(|at| (Figures::WHY[at], figures.rereads[at]));
+        to.counters(("presently_cluster_rereads", None, "Times at which the log was read anew"), "why", &rereads)
+    }
+
     fn encode_memory(&self, to: &mut Sheet<'_, '_>) -> fmt::Result {
         let memory = self.permit.memory();
         to.gauge(("presently_memory_budget", BYTES, "Memory that the process may take"), memory.budget())?;
@@ -243,6 +271,12 @@ impl Sheet<'_, '_> {
         let mut family = self.0.encode_descriptor(name, help, unit, ty)?;
         numbers.iter().try_for_each(|(value, n)| metric(*n).encode(family.encode_family(&[(label, *value)])?))
     }
+}
+
+fn echoes(figures: &Figures) -> Durations {
+    let bounds = ECHO_BOUNDS.map(|bound| Duration::from_millis(bound).as_secs_f64()).into_iter().chain([f64::INFINITY]);
+    let sum = Duration::from_millis(figures.echo_time).as_secs_f64();
+    Durations { buckets: bounds.zip(figures.echoes).collect(), sum }
 }
 
 fn counter(count: u64) -> ConstCounter<u64> {

@@ -1,5 +1,7 @@
 //! The gateway's main numbers as JSON, for the page, and its health.
 
+mod cluster;
+
 use serde::Serialize;
 use warp::http::StatusCode;
 
@@ -7,6 +9,8 @@ use crate::http::answer::{self, Answer};
 use crate::http::call::Call;
 use crate::http::gate::{Gate, Operate};
 use crate::http::query::Query;
+use crate::http::rest::stats::cluster::Cluster;
+use crate::journal::cluster::node::survey::Recency;
 use crate::model::hold::Transport;
 use crate::model::refusal::{Code, Refusal};
 use crate::runtime::memory::Kind;
@@ -36,6 +40,8 @@ struct Stats {
     /// The process's resident memory in bytes, on systems that report it.
     memory: Option<u64>,
     budget: Budget,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster: Option<Cluster>,
 }
 
 /// The memory's budget, and what is counted of its use.
@@ -85,7 +91,7 @@ impl TooFast {
 }
 
 impl Stats {
-    fn of(permit: &Operate) -> Self {
+    fn of(permit: &Operate, cluster: Option<Cluster>) -> Self {
         let (gate, meter) = (permit.gate(), permit.meter());
         let open = gate.open_connections();
         let memory = permit.memory();
@@ -115,6 +121,7 @@ impl Stats {
                 snapshots: memory.held(Kind::Snapshots),
                 refusals: memory.refusals(),
             },
+            cluster,
         }
     }
 }
@@ -123,7 +130,12 @@ impl Stats {
 pub async fn gateway(call: Call) -> Answer {
     call.only("GET, HEAD")?;
     Query::strict(&call.query, &[])?;
-    Ok(answer::json(StatusCode::OK, &Stats::of(&call.gate.may_operate(call.caller()?)?)))
+    let permit = call.gate.may_operate(call.caller()?)?;
+    let cluster = match permit.survey() {
+        Some(survey) => Some(Cluster::of(survey, &*permit.held().await)),
+        None => None,
+    };
+    Ok(answer::json(StatusCode::OK, &Stats::of(&permit, cluster)))
 }
 
 #[derive(Serialize)]
@@ -153,13 +165,17 @@ pub async fn health(call: Call) -> Answer {
 #[derive(Serialize)]
 struct Readiness {
     status: &'static str,
+    /// Left out unless the shared log of a cluster is away.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    stale: bool,
 }
 
 /// `GET /readyz`
 pub async fn readiness(call: Call) -> Answer {
     call.only("GET, HEAD")?;
     readiness_of(&call.gate)?;
-    Ok(answer::json(StatusCode::OK, &Readiness { status: "ready" }))
+    let stale = call.gate.recency() == Some(Recency::Stale);
+    Ok(answer::json(StatusCode::OK, &Readiness { status: "ready", stale }))
 }
 
 /// Whether the gateway takes new streams.
@@ -174,5 +190,15 @@ pub fn readiness_of(gate: &Gate) -> Result<(), Refusal> {
     if !gate.has_its_keys() {
         return Err(Refusal::new(Code::NotReady, "the keys at --jwks could not be fetched yet"));
     }
-    Ok(())
+    match gate.recency() {
+        Some(Recency::Rereading) => {
+            Err(behind("the shared log of the cluster turned out to be another one, and is read anew"))
+        }
+        Some(Recency::Behind) => Err(behind("the gateway is more than a second behind the shared log of its cluster")),
+        Some(Recency::Stale | Recency::Current) | None => Ok(()),
+    }
+}
+
+fn behind(why: &str) -> Refusal {
+    Refusal::new(Code::NotReady, why)
 }

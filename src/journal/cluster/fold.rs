@@ -61,8 +61,8 @@ pub enum Effect {
     Leased(LeaseKey, Arc<Lease>),
     /// An incarnation became suspect, or is no longer, at this position of the order of events.
     Suspected(Incarnation, bool, Position),
-    /// An incarnation is no more.
-    Gone(Incarnation),
+    /// An incarnation is no more, which stood so.
+    Gone(Incarnation, Standing),
     /// A ticket was used: whether it was there.
     Used(bool),
     /// All cursors mean nothing any more.
@@ -343,12 +343,12 @@ impl Step<'_> {
 
     /// Ends what an incarnation holds. Its leases go to `heir`, or else to the incarnation that all agree on.
     fn remove(&mut self, who: Incarnation, reason: DelReason, heir: Option<Incarnation>) {
-        for (gone, _) in self.shared.roll.remove(who) {
+        for (gone, standing) in self.shared.roll.remove(who) {
             for name in self.rooms_of(gone) {
                 let commands = self.ends_of(gone, &name, reason, heir);
                 self.change(&name, &commands);
             }
-            self.tell(Effect::Gone(gone));
+            self.tell(Effect::Gone(gone, standing));
         }
     }
 

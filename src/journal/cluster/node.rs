@@ -3,6 +3,7 @@
 mod again;
 mod filling;
 mod reading;
+pub mod survey;
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -10,9 +11,11 @@ use std::sync::Arc;
 use crate::journal::bytes::Unreadable;
 use crate::journal::cluster::attendance::{Attendance, Key};
 use crate::journal::cluster::curtain::Curtain;
+use crate::journal::cluster::figures::Figures;
 use crate::journal::cluster::fold::{LeaseKey, Shared};
 use crate::journal::cluster::incarnation::Incarnation;
 use crate::journal::cluster::judge::Judge;
+use crate::journal::cluster::lag::Lag;
 use crate::journal::cluster::leases::Leases;
 use crate::journal::cluster::record::Record;
 use crate::journal::cluster::reread::{Reread, Ring};
@@ -69,6 +72,18 @@ pub enum Trouble {
     Lost,
     /// The log begins behind what was read.
     Behind,
+}
+
+impl Trouble {
+    /// A word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Trouble::Reaped => "reaped",
+            Trouble::Differs => "differs",
+            Trouble::Lost => "lost",
+            Trouble::Behind => "behind",
+        }
+    }
 }
 
 /// What a caller hears.
@@ -187,6 +202,8 @@ pub struct Node {
     /// An own batch of after the curtain came back.
     caught_up: bool,
     snapshot_at: u64,
+    lag: Lag,
+    figures: Figures,
 }
 
 impl Node {
@@ -219,6 +236,8 @@ impl Node {
             begun: 0,
             caught_up: true,
             snapshot_at: now,
+            lag: Lag::default(),
+            figures: Figures::default(),
         };
         node.queue.push_back(Item::Record(node.up(None)));
         node

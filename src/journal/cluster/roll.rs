@@ -29,6 +29,22 @@ pub enum Standing {
     Replaced(Incarnation),
 }
 
+impl Standing {
+    /// The words for all of them.
+    pub const WORDS: [&str; 4] = ["live", "suspect", "stopping", "replaced"];
+
+    /// A word for it.
+    pub fn word(self) -> &'static str {
+        let [live, suspect, stopping, replaced] = Standing::WORDS;
+        match self {
+            Standing::Live => live,
+            Standing::Suspect(_) => suspect,
+            Standing::Down(_) => stopping,
+            Standing::Replaced(_) => replaced,
+        }
+    }
+}
+
 /// Whether a batch counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admitted {

@@ -6,6 +6,8 @@ use uuid::Uuid;
 use super::batch::{Batch, Seen};
 use super::fold::{Effect, Shared};
 use super::incarnation::Incarnation;
+use super::node::survey::Recency;
+use super::node::{Faults, Node, Options, Trouble};
 use super::record::Record;
 use super::snapshot::{Snapshot, fits};
 use super::{Memory, Rules, node};
@@ -139,7 +141,7 @@ fn the_people_of_a_silent_node_are_suspect_and_its_leases_go_to_an_heir() {
     let heirs = folded.effects.iter().filter_map(|(_, effect)| match effect {
         Effect::Leased(_, lease) => Some(lease.owner),
         Effect::Changed(..) | Effect::Refused(_) | Effect::Suspected(..) => None,
-        Effect::Gone(_) | Effect::Used(_) | Effect::Restarted => None,
+        Effect::Gone(..) | Effect::Used(_) | Effect::Restarted => None,
     });
     assert_eq!(heirs.collect::<Vec<_>>(), [two.0]);
     let room = shared.room(&Name::lobby()).unwrap();
@@ -147,4 +149,57 @@ fn the_people_of_a_silent_node_are_suspect_and_its_leases_go_to_an_heir() {
     assert!(shared.fold(9, &batch(1, 3, vec![change("dan", join(1))]).encode()).batch.is_none(), "the dead are silent");
     let again = shared.fold(10, &batch(1, 1, vec![up()]).encode());
     assert!(again.batch.is_none(), "nor do they come back");
+}
+
+fn at(tick: u64) -> Moment {
+    Moment { tick: Tick(tick), time: Timestamp(tick) }
+}
+
+#[test]
+fn a_node_tells_how_recent_its_rooms_are() {
+    let options = Options { version: "1".into(), rules: RULES, snapshot_every: u64::MAX, faults: Faults::default() };
+    let mut node = Node::new(Incarnation(Uuid::from_u128(1)), shared(), options, at(1_000));
+    let first = node.tick(at(1_500)).remove(0);
+    node.appended(1, at(1_510));
+    node.entry(1, &first, at(1_530));
+    assert_eq!((node.recency(at(1_530)), node.survey(at(1_600)).echo_age), (Recency::Current, 70));
+
+    // Somebody else's entry comes, and not yet the last one that the log has.
+    node.appended(3, at(1_600));
+    node.entry(2, &batch(2, 1, vec![up()]).encode(), at(2_500));
+    assert_eq!((node.recency(at(2_600)), node.recency(at(2_601))), (Recency::Current, Recency::Behind));
+    assert_eq!(node.survey(at(2_601)).lag, 1_001);
+    node.entry(3, &batch(2, 2, vec![]).encode(), at(2_700));
+    assert_eq!(node.recency(at(2_700)), Recency::Current);
+
+    assert_eq!((node.recency(at(3_530)), node.survey(at(3_530)).stale_for), (Recency::Current, 0));
+    assert_eq!((node.recency(at(3_531)), node.survey(at(3_531)).stale_for), (Recency::Stale, 2_001));
+    node.is_troubled(Trouble::Lost);
+    assert_eq!(node.recency(at(3_531)), Recency::Rereading);
+}
+
+#[test]
+fn a_node_tells_of_all_incarnations() {
+    let options = Options { version: "1".into(), rules: RULES, snapshot_every: u64::MAX, faults: Faults::default() };
+    let mut node = Node::new(Incarnation(Uuid::from_u128(1)), shared(), options, at(1_000));
+    let first = node.tick(at(1_500)).remove(0);
+    node.entry(1, &first, at(1_530));
+    node.entry(2, &Batch { full: true, ..batch(2, 1, vec![up()]) }.encode(), at(1_540));
+    node.entry(3, &batch(3, 1, vec![up(), Record::Down]).encode(), at(1_550));
+    let survey = node.survey(at(1_600));
+    let told: Vec<_> = survey.nodes.iter().map(|peer| (peer.standing.word(), peer.full, peer.behind)).collect();
+    assert_eq!(told, [("live", false, Some(0)), ("live", true, Some(1)), ("stopping", false, Some(2))]);
+    assert_eq!((survey.position, survey.figures.batches, survey.figures.echoes[5]), (3, 1, 1), "30 ms");
+    for (position, who) in [(4, 2), (5, 3)] {
+        let who = Incarnation(Uuid::from_u128(who));
+        let suspect = Record::Suspect { who, next: 2 };
+        node.entry(position, &batch(4, position - 3, vec![up(), suspect]).encode(), at(1_600));
+    }
+    for (position, who, since) in [(6, 2, 4), (7, 3, 3)] {
+        let reap = Record::Reap { who: Incarnation(Uuid::from_u128(who)), since };
+        node.entry(position, &batch(4, position - 3, vec![reap]).encode(), at(1_700));
+    }
+    let survey = node.survey(at(1_700));
+    assert_eq!(survey.nodes.iter().map(|peer| peer.incarnation.0.as_u128()).collect::<Vec<_>>(), [1, 4]);
+    assert_eq!(survey.figures.lost, 1, "who said before that it stops is no loss");
 }

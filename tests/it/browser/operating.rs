@@ -3,6 +3,8 @@
 use serde_json::{Value, json};
 
 use super::STATE;
+use crate::cluster::{CLIENT, Cluster, joined};
+use crate::engines::servers::Program;
 use crate::harness::{Binary, Page, within};
 
 const LOG: &str = "Array.from(document.querySelectorAll('#log > li'), (li) => li.innerText.replace(/\\s+/g, ' ').replace(/^\\S+ /, '').trim()).join('|')";
@@ -102,6 +104,36 @@ async fn a_kick_is_asked_first_and_told_to_who_was_kicked() {
     page.click("#confirm-yes").await;
     page.until_users(&[]).await;
     page.until("why", &format!("{LOG}.startsWith('bob left kicked|')")).await;
+}
+
+const NODES: &str = "Array.from(document.querySelectorAll('#nodes tbody tr'), (tr) => Array.from(tr.children, (td) => td.textContent).join('|')).join()";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_nodes_of_a_cluster_are_a_table() {
+    let mut cluster = Cluster::start(Program::NewNats, 2, &[]).await;
+    let _ann = joined(cluster.addr(1), "lobby", "ann", CLIENT).await;
+    let page = Page::of(&cluster.nodes[0]).await;
+    page.until(
+        "both",
+        &format!("/^[0-9a-f]{{8}} \\(this\\)\\|live\\|0\\|0,[0-9a-f]{{8}}\\|live\\|0\\|1$/.test({NODES})"),
+    )
+    .await;
+    let heads = "Array.from(document.querySelectorAll('#nodes th'), (th) => th.scope).join()";
+    assert_eq!(page.get(heads).await, "col,col,col,col,row,row");
+    let titles = page.get("document.querySelector('#nodes tbody th').title").await;
+    assert!(titles.as_str().is_some_and(|title| title.ends_with(concat!(", version ", env!("CARGO_PKG_VERSION")))));
+    cluster.kill(1).await;
+    page.until("silent", &format!("/\\|silent\\|/.test({NODES})")).await;
+    page.until("gone", &format!("/^[0-9a-f]{{8}} \\(this\\)\\|live\\|0\\|0$/.test({NODES})")).await;
+    page.until("why", &format!("{LOG}.startsWith('ann left gateway lost|')")).await;
+    cluster.server.kill();
+    page.until("stale", "/does not answer/.test(document.querySelector('#nodes .note').textContent)").await;
+    page.stayed().await;
+
+    let alone = Binary::start(&[]).await;
+    let page = Page::of(&alone).await;
+    page.until("numbers", "document.querySelector('[data-value=uptime]').textContent !== '–'").await;
+    assert_eq!(page.get("document.getElementById('nodes').hidden").await, true);
 }
 
 #[tokio::test]

@@ -28,6 +28,8 @@ impl Node {
     pub fn adopt(&mut self, reread: Reread, fresh: Fresh, now: Moment) {
         let tick = now.tick.0;
         let why = self.trouble.take();
+        self.lag.clear();
+        why.iter().for_each(|why| self.figures.reread(why.word(), |who| reread.shared.roll.lives.contains_key(who)));
         let same_log = reread.shared.roll.identity.journal == self.shared.roll.identity.journal;
         if why != Some(Trouble::Behind) && same_log && reread.is_same() {
             // Others were wrong, and find out by themselves.

@@ -75,6 +75,7 @@ impl Node {
         let batch = Batch { incarnation, number, moment: now, seen, full, records: Vec::new() };
         own.bytes = batch.encode_with(load.count, &load.bytes).into();
         self.window.push(own);
+        self.figures.batches += 1;
         true
     }
 

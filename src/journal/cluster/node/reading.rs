@@ -7,6 +7,7 @@ use crate::journal::cluster::incarnation::Incarnation;
 use crate::journal::cluster::node::{Answer, Cause, Item, Node, Told, Trouble};
 use crate::journal::cluster::record::Record;
 use crate::journal::cluster::reread::{leaves, sign_outs};
+use crate::journal::cluster::roll::Standing;
 use crate::journal::cluster::timing::{GRACE, SILENT};
 use crate::journal::cluster::window::{Ask, Own};
 use crate::model::event::DelReason;
@@ -20,6 +21,7 @@ impl Node {
             return;
         }
         let tick = now.tick.0;
+        self.lag.read(position, tick);
         if self.is_stale(now) && self.curtain.is_none() {
             self.lower(tick, tick + SILENT + GRACE);
         }
@@ -30,6 +32,7 @@ impl Node {
         match folded.batch {
             Some(batch) => {
                 self.judge.hear(batch.incarnation);
+                self.figures.heard(&batch, position);
                 let own = if batch.incarnation == self.id { self.echoed(&batch, tick) } else { Vec::new() };
                 if batch.incarnation == self.id && batch.number == 1 {
                     self.begun = position;
@@ -59,6 +62,7 @@ impl Node {
         }
         self.judge.echoed(now.saturating_sub(self.echo), self.options.faults.local_time);
         self.echo = now;
+        self.figures.echoed(now.saturating_sub(batch.moment.tick.0));
         self.caught_up |= self.curtain.as_ref().is_none_or(|curtain| batch.moment.tick.0 >= curtain.since());
         self.window.echoed(batch.number, now)
     }
@@ -109,7 +113,10 @@ impl Node {
                 Effect::Leased(key, _) => self.leases.give_up(key),
                 Effect::Changed(room, outcome) => self.told.push(Told::Changed(room.clone(), outcome.clone())),
                 Effect::Suspected(who, is, at) => self.told.push(Told::Suspected(*who, *is, *at)),
-                Effect::Gone(who) => self.told.push(Told::Gone(*who)),
+                Effect::Gone(who, standing) => {
+                    self.figures.gone(*who, matches!(standing, Standing::Suspect(_)));
+                    self.told.push(Told::Gone(*who));
+                }
                 Effect::Restarted => self.told.push(Told::Restarted),
                 Effect::Refused(_) | Effect::Used(_) => {}
             }
@@ -146,7 +153,7 @@ impl Node {
                     Some(Effect::Changed(_, outcome)) => Answer::Done(outcome),
                     Some(Effect::Refused(refusal)) => Answer::Refused(refusal),
                     Some(Effect::Used(used)) => Answer::Used(used),
-                    Some(Effect::Leased(..) | Effect::Suspected(..) | Effect::Gone(_) | Effect::Restarted) | None => {
+                    Some(Effect::Leased(..) | Effect::Suspected(..) | Effect::Gone(..) | Effect::Restarted) | None => {
                         Answer::Recorded
                     }
                 };
@@ -214,6 +221,6 @@ fn is_fact(record: &Record) -> bool {
 fn is_answer(effect: &Effect) -> bool {
     match effect {
         Effect::Changed(..) | Effect::Refused(_) | Effect::Used(_) => true,
-        Effect::Leased(..) | Effect::Suspected(..) | Effect::Gone(_) | Effect::Restarted => false,
+        Effect::Leased(..) | Effect::Suspected(..) | Effect::Gone(..) | Effect::Restarted => false,
     }
 }
