@@ -119,6 +119,8 @@ struct Task {
     audience: Box<dyn Audience>,
     /// The position until which the audience has heard.
     heard: u64,
+    /// Whether readers see older rooms.
+    curtained: bool,
     snapshots: Snapshots,
 }
 
@@ -174,6 +176,7 @@ impl Joining {
             appending: FuturesUnordered::new(),
             audience,
             heard: 0,
+            curtained: false,
             snapshots: Snapshots::default(),
         };
         let task = AbortOnDropHandle::new(tokio::spawn(task.run()));
@@ -340,6 +343,13 @@ impl Task {
         }
         for batch in inner.node.tick(now) {
             self.appending.push(self.engine.append(Bytes::from_owner(batch)));
+        }
+        if inner.node.is_curtained() != self.curtained {
+            self.curtained = !self.curtained;
+            match self.curtained {
+                true => info!("the shared log was away; readers stay where they are until this node has caught up"),
+                false => info!("this node has caught up with the shared log"),
+            }
         }
         let told = inner.node.told();
         let (answers, told): (Vec<_>, Vec<_>) = told.into_iter().partition(|told| matches!(told, Told::Answer(..)));
