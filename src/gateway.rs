@@ -105,8 +105,8 @@ impl Gateway {
         let passes = Arc::new(Passes::new(&config, keys.clone(), noted, rooms.clone()));
         let sessions = Arc::<Sessions>::default();
         if let Some(joining) = joining {
+            sessions.name_node(joining.id().0);
             cluster::join(joining, &rooms, &passes);
-            sessions.name_node();
             let (taken, own, taker) = (rooms.clone(), sessions.clone(), tasks.clone());
             tasks.supervise("relay", move || relay::take(taken.clone(), own.clone(), taker.clone()));
         }

@@ -115,8 +115,8 @@ impl Sessions {
     }
 
     /// Names this node of a cluster: its secrets say whose they are.
-    pub fn name_node(&self) {
-        self.node.get_or_init(|| Uuid::new_v4().simple().to_string());
+    pub fn name_node(&self, node: Uuid) {
+        self.node.get_or_init(|| node.simple().to_string());
     }
 
     /// The name of this node, in a cluster.

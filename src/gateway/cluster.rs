@@ -1,13 +1,14 @@
 //! The gateway as a node of a cluster: it reads the shared log before it serves, and says when it stops.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::gateway::passes::Passes;
 use crate::journal::cluster::node::{Faults, Options};
 use crate::journal::entry::Rules;
 use crate::journal::fold::Memory;
 use crate::journal::participant::{Joining, Opening};
+use crate::model::moment::{Moment, Tick};
 use crate::rooms::Rooms;
 use crate::rooms::cluster::Cluster;
 use crate::rooms::mirror::Mirror;
@@ -24,7 +25,10 @@ const SNAPSHOT_EVERY: u64 = 60_000;
 pub async fn read(opening: Opening, memory: Memory, rules: Rules, clock: Arc<Clock>) -> Result<Joining, String> {
     let version = env!("CARGO_PKG_VERSION").into();
     let options = Options { version, rules, snapshot_every: SNAPSHOT_EVERY, faults: Faults::default() };
-    Joining::read(opening, options, memory, Box::new(move || clock.now())).await
+    // The gateway's clock leaves out the time in which the process is stopped, and the node has to notice that.
+    let start = Instant::now();
+    let now = move || Moment { tick: Tick(1) + start.elapsed(), time: clock.now().time };
+    Joining::read(opening, options, memory, Box::new(now)).await
 }
 
 /// Makes the process a node: rooms and passes begin with what was read, and follow the log.

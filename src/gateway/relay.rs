@@ -17,6 +17,9 @@ use crate::runtime::tasks::Tasks;
 /// How long the other node may take: a message waits at most 10 s for the log.
 const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 
+/// The same for the other node itself, which says so in time.
+const DONE_WITHIN: Duration = Duration::from_secs(12);
+
 /// How long a node that nobody finds is looked for: it may have lost its connection just now.
 const FOUND_WITHIN: Duration = Duration::from_secs(2);
 
@@ -45,6 +48,8 @@ pub async fn hand_on(cluster: &Cluster, request: &Request) -> Reply {
         match cluster.participant().call(node, question.clone(), ANSWER_WITHIN).await {
             Ok(Some(answer)) => return serde_json::from_slice(&answer).unwrap_or(Reply::Busy),
             Ok(None) if Instant::now() < end => sleep(LOOK_EVERY).await,
+            // Its servers may be away, too. Only the log says that a node is gone.
+            Ok(None) if cluster.has_node(node) => return Reply::Busy,
             Ok(None) => return Reply::Ended,
             Err(Trouble::TooLarge { .. }) => return Reply::TooLarge,
             Err(_) => return Reply::Busy,
@@ -62,7 +67,7 @@ pub async fn take(rooms: Arc<Rooms>, sessions: Arc<Sessions>, tasks: Tasks) {
             tokio::select! {
                 call = calls.next() => match call {
                     Some(call) => tasks.spawn(answer(sessions.clone(), call)),
-                    None => break,
+                    None => break sleep(LOOK_EVERY).await,
                 },
                 changed = engines.changed() => match changed {
                     Ok(()) => break,
@@ -89,7 +94,7 @@ async fn post(sessions: &Sessions, Request { secret, number, sub, messages }: Re
     }
     inbox.heard();
     match inbox.post(number, messages) {
-        Posted::Taken(done) => match timeout_at(Instant::now() + ANSWER_WITHIN, done).await {
+        Posted::Taken(done) => match timeout_at(Instant::now() + DONE_WITHIN, done).await {
             Ok(Ok(())) => Reply::Done,
             Ok(Err(_)) => Reply::Ended,
             Err(_) => Reply::Busy,

@@ -149,6 +149,11 @@ impl Joining {
         Ok(Joining { opening, memory, now, node, engine, reader })
     }
 
+    /// The first life of the node.
+    pub fn id(&self) -> Incarnation {
+        self.node.id()
+    }
+
     /// What the log makes so far.
     pub fn shared(&self) -> &Shared {
         self.node.shared()

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::timeout;
+use uuid::Uuid;
 
 use crate::journal::cluster::attendance::Key;
+use crate::journal::cluster::incarnation::Incarnation;
 use crate::journal::cluster::node::Answer;
 use crate::journal::cluster::node::survey::{Recency, Survey};
 use crate::journal::cluster::record::Record;
@@ -107,6 +109,12 @@ impl Cluster {
         let commands = vec![Command::User(user.clone(), Action::Set(None, Some(info.clone())))];
         // Refused only if the member is gone.
         drop(self.participant.ask(Record::Change { room: room.clone(), commands }));
+    }
+
+    /// Whether the log knows the node whose first life has this name, and has not found it lost.
+    pub fn has_node(&self, name: &str) -> bool {
+        let first = Uuid::try_parse(name).map(Incarnation);
+        first.is_ok_and(|first| self.participant.look(|node| node.shared().roll.lives.contains_key(&first)))
     }
 
     /// Whether a connection holds the user.

@@ -140,7 +140,9 @@ impl Rooms {
         let Some(found) = self.directory.find(room) else { return };
         let (cause, event) = match cause {
             Cause::Replaced => (EndCause::Replaced, None),
-            Cause::SignedOut(_) | Cause::Left => (EndCause::Left, found.read(|presence| last_del(presence, user))),
+            Cause::SignedOut(_) => (EndCause::Left, found.read(|presence| last_del(presence, user))),
+            // The member's `del`, if there is to be one, comes when the log has it.
+            Cause::Left => (EndCause::Left, None),
             // The answer says so.
             Cause::Refused(_) => return,
         };
@@ -148,7 +150,9 @@ impl Rooms {
     }
 }
 
+/// The `del` of a user who was signed out just now.
 fn last_del(presence: &Presence, user: &Name) -> Option<Arc<Event>> {
     let (newest, _) = presence.last_events(NEWEST);
-    newest.into_iter().find(|event| matches!(&event.change, Change::Del(gone, _) if gone == user))
+    let last = newest.into_iter().find(|event| event.change.user() == user);
+    last.filter(|event| matches!(event.change, Change::Del(..)))
 }

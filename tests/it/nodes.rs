@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::cluster::{CLIENT, Cluster, joined};
 use crate::engines::servers::{Program, Server};
 use crate::harness::schema::{fault, named};
-use crate::harness::{Client, member_path, within};
+use crate::harness::{Client, Reader, Transport, member_path, within};
 
 const OTHER: &str = "0b0e3b0e-5f0a-4f7e-9a70-0123456789ac";
 
@@ -133,6 +133,40 @@ async fn a_node_is_ready_but_stale_while_the_log_is_away() {
     until_ready(&cluster.nodes[0], READY).await;
     let back = told(&cluster.nodes[0], "back", |told| told["stale"] == false && told["pending"] == 0).await;
     assert!(back["position"].as_u64() > away["position"].as_u64(), "{back}");
+}
+
+/// A pause of a process is no event, unless it is so long that nobody can tell it from a crash.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_paused_node_is_suspect_then_lost_and_joins_anew() {
+    let cluster = Cluster::start(Program::NewNats, 2, &[]).await;
+    let _ann = joined(cluster.addr(1), "lobby", "ann", CLIENT).await;
+    cluster.nodes[0].sign_in("lobby", "zoe").await;
+    let mut readers = Vec::new();
+    for node in [0, 1] {
+        readers.push(Reader::open(cluster.addr(node), Transport::Ws, "lobby").await.begun().await);
+        readers[node].until("both", |mirror| mirror.names() == ["ann", "zoe"]).await;
+    }
+    let dels = |readers: &[Reader]| readers.iter().map(|reader| reader.mirror.seen("del")).sum::<usize>();
+    cluster.nodes[1].signal("STOP").await;
+    told(&cluster.nodes[0], "suspect", |told| nodes(told).contains(&("suspect".to_owned(), 1))).await;
+    cluster.nodes[1].signal("CONT").await;
+    told(&cluster.nodes[0], "live again", are(&[("live", 0), ("live", 1)])).await;
+    cluster.nodes[0].sign_in("lobby", "bob").await;
+    for reader in &mut readers {
+        reader.until("bob", |mirror| mirror.names() == ["ann", "bob", "zoe"]).await;
+    }
+    assert_eq!(dels(&readers), 0, "a short pause is no event");
+
+    cluster.nodes[1].signal("STOP").await;
+    readers[0].until("ann is lost", |mirror| mirror.names() == ["bob", "zoe"]).await;
+    assert_eq!(readers[0].last["reason"], "node_lost");
+    cluster.nodes[0].sign_in("lobby", "cyd").await;
+    cluster.nodes[1].signal("CONT").await;
+    for reader in &mut readers {
+        reader.until("all", |mirror| mirror.names() == ["ann", "bob", "cyd", "zoe"]).await;
+    }
+    assert_eq!(readers[1].mirror.seen("del"), 0, "the paused node's readers are told how it is now, and not what was");
+    told(&cluster.nodes[0], "one life each", are(&[("live", 0), ("live", 1)])).await;
 }
 
 /// Sends requests to JetStream, and waits for the answer to the last of them.

@@ -149,6 +149,12 @@ impl Server {
         copy_folder(&self.data(), &self.folder.path().join("copy"));
     }
 
+    /// Removes all that the server keeps, which does not run.
+    pub fn empty(&self) {
+        fs::remove_dir_all(self.data()).expect("a removed directory");
+        fs::create_dir(self.data()).expect("a directory");
+    }
+
     /// Puts the copy in the place of what the server keeps, which does not run.
     pub fn restore(&self) {
         fs::remove_dir_all(self.data()).expect("a removed directory");

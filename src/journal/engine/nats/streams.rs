@@ -1,6 +1,7 @@
 //! The two streams of a log: how they are made, and what else would lose entries.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -226,6 +227,13 @@ pub async fn ready(
     Ok(info)
 }
 
+/// How long a stream must be missing before it is made: a server that was killed takes requests a moment before it has its streams
+/// again, and another stream in its place would be the loss of the log.
+const MISSING_FOR: Duration = Duration::from_millis(500);
+
+/// The pause between two looks.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
 /// Makes a stream if there is none, and checks the one that is there.
 async fn ensure(
     api: &Api,
@@ -246,9 +254,14 @@ async fn ensure(
     ] {
         config[key] = value;
     }
+    let mut missing = None;
     loop {
         let found = match info(api, stream).await {
             Err(error) if error.is(number::NOT_FOUND) => {
+                if missing.get_or_insert_with(Instant::now).elapsed() < MISSING_FOR {
+                    sleep(LOOK_EVERY).await;
+                    continue;
+                }
                 api.ask::<Info>(&format!("STREAM.CREATE.{stream}"), &config).await
             }
             found => found,
@@ -265,7 +278,7 @@ async fn ensure(
         if !again || Instant::now() >= deadline {
             return Err(sentence(stream, &error, replicas));
         }
-        sleep(std::time::Duration::from_millis(100)).await;
+        sleep(LOOK_EVERY).await;
     }
 }
 
