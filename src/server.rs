@@ -254,7 +254,9 @@ impl Desk {
             let _ = timeout(delay, self.accept(&listeners, self.gateway.tasks())).await;
         }
         drop(listeners);
-        self.gateway.drain(Return::AfterTheDrain).await;
+        // The other nodes of a cluster listen.
+        let clients = if self.gateway.rooms().cluster().is_some() { Return::AtOnce } else { Return::AfterTheDrain };
+        self.gateway.drain(clients).await;
         self.gateway.stop(STOP_WITHIN).await;
     }
 

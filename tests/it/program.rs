@@ -32,7 +32,8 @@ async fn help_and_version_are_printed_and_exit_0() {
 async fn every_option_is_a_variable_too() {
     let help = Binary::run(&["--help"], &[]).await.stdout;
     let options = help.split_whitespace().filter_map(|word| word.strip_prefix("--"));
-    let options = options.map(|option| option.trim_end_matches([',', '.', ';', ')']).trim_end_matches("[=<BOOL>]"));
+    let options =
+        options.map(|option| option.trim_end_matches([',', '.', ';', ':', ')']).trim_end_matches("[=<BOOL>]"));
     let options: Vec<_> = options.filter(|option| !["help", "version"].contains(option)).collect();
     assert!(options.len() > 5, "{help}");
     for option in options {

@@ -40,6 +40,8 @@ const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 let ports = [];
 let turn = 0;
 const counts = { add: 0, del: 0, update: 0, snapshot: 0, resumed: 0, refused: 0, reset: 0 };
+/** The reasons of the `del`s that were seen. */
+const reasons = {};
 let counting = false;
 
 /** Sends a request, and gives the socket with whatever comes. */
@@ -116,6 +118,7 @@ class Client {
   heard(frame) {
     if (frame.cursor && (frame.last ?? true)) this.cursor = frame.cursor;
     if (counting && !this.user && frame.action in counts) counts[frame.action] += 1;
+    if (counting && !this.user && frame.action === 'del') reasons[frame.reason] = (reasons[frame.reason] ?? 0) + 1;
   }
 
   async websocket() {
@@ -330,7 +333,7 @@ const took = Date.now() - listens;
 // Longer than any hold lasts that nobody took up.
 await sleep(12_000);
 console.log(`the new process listens after ${listens - stopped} ms; ${back} of ${all.length} are back ${took} ms later`);
-console.log(`watchers saw ${JSON.stringify(counts)} (refused and reset: connections of all)`);
+console.log(`watchers saw ${JSON.stringify(counts)} ${JSON.stringify(reasons)} (refused and reset: connections of all)`);
 for (const { pid, ended } of gateways) {
   process.kill(pid, 'SIGINT');
   await ended;
