@@ -12,7 +12,9 @@ use crate::journal::participant::Settling;
 use crate::model::command::{Action, Command};
 use crate::model::cursor::{Cursor, Position};
 use crate::model::event::DelReason;
+use crate::model::hold::ConnectionHold;
 use crate::model::id::ConnectionId;
+use crate::model::info::Info;
 use crate::model::name::Name;
 use crate::model::outcome::Outcome;
 use crate::model::presence::Presence;
@@ -97,14 +99,16 @@ impl Rooms {
     /// # Errors
     ///
     /// What only this process can judge: the denylist, the memory, the number of rooms; `not_durable` while too many wait.
-    pub fn join_in(self: &Arc<Self>, cluster: &Cluster, (room, command): (&Name, Command)) -> Result<Changed, Refusal> {
-        let commands = [command];
-        self.check_here(room, &commands)?;
+    pub fn join_in(
+        self: &Arc<Self>,
+        cluster: &Cluster,
+        key: Key,
+        hold: ConnectionHold,
+        (statement, info): (Option<Statement>, Option<Info>),
+    ) -> Result<Changed, Refusal> {
+        let join = Action::Join(hold, statement.clone(), info.clone());
+        self.check_here(&key.0, &[Command::User(key.1.clone(), join)])?;
         cluster.admits()?;
-        let [Command::User(user, Action::Join(hold, statement, info))] = commands else {
-            return Ok(Changed { outcome: Outcome::none(Cursor::default()), kept: Kept::done() });
-        };
-        let key = (room.clone(), user);
         let connection = hold.connection;
         let known = cluster.holds(&key, connection);
         let settling = cluster.participant().hold(&key, connection, |node, _| {

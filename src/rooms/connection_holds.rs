@@ -68,10 +68,9 @@ impl ConnectionHolds {
         }
         let (connection, transport) = (self.connection, self.transport);
         let hold = ConnectionHold { connection, client, transport, deadline: None, unclaimed: false };
-        let command = Command::User(held.1.clone(), Action::Join(hold, statement, info));
         let join = |rooms: &Arc<Rooms>| match rooms.cluster() {
-            Some(cluster) => rooms.join_in(cluster, (&held.0, command)),
-            None => rooms.change(&held.0, &[command]),
+            Some(cluster) => rooms.join_in(cluster, held.clone(), hold, (statement, info)),
+            None => rooms.change(&held.0, &[Command::User(held.1.clone(), Action::Join(hold, statement, info))]),
         };
         if known {
             return join(&self.rooms);

@@ -291,6 +291,30 @@ async fn while_the_log_is_away_readers_read_on_and_nobody_leaves() {
     }
 }
 
+/// Nobody waits for ever: after 10 s, the client is told to try again, and nothing is held that was not promised.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_log_does_not_take_in_time_is_refused() {
+    let mut cluster = Cluster::start(Program::NewNats, 1, &[]).await;
+    cluster.nodes[0].sign_in("lobby", "zoe").await;
+    let mut talker = Talker::open(cluster.addr(0), "").await;
+    cluster.server.kill();
+    let node = cluster.nodes[0].client();
+    let join = json!({"action": "join", "room": "lobby", "user": "bob", "ref": 1});
+    let path = member_path("lobby", "zoe");
+    let (signed_out, joined, stream) = tokio::join!(
+        node.send("DELETE", &path, &[], ""),
+        talker.ask(join),
+        node.get("/api/rooms/lobby/stream?as=cyd"),
+    );
+    assert_eq!((signed_out.status, &signed_out.json()["code"]), (503, &json!("not_durable")));
+    assert_eq!((&joined["code"], &joined["retry"]), (&json!("not_durable"), &json!(true)), "{joined}");
+    assert!(stream.text().contains("event: refused") && stream.text().contains("not_durable"), "{}", stream.text());
+    cluster.server.restart();
+    cluster.nodes[0].sign_in("lobby", "dan").await;
+    // What was asked for may still be done.
+    until_all_tell(&cluster, "lobby", &["dan"]).await;
+}
+
 /// A failover or a loss of power may undo what was acknowledged. The nodes say it again, and no earlier cursor means anything.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_log_forgets_is_said_again() {

@@ -232,6 +232,8 @@ async fn who_comes_back_gets_in_at_full_memory_however_many_strangers_hold_place
             let get = "GET /api/rooms/lobby/stream HTTP/1.1\r\nHost: localhost\r\n\r\n";
             let refused = within("a refusal, and not a stream", raw(gateway.addr, get)).await.expect(200);
             assert!(refused.text().contains("event: refused") && refused.text().contains("too_much_memory"));
+            let counts = gateway.get("/api/counts").await.expect(200);
+            assert!(counts.text().contains("event: refused") && counts.text().contains("too_much_memory"));
             let closed = Talker::open(gateway.addr, "room=lobby&as=bob").await.closed().await;
             assert_eq!(closed, (1013, "too_much_memory".to_owned()));
             let open = gateway.get("/healthz").await.expect(200).json()["connections"].as_u64().expect("a number");

@@ -10,6 +10,7 @@ use crate::journal::cluster::timing::RING;
 use crate::model::command::{Action, Command};
 use crate::model::event::DelReason;
 use crate::model::id::ClientId;
+use crate::model::name::Name;
 
 /// The last entries that a node read.
 #[derive(Clone, Debug, Default)]
@@ -94,22 +95,27 @@ impl Reread {
 
 /// The clients that a record ends the holds of, on whichever node.
 pub(super) fn leaves(record: &Record) -> impl Iterator<Item = (Key, ClientId)> {
-    let change = if let Record::Change { room, commands } = record { Some((room, commands)) } else { None };
-    change.into_iter().flat_map(|(room, commands)| {
-        commands.iter().filter_map(|command| {
-            let Command::User(user, Action::LeaveClient(client)) = command else { return None };
-            Some(((room.clone(), user.clone()), *client))
-        })
+    actions(record).filter_map(|(room, user, action)| {
+        let Action::LeaveClient(client) = action else { return None };
+        Some(((room.clone(), user.clone()), *client))
     })
 }
 
 /// Whom a record signs out.
 pub(super) fn sign_outs(record: &Record) -> impl Iterator<Item = (Key, DelReason)> {
+    actions(record).filter_map(|(room, user, action)| {
+        let Action::SignOut(reason) = action else { return None };
+        Some(((room.clone(), user.clone()), *reason))
+    })
+}
+
+/// What a record does about users: the room, the user and the action.
+fn actions(record: &Record) -> impl Iterator<Item = (&Name, &Name, &Action)> {
     let change = if let Record::Change { room, commands } = record { Some((room, commands)) } else { None };
     change.into_iter().flat_map(|(room, commands)| {
-        commands.iter().filter_map(|command| {
-            let Command::User(user, Action::SignOut(reason)) = command else { return None };
-            Some(((room.clone(), user.clone()), *reason))
+        commands.iter().filter_map(move |command| {
+            let Command::User(user, action) = command else { return None };
+            Some((room, user, action))
         })
     })
 }
