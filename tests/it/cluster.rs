@@ -30,13 +30,27 @@ impl Cluster {
     }
 
     pub async fn add(&mut self) -> &Binary {
-        let more: Vec<_> = self.more.iter().map(String::as_str).collect();
-        self.nodes.push(Binary::start(&[&["--cluster", &self.url], &more[..]].concat()).await);
+        self.add_with(&[]).await
+    }
+
+    pub async fn add_with(&mut self, more: &[&str]) -> &Binary {
+        self.nodes.push(Binary::start(&[&self.args()[..], more].concat()).await);
         self.nodes.last().expect("a node")
+    }
+
+    /// The options by which a gateway belongs to the cluster.
+    pub fn args(&self) -> Vec<&str> {
+        ["--cluster", &self.url].into_iter().chain(self.more.iter().map(String::as_str)).collect()
     }
 
     pub fn addr(&self, node: usize) -> SocketAddr {
         self.nodes[node].addr
+    }
+
+    pub async fn stop(&mut self, node: usize) {
+        let mut node = self.nodes.remove(node);
+        node.signal("TERM").await;
+        assert_eq!(node.exit().await.code(), Some(0), "{:#?}", node.log());
     }
 
     pub async fn kill(&mut self, node: usize) {

@@ -30,6 +30,8 @@ pub struct Reread {
     pub(super) common: u64,
     /// Who was signed out in what the node did not read.
     pub(super) signed_out: Vec<(Key, DelReason)>,
+    /// An entry that the node had read is known not to be there.
+    pub(super) lacks: bool,
 }
 
 impl Ring {
@@ -62,7 +64,12 @@ impl Reread {
         let mut ring = Ring::default();
         ring.push(shared.roll.seen);
         let there = (shared.roll.seen.position == old.position).then_some(shared.roll.seen.hash);
-        Reread { shared, ring, older, old, there, common: 0, signed_out: Vec::new() }
+        Reread { shared, ring, older, old, there, common: 0, signed_out: Vec::new(), lacks: false }
+    }
+
+    /// An entry that the node had read is not there, or is another one.
+    pub fn lacks(&mut self, lacks: bool) {
+        self.lacks = lacks;
     }
 
     /// The position to read on after.

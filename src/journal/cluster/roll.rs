@@ -6,6 +6,7 @@ use crate::journal::bytes::{Input, Keep, Unreadable, put_all};
 use crate::journal::cluster::batch::{Batch, Seen};
 use crate::journal::cluster::digest::{self, mix};
 use crate::journal::cluster::incarnation::Incarnation;
+use crate::journal::cluster::origin::Origin;
 use crate::journal::cluster::record::Record;
 use crate::journal::cluster::timing::{CLAIM, LATE, PER_ECHO};
 use crate::journal::values::{fields, put, take};
@@ -86,10 +87,10 @@ pub enum Restorer {
     /// Nobody so far.
     #[default]
     Nobody,
-    /// This incarnation, so far, from a state after so many entries.
-    One(Incarnation, u64),
-    /// All is restored, from a state after so many entries.
-    Done(u64),
+    /// This incarnation, so far, from this state.
+    One(Incarnation, Origin),
+    /// All is restored, from this state.
+    Done(Origin),
 }
 
 /// Which incarnations live, and how far the log goes.
@@ -244,18 +245,30 @@ impl Roll {
     }
 
     /// Lets an incarnation restore the log, if the log is young and nobody does who had read more.
-    pub fn claim(&mut self, who: Incarnation, entries: u64) {
-        if self.seen.entries < CLAIM && self.has_more(entries) {
-            self.restorer = Restorer::One(who, entries);
+    pub fn claim(&mut self, who: Incarnation, origin: Origin) {
+        if self.is_young() && self.has_more(origin) {
+            self.restorer = Restorer::One(who, origin);
         }
     }
 
-    /// Whether a state after so many entries is newer than the one from which the log was restored.
-    pub fn has_more(&self, entries: u64) -> bool {
+    /// Whether the log has so few entries that somebody may still claim to restore it.
+    pub fn is_young(&self) -> bool {
+        self.seen.entries < CLAIM
+    }
+
+    /// Whether a state is newer than the one of the same log from which this one was restored, if it was.
+    pub fn has_more(&self, origin: Origin) -> bool {
         match self.restorer {
             Restorer::Nobody => true,
-            Restorer::One(_, older) | Restorer::Done(older) => entries > older,
+            Restorer::One(_, older) | Restorer::Done(older) => {
+                origin.journal == older.journal && origin.entries > older.entries
+            }
         }
+    }
+
+    /// The state here, as one from which another log is restored.
+    pub fn origin(&self) -> Origin {
+        Origin { journal: self.identity.journal, entries: self.seen.entries }
     }
 
     /// Whether this incarnation restores the log.
@@ -265,10 +278,10 @@ impl Roll {
 
     /// All is restored.
     pub fn restored(&mut self, by: Incarnation) {
-        if let Restorer::One(who, entries) = self.restorer
+        if let Restorer::One(who, origin) = self.restorer
             && who == by
         {
-            self.restorer = Restorer::Done(entries);
+            self.restorer = Restorer::Done(origin);
         }
     }
 }
@@ -304,16 +317,16 @@ impl Keep for Restorer {
     fn put(&self, to: &mut Vec<u8>) {
         match self {
             Restorer::Nobody => put!(to: 0),
-            Restorer::One(who, entries) => put!(to: 1, who, entries),
-            Restorer::Done(entries) => put!(to: 2, entries),
+            Restorer::One(who, origin) => put!(to: 1, who, origin),
+            Restorer::Done(origin) => put!(to: 2, origin),
         }
     }
 
     fn take(from: &mut Input<'_>) -> Result<Self, Unreadable> {
         match from.byte()? {
             0 => Ok(Restorer::Nobody),
-            1 => Keep::take(from).map(|(who, entries)| Restorer::One(who, entries)),
-            2 => take!(from: Restorer::Done(entries)),
+            1 => Keep::take(from).map(|(who, origin)| Restorer::One(who, origin)),
+            2 => take!(from: Restorer::Done(origin)),
             _ => Err(from.malformed("an unknown restorer")),
         }
     }

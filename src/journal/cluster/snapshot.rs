@@ -12,7 +12,8 @@ use crate::journal::cluster::fold::Shared;
 use crate::journal::cluster::roll::Roll;
 use crate::journal::fold::Memory;
 use crate::journal::fold::restore::Restore;
-use crate::model::moment::Tick;
+use crate::model::identity::Identity;
+use crate::model::moment::{Moment, Tick};
 
 /// The format of the first part.
 const FORMAT: u8 = 1;
@@ -65,6 +66,16 @@ impl Snapshot {
     /// The position of the last entry that is in it.
     pub fn position(&self) -> u64 {
         self.roll.seen.position
+    }
+
+    /// The log's name in cursors.
+    pub fn identity(&self) -> Identity {
+        self.roll.identity
+    }
+
+    /// The moment of the last entry.
+    pub fn moment(&self) -> Moment {
+        self.header.moment
     }
 
     /// The parts, in order.

@@ -8,6 +8,7 @@ use super::fold::{Effect, Shared};
 use super::incarnation::Incarnation;
 use super::node::survey::Recency;
 use super::node::{Faults, Node, Options, Trouble};
+use super::origin::Origin;
 use super::record::Record;
 use super::snapshot::{Snapshot, fits};
 use super::{Memory, Rules, node};
@@ -33,7 +34,7 @@ fn record(rng: &mut Rng) -> Record {
         3 => Record::Suspect { who, next: rng.u64(..) },
         4 => Record::Reap { who, since: rng.u64(..) },
         5 => Record::Generation { from: rng.u64(..), to: rng.u64(..) },
-        6 => Record::Claim(rng.u64(..)),
+        6 => Record::Claim(Origin { journal: Uuid::from_u128(rng.u128(..)), entries: rng.u64(..) }),
         7 => Record::Restore { room, commands: vec![Command::sign_in(user)] },
         8 => Record::Restored,
         9 => Record::Change { room, commands: vec![Command::sign_out(user)] },

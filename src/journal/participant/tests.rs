@@ -1,5 +1,8 @@
 //! Three nodes on a log in memory, on a clock that passes as they wait.
 
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::SeqCst;
+
 use tokio::time::Instant;
 
 use super::*;
@@ -15,19 +18,34 @@ use crate::model::roster::Mark;
 
 const MEMORY: Memory = Memory { history: Bound { events: 100, bytes: usize::MAX }, bytes: usize::MAX };
 
+mod away;
+
 async fn node(log: &Log) -> Participant {
+    begin(log, None, Arc::default()).await.unwrap()
+}
+
+/// A node with `keeper`, on a log that nobody reaches while it `is_away`.
+async fn begin(log: &Log, keeper: Option<Arc<Keeper>>, is_away: Arc<AtomicBool>) -> Result<Participant, String> {
     let (log, start) = (log.clone(), Instant::now());
     let opening: Opening = Box::new(move || {
-        let log = log.open();
-        Box::pin(async move { Ok(Arc::new(log) as Arc<dyn Engine>) })
+        let (log, is_away) = (log.clone(), is_away.clone());
+        Box::pin(async move {
+            while is_away.load(SeqCst) {
+                sleep(EVERY).await;
+            }
+            Ok(Arc::new(log.open()) as Arc<dyn Engine>)
+        })
     });
     let now = move || {
         let tick = 1_000 + u64::try_from(start.elapsed().as_millis()).unwrap();
         Moment { tick: Tick(tick), time: Timestamp(1_700_000_000_000 + tick) }
     };
+    Ok(Joining::read(opening, keeper, options(), MEMORY, Box::new(now)).await?.begin(Box::new(())))
+}
+
+fn options() -> Options {
     let rules = Rules { members: 0, grace: Duration::from_secs(5), max_named: 100 };
-    let options = Options { version: "1".into(), rules, snapshot_every: 3_000, faults: Faults::default() };
-    Joining::read(opening, options, MEMORY, Box::new(now)).await.unwrap().begin(Box::new(()))
+    Options { version: "1".into(), rules, snapshot_every: 3_000, faults: Faults::default() }
 }
 
 fn name(text: &str) -> Name {

@@ -270,7 +270,7 @@ impl World {
                 self.tally.lives += 1;
                 node.live_again(self.incarnation(), now);
             }
-            Some(Trouble::Differs | Trouble::Lost | Trouble::Behind) => {
+            Some(Trouble::Differs | Trouble::Lost | Trouble::Behind | Trouble::Away) => {
                 self.tally.rereads += 1;
                 let Some(state) = self.engine.state() else { return Err("no snapshot".into()) };
                 let mut reread = node.reread(state);
