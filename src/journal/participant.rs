@@ -406,7 +406,7 @@ impl Task {
                     let turn = inner.node.turn(&reread);
                     tell(turn, inner.node.shared());
                     if turn == Turn::Other {
-                        self.keeping.set_aside();
+                        self.keeping.set_aside(reread.identity());
                     }
                 }
                 let (fresh, read) =

@@ -223,7 +223,7 @@ async fn a_node_that_stops_leaves_its_people_the_time_to_come_back() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sign_out_on_one_node_ends_the_hold_on_another() {
-    let cluster = Cluster::start(Program::NewNats, 2, &[]).await;
+    let mut cluster = Cluster::start(Program::NewNats, 2, &[]).await;
     let mut ann = joined(cluster.addr(0), "lobby", "ann", CLIENT).await;
     ann.subscribe("lobby").await;
     assert_eq!(ann.hear().await["action"], "snapshot");
@@ -242,6 +242,9 @@ async fn a_sign_out_on_one_node_ends_the_hold_on_another() {
         }
     });
     assert_eq!(refused.await["code"], "signed_out", "the client may only watch, on all nodes");
+    let mut late = Talker::open(cluster.add().await.addr, &format!("client={CLIENT}")).await;
+    let refused = late.ask(json!({"action": "join", "room": "lobby", "user": "ann", "ref": 1})).await;
+    assert_eq!(refused["code"], "signed_out", "also on one that starts later");
 }
 
 /// A batch has more events than a room remembers.

@@ -102,8 +102,8 @@ fn mistakes_in_the_protocol_are_found() {
     for (faults, mode, first) in [
         (Faults { local_time: true, ..none }, Mode::Outage, 30),
         (Faults { any_number: true, ..none }, Mode::Blip, 0),
-        (Faults { no_hash: true, ..none }, Mode::Failover, 32),
-        (Faults { no_reconcile: true, ..none }, Mode::Loss, 32),
+        (Faults { no_hash: true, ..none }, Mode::Failover, 100),
+        (Faults { no_reconcile: true, ..none }, Mode::Loss, 120),
     ] {
         let found = (first..first + 60).any(|seed| world::run(seed, mode, faults).is_err());
         assert!(found, "no world went wrong with {faults:?}");

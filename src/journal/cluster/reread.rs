@@ -10,6 +10,7 @@ use crate::journal::cluster::timing::RING;
 use crate::model::command::{Action, Command};
 use crate::model::event::DelReason;
 use crate::model::id::ClientId;
+use crate::model::identity::Identity;
 use crate::model::name::Name;
 
 /// The last entries that a node read.
@@ -70,6 +71,11 @@ impl Reread {
     /// An entry that the node had read is not there, or is another one.
     pub fn lacks(&mut self, lacks: bool) {
         self.lacks = lacks;
+    }
+
+    /// The log's name in cursors.
+    pub fn identity(&self) -> Identity {
+        self.shared.roll.identity
     }
 
     /// The position to read on after.

@@ -89,6 +89,8 @@ pub enum Restorer {
     Nobody,
     /// This incarnation, so far, from this state.
     One(Incarnation, Origin),
+    /// Somebody who is gone now, and had not restored all of this state.
+    Left(Origin),
     /// All is restored, from this state.
     Done(Origin),
 }
@@ -232,8 +234,10 @@ impl Roll {
             let next = self.lives.remove(gone).map_or(0, |life| life.next);
             self.dead.insert(*gone, Dead { entries, next });
         }
-        if self.is_restorer(who) {
-            self.restorer = Restorer::Nobody;
+        if let Restorer::One(one, origin) = self.restorer
+            && gone.iter().any(|(gone, _)| *gone == one)
+        {
+            self.restorer = Restorer::Left(origin);
         }
         gone
     }
@@ -256,10 +260,16 @@ impl Roll {
         self.seen.entries < CLAIM
     }
 
+    /// Whether somebody else is restoring the log, who may leave before all is there.
+    pub fn is_restored_by_another(&self, who: Incarnation) -> bool {
+        matches!(self.restorer, Restorer::One(one, _) if one != who)
+    }
+
     /// Whether a state is newer than the one of the same log from which this one was restored, if it was.
     pub fn has_more(&self, origin: Origin) -> bool {
         match self.restorer {
             Restorer::Nobody => true,
+            Restorer::Left(older) => origin.journal == older.journal,
             Restorer::One(_, older) | Restorer::Done(older) => {
                 origin.journal == older.journal && origin.entries > older.entries
             }
@@ -319,6 +329,7 @@ impl Keep for Restorer {
             Restorer::Nobody => put!(to: 0),
             Restorer::One(who, origin) => put!(to: 1, who, origin),
             Restorer::Done(origin) => put!(to: 2, origin),
+            Restorer::Left(origin) => put!(to: 3, origin),
         }
     }
 
@@ -327,6 +338,7 @@ impl Keep for Restorer {
             0 => Ok(Restorer::Nobody),
             1 => Keep::take(from).map(|(who, origin)| Restorer::One(who, origin)),
             2 => take!(from: Restorer::Done(origin)),
+            3 => take!(from: Restorer::Left(origin)),
             _ => Err(from.malformed("an unknown restorer")),
         }
     }

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tracing::warn;
+use uuid::Uuid;
 
+use crate::journal::disk::frames::Frames;
 use crate::journal::disk::names::{self, Listing};
 use crate::journal::disk::walk::read_whole;
 use crate::journal::disk::whole::Whole;
@@ -153,14 +155,19 @@ impl Own {
         Ok(Some(whole.bytes()))
     }
 
-    /// Puts all snapshots aside, which are of another log.
+    /// Puts the snapshots aside that are of other logs than the one of this name.
     ///
     /// # Errors
     ///
     /// The system refused it.
-    pub fn set_aside(&self) -> io::Result<()> {
+    pub fn set_aside(&self, journal: Uuid) -> io::Result<()> {
         let _not_meanwhile = self.state.lock();
-        self.lose(&self.listing()?.snapshots)
+        let mut snapshots = self.listing()?.snapshots;
+        snapshots.retain(|sequence| {
+            let frames = Frames::open(&*self.store, &names::snapshot(*sequence), Kind::Snapshot, *sequence);
+            frames.ok().flatten().is_none_or(|frames| frames.header.identity.journal != journal)
+        });
+        self.lose(&snapshots)
     }
 
     /// Lets go of the directory, so that another process may have it.

@@ -108,9 +108,9 @@ async fn both(engine: Arc<dyn Engine>, own: Shared, keeper: &Arc<Keeper>, memory
         Turn::GoesOn | Turn::Restored => Beginning::Log(log),
         Turn::Forgot | Turn::Emptied => Beginning::Turned(Box::new(own), log),
         Turn::Other => {
-            let keeper = keeper.clone();
+            let (keeper, identity) = (keeper.clone(), log.shared.roll.identity);
             // A panic there leaves them where they are.
-            drop(spawn_blocking(move || keeper.set_aside()).await);
+            drop(spawn_blocking(move || keeper.set_aside(identity)).await);
             Beginning::Log(log)
         }
     }

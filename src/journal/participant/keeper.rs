@@ -12,6 +12,7 @@ use crate::journal::cluster::fold::Shared;
 use crate::journal::cluster::snapshot::Snapshot;
 use crate::journal::cluster::{Memory, snapshot};
 use crate::journal::disk::own::{Of, Own};
+use crate::model::identity::Identity;
 
 /// A node's own snapshots. Calls block.
 pub struct Keeper {
@@ -55,12 +56,12 @@ impl Keeper {
         }
     }
 
-    /// Puts the snapshots aside, which are of another log.
-    pub fn set_aside(&self) {
+    /// Puts the snapshots aside that are of other logs than `log`.
+    pub fn set_aside(&self, log: Identity) {
         let directory = self.directory.display();
         warn!(%directory, "the snapshots in the directory of --data are of another shared log, which has other members; they are \
             left aside");
-        if let Err(error) = self.own.set_aside() {
+        if let Err(error) = self.own.set_aside(log.journal) {
             warn!(%error, "this node's snapshots could not be renamed");
         }
     }
@@ -101,10 +102,10 @@ impl Keeping {
         self.due = 0;
     }
 
-    /// Puts the snapshots aside.
-    pub fn set_aside(&self) {
+    /// Puts the snapshots aside that are of other logs than `log`.
+    pub fn set_aside(&self, log: Identity) {
         if let Some(keeper) = self.keeper.clone() {
-            drop(spawn_blocking(move || keeper.set_aside()));
+            drop(spawn_blocking(move || keeper.set_aside(log)));
         }
     }
 }

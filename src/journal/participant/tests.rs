@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::journal::cluster::Rules;
+use crate::journal::cluster::batch::{Batch, Seen};
 use crate::journal::cluster::node::Faults;
 use crate::journal::engine::memory::Memory as Log;
 use crate::model::command::Command;
@@ -50,6 +51,11 @@ fn options() -> Options {
 
 fn name(text: &str) -> Name {
     text.parse().unwrap()
+}
+
+async fn signed_in(node: &Participant, user: &str) {
+    let (_, answer) = node.ask(signs_in(user)).await;
+    assert!(matches!(answer, Answer::Done(_)), "{answer:?}");
 }
 
 fn signs_in(user: &str) -> Record {
@@ -150,4 +156,43 @@ async fn a_node_starts_from_a_snapshot_and_the_entries_since() {
     let late = node(&log).await;
     assert_eq!(lobby(&late), lobby(&nodes[0]));
     assert_eq!(lobby(&late).0.len(), 20);
+}
+
+/// A sign that somebody read something else, which is wrong: nothing of what others append meanwhile may be left out.
+#[tokio::test(start_paused = true)]
+async fn a_node_that_was_right_goes_on_where_it_stands() {
+    let (log, is_away) = (Log::default(), Arc::new(AtomicBool::new(false)));
+    let nodes = [begin(&log, None, is_away.clone()).await.unwrap(), node(&log).await];
+    signed_in(&nodes[0], "ann").await;
+    is_away.store(true, SeqCst);
+    let seen = nodes[0].look(|node| node.shared().roll.seen);
+    let seen = Seen { hash: seen.hash + 1, ..seen };
+    let moment = Moment { tick: Tick(1), time: Timestamp(1) };
+    let wrong = Batch { incarnation: incarnation(), number: 5, moment, seen, full: false, records: Vec::new() };
+    log.append(Bytes::from(wrong.encode())).await.unwrap();
+    until("trouble", || nodes[0].look(|node| node.trouble().is_some())).await;
+    signed_in(&nodes[1], "bob").await;
+    is_away.store(false, SeqCst);
+    until_all_have(&nodes, &["ann", "bob"]).await;
+    sleep(Duration::from_secs(30)).await;
+    let rereads = |node: &Participant| node.with(|node, now| node.survey(now).figures.rereads.iter().sum::<u64>());
+    assert_eq!(nodes.iter().map(rereads).collect::<Vec<_>>(), [1, 1], "each knows better, and once");
+}
+
+/// A snapshot whose last entry is just the one that the log forgot.
+#[tokio::test(start_paused = true)]
+async fn a_start_does_not_wait_for_an_entry_that_the_log_forgot() {
+    let log = Log::default();
+    let first = node(&log).await;
+    signed_in(&first, "ann").await;
+    let at = loop {
+        match log.snapshot().await.unwrap() {
+            Some(snapshot) => break snapshot.at,
+            None => sleep(EVERY).await,
+        }
+    };
+    drop(first);
+    log.forget(at - 1);
+    let late = timeout(Duration::from_secs(60), node(&log)).await.expect("a start");
+    assert_eq!(lobby(&late).0, ["ann"]);
 }

@@ -45,9 +45,15 @@ impl Turn {
         match log.roll.restorer {
             Restorer::Nobody if log.roll.is_young() && is_bare(log) => Turn::Emptied,
             Restorer::Nobody => Turn::Other,
-            Restorer::One(_, older) | Restorer::Done(older) if older.journal != origin.journal => Turn::Other,
-            Restorer::One(..) | Restorer::Done(_) if log.roll.is_young() && log.roll.has_more(origin) => Turn::Emptied,
-            Restorer::One(..) | Restorer::Done(_) => Turn::Restored,
+            Restorer::One(_, older) | Restorer::Left(older) | Restorer::Done(older)
+                if older.journal != origin.journal =>
+            {
+                Turn::Other
+            }
+            // Whoever restores may not come to the end.
+            Restorer::One(_, older) if log.roll.is_young() && older.entries <= origin.entries => Turn::Emptied,
+            Restorer::Left(_) | Restorer::Done(_) if log.roll.is_young() && log.roll.has_more(origin) => Turn::Emptied,
+            Restorer::One(..) | Restorer::Left(_) | Restorer::Done(_) => Turn::Restored,
         }
     }
 }
@@ -95,7 +101,17 @@ impl Node {
 
     /// The present state for this node's own disk, if it is the whole present.
     pub fn picture(&self, now: Moment) -> Option<Snapshot> {
-        (self.is_well(now) && self.begun > 0).then(|| Snapshot::of(&self.shared))
+        // A log that is being restored is no substitute for the snapshot from which it is.
+        let is_restored = match self.shared.roll.restorer {
+            Restorer::One(..) => false,
+            Restorer::Nobody | Restorer::Left(_) | Restorer::Done(_) => !self.restores(),
+        };
+        (is_restored && self.is_well(now) && self.begun > 0).then(|| Snapshot::of(&self.shared))
+    }
+
+    /// Whether something waits that this node would restore.
+    fn restores(&self) -> bool {
+        self.queue.iter().any(|item| matches!(item, Item::Restore(..)))
     }
 
     /// Whether this node has all that the log has.

@@ -131,7 +131,9 @@ fn nothing_is_written_once_the_directory_was_let_go() {
     let of = Of { identity: Identity::default(), entry: 9, moment: Moment::default() };
     assert_eq!(here.write(of, std::iter::once(vec![9])).unwrap(), None);
     assert_eq!(newest(&store), Some(2));
-    own(&store).set_aside().unwrap();
+    own(&store).set_aside(Uuid::from_u128(7)).unwrap();
+    assert_eq!(newest(&store), Some(2), "they are of this log");
+    own(&store).set_aside(Uuid::from_u128(8)).unwrap();
     assert_eq!(newest(&store), None);
     put(&own(&store), 3).unwrap();
     assert_eq!(store.files().into_keys().next_back().as_deref(), Some("snapshot-0000000003"), "no name comes twice");

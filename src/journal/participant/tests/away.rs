@@ -45,11 +45,6 @@ impl Folder {
     }
 }
 
-async fn signed_in(node: &Participant, user: &str) {
-    let (_, answer) = node.ask(signs_in(user)).await;
-    assert!(matches!(answer, Answer::Done(_)), "{answer:?}");
-}
-
 async fn stop(node: Participant) {
     node.stop(Duration::from_secs(4)).await;
 }
@@ -191,6 +186,43 @@ async fn what_only_a_later_directory_has_comes_back_as_well() {
     let third = older.node(&log).await;
     assert_eq!(lobby(&third).0, ["ann", "bob"]);
     assert!(![early, later, older].iter().any(Folder::has_lost));
+}
+
+/// Whoever restores first ends before all is there.
+#[tokio::test(start_paused = true)]
+async fn a_restoration_that_another_gateway_left_is_done_by_the_next() {
+    let (log, folder) = (Log::default(), Folder::default());
+    let first = folder.node(&log).await;
+    signed_in(&first, "ann").await;
+    signed_in(&first, "bob").await;
+    stop(first).await;
+    let keeper = folder.keeper().unwrap();
+    let origin = keeper.read(MEMORY).unwrap().unwrap().roll.origin();
+    drop(keeper);
+    log.replace();
+    let commands = vec![Command::sign_in(name("ann"))];
+    let records = vec![
+        Record::Up { version: "1".into(), rules: options().rules, replaces: None },
+        Record::Claim(origin),
+        Record::Restore { room: name("lobby"), commands },
+    ];
+    let moment = Moment { tick: Tick(1), time: Timestamp(1_700_000_000_000) };
+    let left = Batch { incarnation: incarnation(), number: 1, moment, seen: Seen::default(), full: false, records };
+    log.open().append(Bytes::from(left.encode())).await.unwrap();
+    let late = folder.node(&log).await;
+    let before = folder.names();
+    let is_lost = || {
+        late.with(|node, now| {
+            let is_whole = node.shared().room(&name("lobby")).is_some_and(|room| room.roster().get("bob").is_some());
+            assert!(is_whole || node.picture(now).is_none(), "what is half restored replaces no snapshot");
+            node.shared().roll.lives.keys().eq([&node.id()])
+        })
+    };
+    until("the loss of the other", is_lost).await;
+    let other = node(&log).await;
+    until_all_have(&[late, other], &["ann", "bob"]).await;
+    until("a snapshot", || folder.names() != before).await;
+    assert!(!folder.has_lost(), "{:?}", folder.names());
 }
 
 /// Another cluster, or others who have begun anew: two sets are never mixed.
