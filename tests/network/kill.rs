@@ -15,6 +15,7 @@ async fn the_members_of_a_killed_gateway_come_back_through_the_proxy_or_are_lost
     let mut watchers = cluster.watch(2).await;
     let before = cluster.agree(&watchers).await;
     assert!(before.keys().eq(&crowd.names()), "{before:?}");
+    crowd.talk(true);
     let backend = Backend::start(&cluster.http, &[cluster.proxy.addr], 5);
 
     let dead = cluster.gateways[2].incarnation().await;
@@ -32,6 +33,7 @@ async fn the_members_of_a_killed_gateway_come_back_through_the_proxy_or_are_lost
     }
     crowd.are_back(&stay).await;
     cluster.gateways[2].restart().await;
+    crowd.talk(false);
     backend.stop().await;
 
     let after = cluster.agree(&watchers).await;

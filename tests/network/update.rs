@@ -12,12 +12,14 @@ async fn a_rolling_update_behind_the_proxy_is_no_event() {
     let crowd = Crowd::gather(&cluster.http, cluster.proxy.addr, 300).await;
     let watchers = cluster.watch(2).await;
     let before = cluster.agree(&watchers).await;
+    crowd.talk(true);
     let backend = Backend::start(&cluster.http, &[cluster.proxy.addr], 5);
     for gateway in &mut cluster.gateways {
         gateway.stop().await;
         gateway.restart().await;
     }
     crowd.are_back(&crowd.names()).await;
+    crowd.talk(false);
     let requests = backend.stop().await;
 
     let after = cluster.agree(&watchers).await;

@@ -2,41 +2,50 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use reqwest::Client;
+use tokio::time::timeout;
 
 use super::cluster::Cluster;
 use super::line::Transport;
 use super::member::Member;
-use super::{pause, within};
+use super::{DEADLINE, pause, within};
 
 /// The members that come at a time.
 const AT_ONCE: usize = 100;
 
-/// Each tenth says something so often, the others nothing.
-const SAYS: Duration = Duration::from_secs(2);
+/// Each fifth says something so often, the others nothing.
+const SAYS: Duration = Duration::from_secs(4);
 
 pub type Names = BTreeSet<String>;
 
 /// Members, a third of them by sessions.
 pub struct Crowd {
     members: Vec<Member>,
+    talks: Arc<AtomicBool>,
 }
 
 impl Crowd {
     pub async fn gather(http: &Client, to: SocketAddr, count: usize) -> Self {
-        let mut members = Vec::new();
+        let (mut members, talks) = (Vec::new(), Arc::new(AtomicBool::new(false)));
         for number in 0..count {
             let transport = if number % 3 == 0 { Transport::Events } else { Transport::WebSocket };
-            let says = (number % 10 < 2).then_some(SAYS * 2);
+            let says = (number % 5 == 0).then(|| (SAYS, talks.clone()));
             members.push(Member::join(http, to, transport, &format!("user-{number:04}"), says));
             if members.len() % AT_ONCE == 0 {
                 all_here(&mut members).await;
             }
         }
         all_here(&mut members).await;
-        Crowd { members }
+        Crowd { members, talks }
+    }
+
+    /// Whether some members say something now and then.
+    pub fn talk(&self, talks: bool) {
+        self.talks.store(talks, Ordering::SeqCst);
     }
 
     pub fn names(&self) -> Names {
@@ -45,13 +54,15 @@ impl Crowd {
 
     /// Waits until all these are here.
     pub async fn are_back(&self, names: &Names) {
-        let here = |member: &Member| member.is_here() || !names.contains(&member.user);
+        let away = || self.members.iter().filter(|member| !member.is_here() && names.contains(&member.user));
         let coming = async {
-            while !self.members.iter().all(here) {
+            while away().count() > 0 {
                 pause().await;
             }
         };
-        within("all members", coming).await;
+        if timeout(DEADLINE, coming).await.is_err() {
+            panic!("these did not come back: {:?}", away().map(|member| &member.user).collect::<Vec<_>>());
+        }
     }
 
     /// From now on these do not come back by themselves.

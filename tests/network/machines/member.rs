@@ -17,6 +17,9 @@ use super::line::{Line, Transport, some_time};
 /// How often a request of a session is sent until another session is opened.
 const TRIES: usize = 100;
 
+/// How often a member says something, if it may now.
+pub type Says = (Duration, Arc<AtomicBool>);
+
 /// A client; it goes when dropped.
 pub struct Member {
     pub user: String,
@@ -26,17 +29,19 @@ pub struct Member {
 }
 
 impl Member {
-    /// Holds `user` from now on, and says something so often.
-    pub fn join(http: &Client, to: SocketAddr, transport: Transport, user: &str, says: Option<Duration>) -> Self {
+    /// Holds `user` from now on, and may say something now and then.
+    pub fn join(http: &Client, to: SocketAddr, transport: Transport, user: &str, says: Option<Says>) -> Self {
         let returns = Arc::new(AtomicBool::new(true));
         let (sender, here) = watch::channel(false);
+        let (says, talks) = says.unwrap_or((Duration::MAX / 4, Arc::default()));
         let person = Person {
             http: http.clone(),
             to,
             transport,
             user: user.to_owned(),
             client: uuid::Uuid::new_v4().to_string(),
-            says: says.unwrap_or(Duration::MAX / 4),
+            says,
+            talks,
             returns: returns.clone(),
         };
         let mut task = JoinSet::new();
@@ -67,6 +72,7 @@ struct Person {
     user: String,
     client: String,
     says: Duration,
+    talks: Arc<AtomicBool>,
     returns: Arc<AtomicBool>,
 }
 
@@ -103,7 +109,7 @@ impl Person {
                     Some(_) => {}
                     None => return Some(line.wait),
                 },
-                _ = ticks.tick() => line.say(&self.update()).await.then_some(())?,
+                _ = ticks.tick() => if self.talks.load(Ordering::SeqCst) { line.say(&self.update()).await.then_some(())? },
             }
         }
     }
@@ -111,35 +117,36 @@ impl Person {
     /// A session to its end; gives the time until the next one.
     async fn session(&self, here: &watch::Sender<bool>) -> Option<Duration> {
         let mut line = Line::session(&self.http, self.to, &self.client, &json!([self.joins()])).await?;
-        let session = line.hear().await?;
-        let secret = session["session"].as_str().unwrap_or_else(|| panic!("no secret: {session}")).to_owned();
-        let (mut ticks, mut number) = (interval(self.says), 0);
+        let secret = line.hear().await?["session"].as_str()?.to_owned();
+        let (mut ticks, mut number, mut due, mut request) = (interval(self.says), 0, None, None);
         ticks.reset_after(self.says.mul_f64(fastrand::f64()));
         loop {
-            let message = tokio::select! {
+            if request.is_none()
+                && let Some(message) = due.take()
+            {
+                number += 1;
+                request = Some(Box::pin(self.request(&secret, number, message)));
+            }
+            tokio::select! {
                 heard = line.hear() => match heard {
-                    Some(frame) if joined(&frame)? => { here.send_replace(true); continue }
-                    Some(frame) if frame["ask"] == true => json!({ "action": "alive" }),
-                    Some(_) => continue,
+                    Some(frame) if joined(&frame)? => drop(here.send_replace(true)),
+                    Some(frame) if frame["ask"] == true => due = Some(json!({ "action": "alive" })),
+                    Some(_) => {}
                     None => return Some(line.wait),
                 },
-                _ = ticks.tick() => self.update(),
-            };
-            number += 1;
-            let says = self.request(&secret, number, &message);
-            tokio::pin!(says);
-            // The stream may end meanwhile.
-            loop {
-                tokio::select! {
-                    said = &mut says => if said { break } else { return None },
-                    heard = line.hear() => if heard.is_none() { return Some(line.wait) },
+                done = async { request.as_mut().expect("a request").await }, if request.is_some() => {
+                    request = None;
+                    done.then_some(())?;
                 }
+                _ = ticks.tick() => if self.talks.load(Ordering::SeqCst) && due.is_none() {
+                    due = Some(self.update());
+                },
             }
         }
     }
 
     /// Sends a request of a session, as often as needed; false if the session is over.
-    async fn request(&self, secret: &str, number: u64, message: &Value) -> bool {
+    async fn request(&self, secret: &str, number: u64, message: Value) -> bool {
         for _ in 0..TRIES {
             let asked = self.http.post(format!("http://{}/api/stream/messages", self.to));
             let asked =

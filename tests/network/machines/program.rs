@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::within;
 
 /// The lines that a failed test shows.
-const LAST: usize = 15;
+const LAST: usize = 60;
 
 /// A running program; it is killed when dropped.
 pub struct Program {

@@ -49,6 +49,12 @@ impl Verdict {
         self.events.len()
     }
 
+    /// All that was seen of a user, in order.
+    pub fn story(&self, user: &str) -> String {
+        let own = self.events.values().filter(|event| event["user"] == user);
+        own.map(|event| format!("\n  {event}")).collect()
+    }
+
     /// Who of these came and went, in order.
     pub fn moves(&self, names: &Names) -> Moves {
         let mut moves = Moves::default();
