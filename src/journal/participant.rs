@@ -289,21 +289,21 @@ impl Task {
         }
     }
 
-    /// Reads an entry, and those that are there already.
+    /// Reads an entry, and those that are there already. In trouble the node ignores entries, so the next one waits in the reader.
     fn read(&mut self, first: Result<(u64, Bytes), Break>) {
         let now = (self.desk.now)();
         let mut inner = self.desk.inner.lock();
         let mut next = Some(first);
-        for _ in 0..AT_ONCE {
+        for left in (0..AT_ONCE).rev() {
             match next {
                 Some(Ok((position, bytes))) => inner.node.entry(position, &bytes, now),
                 Some(Err(end)) => return inner.node.is_troubled(broken(end)),
                 None => return,
             }
+            if left == 0 || inner.node.trouble().is_some() {
+                return;
+            }
             next = self.reader.next().now_or_never();
-        }
-        if let Some(Ok((position, bytes))) = next {
-            inner.node.entry(position, &bytes, now);
         }
     }
 
@@ -371,7 +371,14 @@ impl Task {
         (self.engine, self.reader) = (engine, reader);
         self.appending.clear();
         let fresh = Fresh { incarnation: incarnation(), generation: fastrand::u64(1..) };
-        self.desk.inner.lock().node.adopt(reread, fresh, (self.desk.now)());
+        let read = reread.position();
+        let mut inner = self.desk.inner.lock();
+        inner.node.adopt(reread, fresh, (self.desk.now)());
+        let stands = inner.node.shared().roll.seen.position;
+        if stands != read {
+            // It was right, and goes on from where it was.
+            self.reader = self.engine.read(stands);
+        }
         info!("the shared log was read anew");
     }
 }

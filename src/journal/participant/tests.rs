@@ -4,6 +4,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::journal::cluster::Rules;
+use crate::journal::cluster::batch::{Batch, Seen};
 use crate::journal::cluster::node::Faults;
 use crate::journal::engine::memory::Memory as Log;
 use crate::model::command::Command;
@@ -132,4 +133,76 @@ async fn a_node_starts_from_a_snapshot_and_the_entries_since() {
     let late = node(&log).await;
     assert_eq!(lobby(&late), lobby(&nodes[0]));
     assert_eq!(lobby(&late).0.len(), 20);
+}
+
+/// A node of which nothing is there but its batches.
+struct Ghost {
+    log: Log,
+    incarnation: Incarnation,
+    number: u64,
+}
+
+impl Ghost {
+    /// Begins a life. `seen` is what it pretends to have read.
+    fn begin(log: &Log, seen: Seen) -> Ghost {
+        let mut ghost = Ghost { log: log.open(), incarnation: incarnation(), number: 0 };
+        let rules = Rules { members: 0, grace: Duration::from_secs(5), max_named: 100 };
+        ghost.append(seen, Record::Up { version: "1".into(), rules, replaces: None });
+        ghost
+    }
+
+    /// Nobody reads the batch before the test waits.
+    fn append(&mut self, seen: Seen, record: Record) {
+        self.number += 1;
+        let moment = Moment { tick: Tick(self.number), time: Timestamp(1_700_000_000_000) };
+        let Ghost { incarnation, number, .. } = *self;
+        let batch = Batch { incarnation, number, moment, seen, full: false, records: vec![record] };
+        drop(self.log.append(batch.encode().into()));
+    }
+}
+
+fn seen(node: &Participant) -> Seen {
+    node.with(|node, _| node.shared().roll.seen)
+}
+
+/// The node has read all that the log has.
+async fn until_read(log: &Log, node: &Participant) {
+    let last = log.extent().await.unwrap().last;
+    until("all is read", || seen(node).position >= last).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_is_taken_for_lost_misses_no_entry() {
+    let log = Log::default();
+    let nodes = [node(&log).await, node(&log).await];
+    nodes[0].ask(signs_in("ann")).await;
+    until_all_have(&nodes, &["ann"]).await;
+    until_read(&log, &nodes[0]).await;
+    let (who, next) = nodes[0].with(|node, _| (node.id(), node.shared().roll.lives[&node.id()].next));
+    let mut ghost = Ghost::begin(&log, Seen::default());
+    ghost.append(Seen::default(), Record::Suspect { who, next });
+    let since = log.extent().await.unwrap().last;
+    ghost.append(Seen::default(), Record::Reap { who, since });
+    ghost.append(Seen::default(), signs_in("bob"));
+    for node in &nodes {
+        until_read(&log, node).await;
+        assert_eq!(lobby(node).0, ["ann", "bob"]);
+    }
+    assert_ne!(nodes[0].with(|node, _| node.id()), who, "another life");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_was_right_misses_no_entry() {
+    let log = Log::default();
+    let nodes = [node(&log).await, node(&log).await];
+    nodes[0].ask(signs_in("ann")).await;
+    until_all_have(&nodes, &["ann"]).await;
+    until_read(&log, &nodes[0]).await;
+    let right = seen(&nodes[0]);
+    let mut ghost = Ghost::begin(&log, Seen { hash: right.hash + 1, ..right });
+    ghost.append(right, signs_in("bob"));
+    for node in &nodes {
+        until_read(&log, node).await;
+        assert_eq!(lobby(node).0, ["ann", "bob"]);
+    }
 }
