@@ -8,6 +8,7 @@ pub mod edition;
 pub mod upkeep;
 pub mod histories;
 pub mod tally;
+pub mod asked;
 pub mod changed;
 pub mod room;
 pub mod registers;
@@ -24,7 +25,7 @@ pub mod connection_holds;
 mod capture;
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use tokio::sync::mpsc::{Receiver, Sender, channel};
@@ -378,6 +379,18 @@ impl Rooms {
     pub fn join_cluster(&self, cluster: Cluster) {
         // A process is a node of one cluster.
         let _ = self.cluster.set(cluster);
+    }
+
+    /// Tells the log of the cluster in which rooms readers ask who is suspect, for as long as the rooms are there.
+    pub async fn tell_asked(this: Weak<Self>) {
+        let asked = this.upgrade().map(|rooms| rooms.directory.registers().asked.clone());
+        while let Some(asked) = &asked {
+            let rooms = asked.changed().await;
+            let Some(this) = this.upgrade() else { return };
+            if let Some(cluster) = this.cluster() {
+                cluster.participant().with(|node, _| node.ask_suspects(rooms));
+            }
+        }
     }
 
     /// The node of this process, if it is one of a cluster.

@@ -56,6 +56,7 @@ pub fn join(joining: Joining, rooms: &Arc<Rooms>, passes: &Arc<Passes>) {
     let mirror = Mirror::new(rooms, facts);
     let shown = mirror.shown();
     rooms.join_cluster(Cluster::new(joining.begin(Box::new(mirror)), shown));
+    drop(tokio::spawn(Rooms::tell_asked(Arc::downgrade(rooms))));
 }
 
 /// Whether the node has not reached the log yet. Then it is asked for `commands` in the lobby without a wait for what comes of them.

@@ -27,12 +27,12 @@
 //! node.entry(position, bytes, now);           // each entry of the log, in order
 //! for batch in node.tick(now) { append(batch) }     // at least each 100 ms; an append may fail, or be done twice
 //! for effect in node.effects() { … }          // answers, changed rooms, connections to end
-//! match node.trouble() {                      // entries are ignored until this is dealt with
+//! match node.trouble() {                      // entries are ignored, and so lost, until this is dealt with
 //!     Some(Trouble::Reaped) => node.live_again(incarnation, now),
 //!     Some(_) => {                            // the log forgot entries, or is another log, or begins later
 //!         let mut reread = node.reread(identity, snapshot)?;     // a snapshot that fits the log, see Snapshot::fits
 //!         for entry in log { reread.entry(position, bytes) }
-//!         node.adopt(reread, fresh, now);
+//!         node.adopt(reread, fresh, now);     // the next entry is the one after node.shared().roll.seen.position
 //!     }
 //!     None => {}
 //! }
@@ -44,6 +44,7 @@ pub mod incarnation;
 pub mod origin;
 pub mod record;
 pub mod batch;
+pub mod asks;
 pub mod roll;
 pub mod fold;
 pub mod snapshot;

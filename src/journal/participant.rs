@@ -13,6 +13,7 @@ mod beginning;
 mod desk;
 pub mod keeper;
 mod opening;
+mod rereading;
 mod snapshots;
 
 use std::collections::HashMap;
@@ -40,7 +41,6 @@ use crate::journal::cluster::incarnation::Incarnation;
 use crate::journal::cluster::node::kept::Turn;
 use crate::journal::cluster::node::{Answer, Asked, Fresh, Node, Options, Told, Trouble};
 use crate::journal::cluster::record::Record;
-use crate::journal::cluster::reread::Reread;
 use crate::journal::engine::appends::Appending;
 use crate::journal::engine::away::Away;
 use crate::journal::engine::reader::{Break, Reader};
@@ -48,7 +48,7 @@ use crate::journal::engine::seam::Engine;
 use crate::journal::participant::beginning::{Beginning, Log, tell};
 use crate::journal::participant::desk::{Desk, Inner};
 use crate::journal::participant::keeper::{Keeper, Keeping};
-use crate::journal::participant::opening::{Fit, Place, begin, fit, read};
+use crate::journal::participant::rereading::{Anew, Found, reread};
 use crate::journal::participant::snapshots::Snapshots;
 use crate::model::id::ConnectionId;
 use crate::model::moment::Moment;
@@ -61,9 +61,6 @@ const EVERY: Duration = Duration::from_millis(50);
 
 /// The entries that are folded before the node says something.
 const AT_ONCE: usize = 256;
-
-/// The pause before another attempt to read the log anew.
-const AGAIN: Duration = Duration::from_millis(200);
 
 /// Who hears what a node tells, but for the answers to callers.
 pub trait Audience: Send {
@@ -116,21 +113,6 @@ struct Task {
 }
 
 type Rereading = Pin<Box<dyn Future<Output = Anew> + Send>>;
-
-/// A log that was opened anew.
-struct Anew {
-    engine: Arc<dyn Engine>,
-    reader: Reader,
-    found: Found,
-}
-
-/// What was found in a log that was opened anew.
-enum Found {
-    /// The entries up to this position, behind those that the node has read.
-    Same(u64),
-    /// Another state, perhaps.
-    Read(Box<Reread>),
-}
 
 impl Joining {
     /// Reads the log to its end, from the newest snapshot on. With a `keeper`, that may be one of the node's own; and where the log is
@@ -306,21 +288,21 @@ impl Task {
         }
     }
 
-    /// Reads an entry, and those that are there already.
+    /// Reads an entry, and those that are there already. In trouble the node ignores entries, so the next one waits in the reader.
     fn read(&mut self, first: Result<(u64, Bytes), Break>) {
         let now = (self.desk.now)();
         let mut inner = self.desk.inner.lock();
         let mut next = Some(first);
-        for _ in 0..AT_ONCE {
+        for left in (0..AT_ONCE).rev() {
             match next {
                 Some(Ok((position, bytes))) => inner.node.entry(position, &bytes, now),
                 Some(Err(end)) => return inner.node.is_troubled(broken(end)),
                 None => return,
             }
+            if left == 0 || inner.node.trouble().is_some() {
+                return;
+            }
             next = self.reader.next().now_or_never();
-        }
-        if let Some(Ok((position, bytes))) = next {
-            inner.node.entry(position, &bytes, now);
         }
     }
 
@@ -429,36 +411,6 @@ async fn done(rereading: &mut Option<Rereading>) -> Anew {
         Some(rereading) => rereading.await,
         None => std::future::pending().await,
     }
-}
-
-/// Reads the log anew, until that succeeds.
-async fn reread(desk: Arc<Desk>, opening: Arc<Opening>, memory: Memory) -> Anew {
-    let mut told = false;
-    loop {
-        match try_reread(&desk, &opening, memory).await {
-            Ok(anew) => return anew,
-            Err(why) if !told => warn!(why, "the shared log can't be read anew yet"),
-            Err(_) => {}
-        }
-        told = true;
-        sleep(AGAIN).await;
-    }
-}
-
-async fn try_reread(desk: &Desk, opening: &Opening, memory: Memory) -> Result<Anew, String> {
-    let engine = opening().await?;
-    let (is_away, place) = desk.look(|node| (node.trouble() == Some(Trouble::Away), Place::of(node.shared())));
-    // Only a node that was never there asks: others have a sign that the log is not what they read.
-    let fit = if is_away { fit(&*engine, place).await? } else { Fit::Trimmed };
-    if let Fit::Fits(end) = fit {
-        let reader = engine.read(place.position());
-        return Ok(Anew { engine, reader, found: Found::Same(end) });
-    }
-    let shared = begin(&*engine, memory).await?;
-    let mut reread = desk.look(|node| node.reread(shared));
-    reread.lacks(fit == Fit::Lacks);
-    let reader = read(&*engine, reread.position(), |position, bytes| reread.entry(position, bytes)).await?;
-    Ok(Anew { engine, reader, found: Found::Read(Box::new(reread)) })
 }
 
 fn incarnation() -> Incarnation {

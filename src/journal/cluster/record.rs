@@ -125,6 +125,28 @@ pub enum Record {
     },
     /// A ticket is to be used: the first counts.
     TicketUsed(SecretId),
+    /// Readers of the teller ask who of this room is suspect, or no longer do.
+    Asks {
+        /// The room.
+        room: Name,
+        /// Whether they ask.
+        ask: bool,
+    },
+}
+
+impl Record {
+    /// The format of a batch with the record: versions of before the record refuse such a batch, and do not misread it.
+    pub fn format(&self) -> u8 {
+        match self {
+            Record::Up { .. } | Record::Retire(_) | Record::Down | Record::Suspect { .. } | Record::Reap { .. } => 1,
+            Record::Generation { .. } | Record::Restore { .. } | Record::Restored => 1,
+            Record::Claim(origin) => 1 + u8::from(origin.is_named()),
+            Record::Change { .. } | Record::Came { .. } | Record::Denied { .. } | Record::Rules(_) => 1,
+            Record::Revoked { .. } | Record::Cookie { .. } | Record::CookieEnded(_) => 1,
+            Record::Ticket { .. } | Record::TicketUsed(_) => 1,
+            Record::Asks { .. } => 2,
+        }
+    }
 }
 
 /// Each number stays what it is for ever: other versions read it.
@@ -137,7 +159,8 @@ impl Keep for Record {
             Record::Suspect { who, next } => put!(to: 3, who, next),
             Record::Reap { who, since } => put!(to: 4, who, since),
             Record::Generation { from, to: new } => put!(to: 5, from, new),
-            Record::Claim(origin) => put!(to: 6, origin),
+            Record::Claim(Origin { entries, .. }) if self.format() == 1 => put!(to: 6, entries),
+            Record::Claim(origin) => put!(to: 19, origin),
             Record::Restore { room, commands } => put!(to: 7, room, commands),
             Record::Restored => put!(to: 8),
             Record::Change { room, commands } => put!(to: 9, room, commands),
@@ -149,6 +172,7 @@ impl Keep for Record {
             Record::CookieEnded(id) => put!(to: 15, id),
             Record::Ticket { id, pass, end } => put!(to: 16, id, pass, end),
             Record::TicketUsed(id) => put!(to: 17, id),
+            Record::Asks { room, ask } => put!(to: 18, room, ask),
         }
     }
 
@@ -160,7 +184,7 @@ impl Keep for Record {
             3 => take!(from: Record::Suspect { who, next }),
             4 => take!(from: Record::Reap { who, since }),
             5 => Keep::take(from).map(|(from, to)| Record::Generation { from, to }),
-            6 => take!(from: Record::Claim(origin)),
+            6 => Keep::take(from).map(|entries| Record::Claim(Origin::unnamed(entries))),
             7 => take!(from: Record::Restore { room, commands }),
             8 => Ok(Record::Restored),
             9 => take!(from: Record::Change { room, commands }),
@@ -172,6 +196,8 @@ impl Keep for Record {
             15 => take!(from: Record::CookieEnded(id)),
             16 => take!(from: Record::Ticket { id, pass, end }),
             17 => take!(from: Record::TicketUsed(id)),
+            18 => take!(from: Record::Asks { room, ask }),
+            19 => take!(from: Record::Claim(origin)),
             _ => Err(from.malformed("an unknown kind of record")),
         }
     }

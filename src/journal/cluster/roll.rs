@@ -131,6 +131,10 @@ impl Roll {
         self.last = digest::of(bytes);
         self.seen.position = position;
         self.seen.entries += 1;
+        if !self.is_young() && self.names_origin() {
+            // Nobody may claim any more, and version 0.1 can read snapshots again.
+            self.restorer = Restorer::Nobody;
+        }
         self.mix(self.last);
     }
 
@@ -196,6 +200,11 @@ impl Roll {
         self.lives.iter().filter(|(_, life)| life.standing == Standing::Live).map(|(who, _)| *who)
     }
 
+    /// Whether the programs of all incarnations read batches of this format.
+    pub fn all_read(&self, format: u8) -> bool {
+        self.lives.values().all(|life| latest_format(&life.version) >= format)
+    }
+
     /// Whether a node is short of memory.
     pub fn is_full(&self) -> bool {
         self.lives.values().any(|life| life.full)
@@ -237,7 +246,9 @@ impl Roll {
         if let Restorer::One(one, origin) = self.restorer
             && gone.iter().any(|(gone, _)| *gone == one)
         {
-            self.restorer = Restorer::Left(origin);
+            // As version 0.1 does, which only knows unnamed ones.
+            let of_old = if one == who { Restorer::Nobody } else { self.restorer };
+            self.restorer = if origin.is_named() { Restorer::Left(origin) } else { of_old };
         }
         gone
     }
@@ -255,6 +266,14 @@ impl Roll {
         }
     }
 
+    /// Whether the log from which this one is restored is named, which version 0.1 can't read.
+    pub fn names_origin(&self) -> bool {
+        match self.restorer {
+            Restorer::Nobody => false,
+            Restorer::One(_, origin) | Restorer::Left(origin) | Restorer::Done(origin) => origin.is_named(),
+        }
+    }
+
     /// Whether the log has so few entries that somebody may still claim to restore it.
     pub fn is_young(&self) -> bool {
         self.seen.entries < CLAIM
@@ -269,10 +288,8 @@ impl Roll {
     pub fn has_more(&self, origin: Origin) -> bool {
         match self.restorer {
             Restorer::Nobody => true,
-            Restorer::Left(older) => origin.journal == older.journal,
-            Restorer::One(_, older) | Restorer::Done(older) => {
-                origin.journal == older.journal && origin.entries > older.entries
-            }
+            Restorer::Left(older) => origin.is_of(older),
+            Restorer::One(_, older) | Restorer::Done(older) => origin.is_of(older) && origin.entries > older.entries,
         }
     }
 
@@ -294,6 +311,13 @@ impl Roll {
             self.restorer = Restorer::Done(origin);
         }
     }
+}
+
+/// The latest format of a batch that a version reads.
+fn latest_format(version: &str) -> u8 {
+    let mut numbers = version.split('.').map(|number| number.parse::<u64>().unwrap_or_default());
+    let version = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
+    if version < (0, 2) { 1 } else { 2 }
 }
 
 fields! {
@@ -327,18 +351,22 @@ impl Keep for Restorer {
     fn put(&self, to: &mut Vec<u8>) {
         match self {
             Restorer::Nobody => put!(to: 0),
-            Restorer::One(who, origin) => put!(to: 1, who, origin),
-            Restorer::Done(origin) => put!(to: 2, origin),
-            Restorer::Left(origin) => put!(to: 3, origin),
+            Restorer::One(who, origin) if origin.is_named() => put!(to: 3, who, origin),
+            Restorer::Done(origin) if origin.is_named() => put!(to: 4, origin),
+            Restorer::Left(origin) => put!(to: 5, origin),
+            Restorer::One(who, Origin { entries, .. }) => put!(to: 1, who, entries),
+            Restorer::Done(Origin { entries, .. }) => put!(to: 2, entries),
         }
     }
 
     fn take(from: &mut Input<'_>) -> Result<Self, Unreadable> {
         match from.byte()? {
             0 => Ok(Restorer::Nobody),
-            1 => Keep::take(from).map(|(who, origin)| Restorer::One(who, origin)),
-            2 => take!(from: Restorer::Done(origin)),
-            3 => take!(from: Restorer::Left(origin)),
+            1 => Keep::take(from).map(|(who, entries)| Restorer::One(who, Origin::unnamed(entries))),
+            2 => Keep::take(from).map(|entries| Restorer::Done(Origin::unnamed(entries))),
+            3 => Keep::take(from).map(|(who, origin)| Restorer::One(who, origin)),
+            4 => take!(from: Restorer::Done(origin)),
+            5 => take!(from: Restorer::Left(origin)),
             _ => Err(from.malformed("an unknown restorer")),
         }
     }

@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -6,6 +7,7 @@ use uuid::Uuid;
 use super::batch::{Batch, Seen};
 use super::fold::{Effect, Shared};
 use super::incarnation::Incarnation;
+use super::judge::Judge;
 use super::node::kept::Turn;
 use super::node::survey::Recency;
 use super::node::{Faults, Fresh, Node, Options, Told, Trouble};
@@ -17,13 +19,15 @@ use super::{Memory, Rules, node};
 use crate::access::passbook::SecretId;
 use crate::access::revocations::Revoked;
 use crate::journal::made_up;
-use crate::model::command::{Action, Command, SignIn};
-use crate::model::event::DelReason;
+use crate::model::command::{Action, Command, NodeAction, SignIn};
+use crate::model::cursor::Offset;
+use crate::model::event::{Change, DelReason, Event};
 use crate::model::history::Bound;
-use crate::model::hold::{ConnectionHold, Transport};
+use crate::model::hold::{ConnectionHold, Holds, Transport};
 use crate::model::identity::Identity;
 use crate::model::moment::{Moment, Tick, Timestamp};
 use crate::model::name::Name;
+use crate::model::roster::Mark;
 use crate::mutants::Mutants;
 
 const MEMORY: Memory = Memory { history: Bound { events: 100, bytes: 1 << 20 }, bytes: 1 << 20 };
@@ -32,14 +36,14 @@ const RULES: Rules = Rules { members: 0, grace: Duration::from_secs(5), max_name
 fn record(rng: &mut Rng) -> Record {
     let who = Incarnation(Uuid::from_u128(rng.u128(1..4)));
     let (room, user, client) = (made_up::room(rng), made_up::user(rng), made_up::client(rng));
-    match rng.u8(..18) {
+    match rng.u8(..19) {
         0 => Record::Up { version: "1.2".into(), rules: RULES, replaces: rng.bool().then_some(who) },
         1 => Record::Retire(who),
         2 => Record::Down,
         3 => Record::Suspect { who, next: rng.u64(..) },
         4 => Record::Reap { who, since: rng.u64(..) },
         5 => Record::Generation { from: rng.u64(..), to: rng.u64(..) },
-        6 => Record::Claim(Origin { journal: Uuid::from_u128(rng.u128(..)), entries: rng.u64(..) }),
+        6 => Record::Claim(Origin { journal: Uuid::from_u128(rng.u128(..3)), entries: rng.u64(..) }),
         7 => Record::Restore { room, commands: vec![Command::sign_in(user)] },
         8 => Record::Restored,
         9 => Record::Change { room, commands: vec![Command::sign_out(user)] },
@@ -50,7 +54,8 @@ fn record(rng: &mut Rng) -> Record {
         14 => Record::Cookie { id: made_up::secret(rng), pass: made_up::pass(rng), end: Tick(rng.u64(..)) },
         15 => Record::CookieEnded(made_up::secret(rng)),
         16 => Record::Ticket { id: made_up::secret(rng), pass: made_up::pass(rng), end: Tick(rng.u64(..)) },
-        _ => Record::TicketUsed(made_up::secret(rng)),
+        17 => Record::TicketUsed(made_up::secret(rng)),
+        _ => Record::Asks { room, ask: rng.bool() },
     }
 }
 
@@ -74,8 +79,12 @@ fn change(user: &str, action: Action) -> Record {
 
 fn join(node: u128) -> Action {
     let (connection, transport) = (Incarnation(Uuid::from_u128(node)).hold(), Transport::WebSocket);
-    let hold = ConnectionHold { connection, client: None, transport, deadline: None, unclaimed: false };
+    let hold = ConnectionHold { connection, client: None, transport, deadline: None, unclaimed: false, silent: false };
     Action::Join(hold, None, None)
+}
+
+fn end(node: u128) -> Action {
+    Action::Node(NodeAction::End(Incarnation(Uuid::from_u128(node)).hold(), DelReason::Closed))
 }
 
 #[test]
@@ -131,9 +140,8 @@ fn the_people_of_a_silent_node_are_suspect_and_its_leases_go_to_an_heir() {
     let first = vec![up(), change("ann", join(1)), change("bob", join(1)), change("cyd", Action::SignIn(lease))];
     let (one, two) = (Incarnation(Uuid::from_u128(1)), Incarnation(Uuid::from_u128(2)));
     shared.fold(1, &batch(1, 1, first).encode());
-    shared.fold(2, &batch(2, 1, vec![up(), change("bob", join(2))]).encode());
-    let suspects =
-        |shared: &Shared| shared.suspects(&Name::lobby()).map(|(user, _)| user.to_string()).collect::<Vec<_>>();
+    let asks = Record::Asks { room: Name::lobby(), ask: true };
+    shared.fold(2, &batch(2, 1, vec![up(), asks, change("bob", join(2))]).encode());
     shared.fold(3, &batch(2, 2, vec![Record::Suspect { who: one, next: 1 }]).encode());
     assert_eq!(suspects(&shared), Vec::<String>::new(), "its batch came meanwhile");
     shared.fold(4, &batch(2, 3, vec![Record::Suspect { who: one, next: 2 }]).encode());
@@ -155,6 +163,97 @@ fn the_people_of_a_silent_node_are_suspect_and_its_leases_go_to_an_heir() {
     assert!(shared.fold(9, &batch(1, 3, vec![change("dan", join(1))]).encode()).batch.is_none(), "the dead are silent");
     let again = shared.fold(10, &batch(1, 1, vec![up()]).encode());
     assert!(again.batch.is_none(), "nor do they come back");
+}
+
+fn suspects(shared: &Shared) -> Vec<String> {
+    let held = shared.room(&Name::lobby()).unwrap().roster().held_from(Mark::default());
+    let suspect = held.filter(|(_, holds)| holds.is_some_and(Holds::are_silent));
+    suspect.map(|(member, _)| member.user.to_string()).collect()
+}
+
+/// The last events of the lobby, the oldest first: the user, and whether the event says that the user is suspect, or no longer is.
+fn doubts(shared: &Shared, since: Offset) -> Vec<(String, bool)> {
+    let events = shared.room(&Name::lobby()).unwrap().after(since).unwrap();
+    let doubt = |event: &Arc<Event>| match &event.change {
+        Change::Suspect(suspect) => Some((suspect.member.user.to_string(), suspect.is)),
+        Change::Add(_) | Change::Update(_) | Change::Del(..) => None,
+    };
+    events.filter_map(doubt).collect()
+}
+
+#[test]
+fn who_is_suspect_is_told_where_readers_ask_for_as_long_as_they_do() {
+    let mut shared = shared();
+    let (one, ask) = (Incarnation(Uuid::from_u128(1)), |ask| Record::Asks { room: Name::lobby(), ask });
+    shared.fold(1, &batch(1, 1, vec![up(), change("ann", join(1)), change("bob", join(1))]).encode());
+    shared.fold(2, &batch(2, 1, vec![up(), change("bob", join(2)), Record::Suspect { who: one, next: 2 }]).encode());
+    let head = |shared: &Shared| shared.room(&Name::lobby()).unwrap().head();
+    let before = head(&shared);
+    assert_eq!(suspects(&shared), Vec::<String>::new(), "nobody asks");
+    shared.fold(3, &batch(2, 2, vec![ask(true)]).encode());
+    assert_eq!(doubts(&shared, before.offset), [("ann".to_owned(), true)]);
+    let folded = shared.fold(4, &batch(2, 3, vec![change("bob", end(2)), change("ann", join(2))]).encode());
+    assert_eq!(suspects(&shared), ["bob"], "held through the silent node only");
+    assert_eq!(doubts(&shared, before.offset)[1..], [("bob".to_owned(), true), ("ann".to_owned(), false)]);
+    assert_eq!(folded.effects.len(), 2);
+    let place = head(&shared);
+    shared.fold(5, &batch(3, 1, vec![up(), ask(true)]).encode());
+    shared.fold(6, &batch(2, 4, vec![ask(false)]).encode());
+    assert_eq!((suspects(&shared), head(&shared)), (vec!["bob".to_owned()], place), "others ask");
+    shared.fold(7, &batch(2, 5, vec![Record::Suspect { who: Incarnation(Uuid::from_u128(3)), next: 2 }]).encode());
+    shared.fold(8, &batch(2, 6, vec![Record::Reap { who: Incarnation(Uuid::from_u128(3)), since: 7 }]).encode());
+    assert_eq!((suspects(&shared).len(), doubts(&shared, place.offset)), (0, vec![("bob".to_owned(), false)]));
+    assert!(shared.room(&Name::lobby()).unwrap().last_events(9).0.iter().all(|event| event.change.is_seen()));
+}
+
+#[test]
+fn nothing_is_told_that_an_older_version_cannot_read() {
+    let options =
+        Options { version: "0.2.0".into(), rules: RULES, snapshot_every: u64::MAX, faults: Faults::default() };
+    let mut node = Node::new(Incarnation(Uuid::from_u128(9)), shared(), options, at(1_000));
+    let mut position = 0;
+    let mut turn = |node: &mut Node, others: Option<Batch>| {
+        let mut asks = Vec::new();
+        for bytes in others.iter().map(Batch::encode).collect::<Vec<_>>() {
+            position += 1;
+            node.entry(position, &bytes, at(1_000 + position * 500));
+        }
+        for bytes in node.tick(at(1_000 + position * 500 + 250)) {
+            position += 1;
+            node.entry(position, &bytes, at(1_000 + position * 500));
+            let batch = Batch::decode(&bytes).unwrap();
+            let told = batch.records.into_iter().filter(|record| matches!(record, Record::Asks { .. }));
+            asks.extend(told.map(|record| (record, bytes[0])));
+        }
+        asks
+    };
+    let ask = |ask| Record::Asks { room: Name::lobby(), ask };
+    let old = |number, records| batch(1, number, records);
+    assert_eq!(turn(&mut node, None), []);
+    let up = Record::Up { version: "0.1.7".into(), rules: RULES, replaces: None };
+    assert_eq!(turn(&mut node, Some(old(1, vec![up.clone()]))), []);
+    node.ask_suspects([Name::lobby()].into());
+    assert_eq!(turn(&mut node, None), [], "a version that can't read it lives");
+    let retired = Record::Up { version: "0.2.1".into(), rules: RULES, replaces: None };
+    let retired = batch(2, 1, vec![retired, Record::Retire(Incarnation(Uuid::from_u128(1)))]);
+    assert_eq!(turn(&mut node, Some(retired)), [(ask(true), 2)]);
+    assert_eq!(turn(&mut node, None), [], "once");
+    let first = |parts: Vec<Vec<u8>>| parts[0][0];
+    assert_eq!(first(Snapshot::of(node.shared()).parts().collect()), 2);
+    assert_eq!(turn(&mut node, Some(batch(3, 1, vec![up]))), [(ask(false), 2)], "an older one has come");
+    assert_eq!(first(Snapshot::of(node.shared()).parts().collect()), 1, "a snapshot that it can read");
+}
+
+#[test]
+fn a_batch_of_a_later_version_ends_the_reading() {
+    let mut bytes = batch(1, 1, vec![up()]).encode();
+    bytes[0] = 3;
+    let options = Options { version: "1".into(), rules: RULES, snapshot_every: u64::MAX, faults: Faults::default() };
+    let mut node = Node::new(Incarnation(Uuid::from_u128(9)), shared(), options, at(1_000));
+    node.entry(1, b"rubbish", at(1_100));
+    assert_eq!(node.trouble(), None);
+    node.entry(2, &bytes, at(1_200));
+    assert_eq!((node.trouble(), node.recency(at(1_200))), (Some(Trouble::Newer), Recency::Rereading));
 }
 
 fn at(tick: u64) -> Moment {
@@ -291,6 +390,7 @@ fn what_a_log_is_to_a_state_that_a_node_kept() {
         ("the same, so far", vec![claims(7, 2), signs_in()], Turn::Emptied),
         ("a newer state, so far", vec![claims(7, 3), signs_in()], Turn::Restored),
         ("another log's", vec![claims(6, 1), signs_in(), Record::Restored], Turn::Other),
+        ("an older gateway's", vec![claims(0, 1), signs_in(), Record::Restored], Turn::Emptied),
     ] {
         assert_eq!(of(records), wanted, "{what}");
     }
@@ -311,4 +411,50 @@ fn whoever_restores_and_leaves_is_followed_by_another_with_the_same_log() {
     assert_eq!(restorer(&[&first, &leaves, &reap]), Restorer::Left(origin(7, 9)));
     assert_eq!(restorer(&[&first, &leaves, &reap, &claims(7, 5)]), Restorer::One(three, origin(7, 5)));
     assert_eq!(restorer(&[&first, &leaves, &reap, &claims(6, 10)]), Restorer::Left(origin(7, 9)));
+    // As version 0.1 has it.
+    let first = batch(1, 1, vec![up(), Record::Claim(Origin::unnamed(9))]);
+    assert_eq!(restorer(&[&first, &claims(0, 10)]), Restorer::One(three, origin(0, 10)));
+    assert_eq!(restorer(&[&first, &leaves, &reap]), Restorer::Nobody);
+}
+
+/// Versions of before the name read what has none.
+#[test]
+fn the_name_of_a_log_that_is_restored_is_told_only_to_those_who_can_read_it() {
+    for (journal, format) in [(0, 1), (7, 2)] {
+        let claim = batch(1, 1, vec![up(), Record::Claim(origin(journal, 9))]).encode();
+        let mut shared = shared();
+        shared.fold(1, &claim);
+        let first = Snapshot::of(&shared).parts().next().unwrap();
+        assert_eq!((claim[0], first[0]), (format, format), "{journal}");
+    }
+    let options =
+        Options { version: "0.2.0".into(), rules: RULES, snapshot_every: u64::MAX, faults: Faults::default() };
+    for (version, journal) in [("0.1.9", 0), ("0.2.0", 7)] {
+        let up = Record::Up { version: version.into(), rules: RULES, replaces: None };
+        let kept = log(7, &[batch(2, 1, vec![up])]);
+        let mut node = Node::away(Incarnation(Uuid::from_u128(1)), kept, options.clone(), at(10_000));
+        let reread = node.reread(log(8, &[]));
+        node.adopt(reread, Fresh { incarnation: Incarnation(Uuid::from_u128(3)), generation: 4 }, at(10_000));
+        let first = Batch::decode(&node.tick(at(10_500)).remove(0)).unwrap();
+        assert_eq!(first.records.get(1), Some(&Record::Claim(origin(journal, 1))), "beside {version}");
+    }
+}
+
+#[test]
+fn who_stops_or_is_silent_is_waited_for_as_long_as_the_grace_period() {
+    for (stops, grace) in [(true, 1_000), (true, 9_000), (false, 1_000), (false, 9_000)] {
+        let (me, who) = (Incarnation(Uuid::from_u128(1)), Incarnation(Uuid::from_u128(2)));
+        let mut shared = shared();
+        shared.fold(1, &batch(1, 1, vec![up()]).encode());
+        shared.fold(2, &batch(2, 1, vec![up()]).encode());
+        let end =
+            if stops { batch(2, 2, vec![Record::Down]) } else { batch(1, 2, vec![Record::Suspect { who, next: 2 }]) };
+        shared.fold(3, &end.encode());
+        let mut judge = Judge::default();
+        while judge.judge(&shared.roll, grace, me).is_empty() {
+            judge.echoed(500, false);
+        }
+        assert_eq!(judge.judge(&shared.roll, grace, me), []);
+        assert_eq!(judge.clock(), grace + 500, "the first beat after the grace");
+    }
 }

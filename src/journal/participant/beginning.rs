@@ -14,7 +14,7 @@ use crate::journal::cluster::node::kept::Turn;
 use crate::journal::engine::reader::Reader;
 use crate::journal::engine::seam::Engine;
 use crate::journal::participant::keeper::{Keeper, time};
-use crate::journal::participant::opening::{Fit, Opening, Place, begin, fit, newer, read};
+use crate::journal::participant::opening::{Fit, Opening, Place, Unread, begin, fit, later, read};
 
 /// How long a node with a snapshot of its own waits for the servers of the log. Servers that are there answer within a second.
 /// After the loss of a leader it takes 4 to 8 s, and longer after other faults; readers should not wait for that.
@@ -51,7 +51,7 @@ impl Beginning {
             (None, Ok(engine)) => read_all(engine?, memory).await,
             (None, Err(_)) => read_all(opened.await?, memory).await,
             // Within that time, only servers that refuse this gateway answer by an error.
-            (Some(own), Ok(engine)) => Ok(both(engine?, own, &keeper, memory).await),
+            (Some(own), Ok(engine)) => both(engine?, own, &keeper, memory).await,
             (Some(own), Err(_)) => Ok(away(Box::new(own), "no server answers")),
         }
     }
@@ -65,53 +65,54 @@ fn away(own: Box<Shared>, why: &str) -> Beginning {
 /// Reads the log without a snapshot of its own.
 async fn read_all(engine: Arc<dyn Engine>, memory: Memory) -> Result<Beginning, String> {
     let shared = begin(&*engine, memory).await?;
-    read_on(engine, shared, false).await.map(Beginning::Log).map_err(|(_, why)| why)
+    read_on(engine, shared, false).await.map(Beginning::Log).map_err(|(_, why)| why.to_string())
 }
 
 /// Reads the log on from `shared`. After a failure the state is as far as it came.
-async fn read_on(engine: Arc<dyn Engine>, mut shared: Shared, lacks: bool) -> Result<Box<Log>, (Box<Shared>, String)> {
+async fn read_on(engine: Arc<dyn Engine>, mut shared: Shared, lacks: bool) -> Result<Box<Log>, (Box<Shared>, Unread)> {
     let after = shared.roll.seen.position;
-    let reader = read(&*engine, after, |position, bytes| drop(shared.fold(position, bytes))).await;
+    let reader = read(&*engine, after, |position, bytes| shared.fold(position, bytes).is_newer).await;
     match reader {
         Ok(reader) => Ok(Box::new(Log { engine, reader, shared, lacks })),
         Err(why) => Err((Box::new(shared), why)),
     }
 }
 
-/// Begins with the log, from the newer snapshot, if the own one is of this log.
-async fn both(engine: Arc<dyn Engine>, own: Shared, keeper: &Arc<Keeper>, memory: Memory) -> Beginning {
+/// Begins with the log, from the newer snapshot, if the own one is of this log; or with the own one, where the log does not answer.
+async fn both(engine: Arc<dyn Engine>, own: Shared, keeper: &Arc<Keeper>, memory: Memory) -> Result<Beginning, String> {
+    let without = |own, why| match why {
+        Unread::Newer => Err(why.to_string()),
+        Unread::Failed(why) => Ok(away(own, &why)),
+    };
     let place = Place::of(&own);
     let found = async {
         let fit = fit(&*engine, place).await?;
         let other = match fit {
-            Fit::Fits(_) => newer(&*engine, own.roll.seen.position, memory).await?,
+            Fit::Fits(_) => later(&*engine, own.roll.seen.position, memory).await?,
             Fit::Trimmed | Fit::Lacks | Fit::Other => Some(begin(&*engine, memory).await?),
         };
-        Ok::<_, String>((fit, other))
+        Ok::<_, Unread>((fit, other))
     };
     let (fit, other) = match found.await {
         Ok(found) => found,
-        Err(why) => return away(Box::new(own), &why),
+        Err(why) => return without(Box::new(own), why),
     };
     let lacks = fit == Fit::Lacks;
     let Some(other) = other else {
-        return match read_on(engine, own, lacks).await {
-            Ok(log) => Beginning::Log(log),
-            Err((own, why)) => away(own, &why),
-        };
+        return read_on(engine, own, lacks).await.map(Beginning::Log).or_else(|(own, why)| without(own, why));
     };
     let log = match read_on(engine, other, lacks).await {
         Ok(log) => log,
-        Err((_, why)) => return away(Box::new(own), &why),
+        Err((_, why)) => return without(Box::new(own), why),
     };
     match Turn::of(&log.shared, &own, log.lacks) {
-        Turn::GoesOn | Turn::Restored => Beginning::Log(log),
-        Turn::Forgot | Turn::Emptied => Beginning::Turned(Box::new(own), log),
+        Turn::GoesOn | Turn::Restored => Ok(Beginning::Log(log)),
+        Turn::Forgot | Turn::Emptied => Ok(Beginning::Turned(Box::new(own), log)),
         Turn::Other => {
             let (keeper, identity) = (keeper.clone(), log.shared.roll.identity);
             // A panic there leaves them where they are.
             drop(spawn_blocking(move || keeper.set_aside(identity)).await);
-            Beginning::Log(log)
+            Ok(Beginning::Log(log))
         }
     }
 }

@@ -21,6 +21,26 @@ const STUCK: Duration = Duration::from_secs(10);
 /// Opens the log, as it is now.
 pub type Opening = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<Arc<dyn Engine>, String>> + Send>> + Send + Sync>;
 
+/// Why the log was not read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unread {
+    /// It was written by a later version.
+    #[error(
+        "a gateway of a later version writes to the shared log what version {} can't read: update this gateway",
+        env!("CARGO_PKG_VERSION")
+    )]
+    Newer,
+    /// There is no answer, or not the wanted one.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl From<String> for Unread {
+    fn from(why: String) -> Unread {
+        Unread::Failed(why)
+    }
+}
+
 /// The end of a state: the last entry that is in it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
@@ -85,21 +105,28 @@ pub(super) async fn begin(engine: &dyn Engine, memory: Memory) -> Result<Shared,
 }
 
 /// The state of the log's newest snapshot, if that is newer than one that ends at `position`.
-pub(super) async fn newer(engine: &dyn Engine, position: u64, memory: Memory) -> Result<Option<Shared>, String> {
+pub(super) async fn later(engine: &dyn Engine, position: u64, memory: Memory) -> Result<Option<Shared>, String> {
     match engine.snapshot().await.map_err(failed)? {
         Some(found) if found.at > position => restore(engine, found, memory).await,
         Some(_) | None => Ok(None),
     }
 }
 
-/// Reads the log from `after` on to where it ends now. Gives the reader of what follows, and that end.
-pub(super) async fn read(engine: &dyn Engine, after: u64, mut each: impl FnMut(u64, &[u8])) -> Result<Reader, String> {
+/// Reads the log from `after` on to where it ends now, and gives the reader of what follows. `each` says of an entry whether it is a
+/// later version's.
+pub(super) async fn read(
+    engine: &dyn Engine,
+    after: u64,
+    mut each: impl FnMut(u64, &[u8]) -> bool,
+) -> Result<Reader, Unread> {
     let mut reader = engine.read(after);
     let (end, mut at) = (engine.extent().await.map_err(failed)?.last, after);
     while at < end {
         let next = timeout(STUCK, reader.next()).await.map_err(|_| "reading the log stopped".to_owned())?;
         let (position, bytes) = next.map_err(|end| format!("reading the log ended: {end:?}"))?;
-        each(position, &bytes);
+        if each(position, &bytes) {
+            return Err(Unread::Newer);
+        }
         at = position;
     }
     Ok(reader)

@@ -158,27 +158,6 @@ async fn a_node_starts_from_a_snapshot_and_the_entries_since() {
     assert_eq!(lobby(&late).0.len(), 20);
 }
 
-/// A sign that somebody read something else, which is wrong: nothing of what others append meanwhile may be left out.
-#[tokio::test(start_paused = true)]
-async fn a_node_that_was_right_goes_on_where_it_stands() {
-    let (log, is_away) = (Log::default(), Arc::new(AtomicBool::new(false)));
-    let nodes = [begin(&log, None, is_away.clone()).await.unwrap(), node(&log).await];
-    signed_in(&nodes[0], "ann").await;
-    is_away.store(true, SeqCst);
-    let seen = nodes[0].look(|node| node.shared().roll.seen);
-    let seen = Seen { hash: seen.hash + 1, ..seen };
-    let moment = Moment { tick: Tick(1), time: Timestamp(1) };
-    let wrong = Batch { incarnation: incarnation(), number: 5, moment, seen, full: false, records: Vec::new() };
-    log.append(Bytes::from(wrong.encode())).await.unwrap();
-    until("trouble", || nodes[0].look(|node| node.trouble().is_some())).await;
-    signed_in(&nodes[1], "bob").await;
-    is_away.store(false, SeqCst);
-    until_all_have(&nodes, &["ann", "bob"]).await;
-    sleep(Duration::from_secs(30)).await;
-    let rereads = |node: &Participant| node.with(|node, now| node.survey(now).figures.rereads.iter().sum::<u64>());
-    assert_eq!(nodes.iter().map(rereads).collect::<Vec<_>>(), [1, 1], "each knows better, and once");
-}
-
 /// A snapshot whose last entry is just the one that the log forgot.
 #[tokio::test(start_paused = true)]
 async fn a_start_does_not_wait_for_an_entry_that_the_log_forgot() {
@@ -195,4 +174,76 @@ async fn a_start_does_not_wait_for_an_entry_that_the_log_forgot() {
     log.forget(at - 1);
     let late = timeout(Duration::from_secs(60), node(&log)).await.expect("a start");
     assert_eq!(lobby(&late).0, ["ann"]);
+}
+
+/// A node of which nothing is there but its batches.
+struct Ghost {
+    log: Log,
+    incarnation: Incarnation,
+    number: u64,
+}
+
+impl Ghost {
+    /// Begins a life. `seen` is what it pretends to have read.
+    fn begin(log: &Log, seen: Seen) -> Ghost {
+        let mut ghost = Ghost { log: log.open(), incarnation: incarnation(), number: 0 };
+        let rules = Rules { members: 0, grace: Duration::from_secs(5), max_named: 100 };
+        ghost.append(seen, Record::Up { version: "1".into(), rules, replaces: None });
+        ghost
+    }
+
+    /// Nobody reads the batch before the test waits.
+    fn append(&mut self, seen: Seen, record: Record) {
+        self.number += 1;
+        let moment = Moment { tick: Tick(self.number), time: Timestamp(1_700_000_000_000) };
+        let Ghost { incarnation, number, .. } = *self;
+        let batch = Batch { incarnation, number, moment, seen, full: false, records: vec![record] };
+        drop(self.log.append(batch.encode().into()));
+    }
+}
+
+fn seen(node: &Participant) -> Seen {
+    node.with(|node, _| node.shared().roll.seen)
+}
+
+/// The node has read all that the log has.
+async fn until_read(log: &Log, node: &Participant) {
+    let last = log.extent().await.unwrap().last;
+    until("all is read", || seen(node).position >= last).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_is_taken_for_lost_misses_no_entry() {
+    let log = Log::default();
+    let nodes = [node(&log).await, node(&log).await];
+    nodes[0].ask(signs_in("ann")).await;
+    until_all_have(&nodes, &["ann"]).await;
+    until_read(&log, &nodes[0]).await;
+    let (who, next) = nodes[0].with(|node, _| (node.id(), node.shared().roll.lives[&node.id()].next));
+    let mut ghost = Ghost::begin(&log, Seen::default());
+    ghost.append(Seen::default(), Record::Suspect { who, next });
+    let since = log.extent().await.unwrap().last;
+    ghost.append(Seen::default(), Record::Reap { who, since });
+    ghost.append(Seen::default(), signs_in("bob"));
+    for node in &nodes {
+        until_read(&log, node).await;
+        assert_eq!(lobby(node).0, ["ann", "bob"]);
+    }
+    assert_ne!(nodes[0].with(|node, _| node.id()), who, "another life");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_was_right_misses_no_entry() {
+    let log = Log::default();
+    let nodes = [node(&log).await, node(&log).await];
+    nodes[0].ask(signs_in("ann")).await;
+    until_all_have(&nodes, &["ann"]).await;
+    until_read(&log, &nodes[0]).await;
+    let right = seen(&nodes[0]);
+    let mut ghost = Ghost::begin(&log, Seen { hash: right.hash + 1, ..right });
+    ghost.append(right, signs_in("bob"));
+    for node in &nodes {
+        until_read(&log, node).await;
+        assert_eq!(lobby(node).0, ["ann", "bob"]);
+    }
 }

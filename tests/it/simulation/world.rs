@@ -62,10 +62,15 @@ pub struct Tally {
     pub lives: u64,
     pub losses: u64,
     pub away: u64,
+    pub suspects: u64,
 }
 
 struct World {
     rng: Rng,
+    /// For what readers ask, so that the rest goes on as without it.
+    asking: Rng,
+    /// For when nodes write own snapshots.
+    keeping: Rng,
     mode: Mode,
     now: u64,
     engine: Engine,
@@ -113,6 +118,8 @@ impl World {
         let readers = readers.chain(hopping).map(reader).collect();
         let mut world = World {
             rng,
+            asking: Rng::with_seed(seed.wrapping_add(1 << 32)),
+            keeping: Rng::with_seed(seed.wrapping_add(2 << 32)),
             mode,
             now: START,
             engine: Engine::new(1),
@@ -162,6 +169,10 @@ impl World {
             if self.now < START + TROUBLE {
                 (0..self.rng.usize(0..3)).for_each(|_| self.someone_acts());
                 self.something_happens();
+                if self.asking.u8(..40) == 0 {
+                    let seat = self.asking.usize(..self.seats.len());
+                    self.readers_ask(seat);
+                }
             } else {
                 self.engine.up = true;
                 self.seats.iter_mut().for_each(|seat| (seat.cut, seat.asleep) = (false, false));
@@ -205,6 +216,7 @@ impl World {
         let (id, now) = (self.incarnation(), self.moment(seat));
         let begin = if is_away { Node::away } else { Node::new };
         self.seats[seat].node = Some(begin(id, shared, options, now));
+        self.readers_ask(seat);
         self.seats[seat].born = self.now;
         self.tally.lives += 1;
     }
@@ -222,6 +234,15 @@ impl World {
         }
         let turn = own.map_or(Turn::GoesOn, |own| Turn::of(&shared, own, self.engine.lacks(own)));
         Some((shared, turn))
+    }
+
+    /// Readers of some rooms ask who is suspect.
+    fn readers_ask(&mut self, seat: usize) {
+        let rooms = (0..ROOMS).map(|room| Name::kept(&format!("room{room}")));
+        let rooms = rooms.filter(|_| self.asking.bool()).collect();
+        if let Some(node) = &mut self.seats[seat].node {
+            node.ask_suspects(rooms);
+        }
     }
 
     fn incarnation(&mut self) -> Incarnation {
@@ -264,7 +285,7 @@ impl World {
             if let Some(snapshot) = node.snapshot(now) {
                 self.engine.keep(snapshot);
             }
-            if self.rng.u8(..40) == 0
+            if self.keeping.u8(..40) == 0
                 && let Some(picture) = node.picture(now)
             {
                 self.seats[seat].kept = Some(picture.parts().collect());
@@ -304,6 +325,7 @@ impl World {
             }
             self.trace(|at| format!("{at} {} reads {position}: {:?}", node.id(), Batch::decode(&bytes)));
             node.entry(position, &bytes, now);
+            checks::suspicion(node.shared())?;
             let hash = node.shared().roll.seen.hash;
             if !self.mode.forgets() && *self.hashes.entry(position).or_insert(hash) != hash {
                 return Err(format!("two states at {position}"));
@@ -315,6 +337,7 @@ impl World {
                 self.tally.lives += 1;
                 node.live_again(self.incarnation(), now);
             }
+            Some(Trouble::Newer) => return Err("a batch of another version".into()),
             Some(Trouble::Differs | Trouble::Lost | Trouble::Behind | Trouble::Away) => {
                 self.tally.rereads += 1;
                 let Some(state) = self.engine.state() else { return Err("no snapshot".into()) };

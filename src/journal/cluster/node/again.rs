@@ -4,6 +4,7 @@ use crate::journal::cluster::attendance::Key;
 use crate::journal::cluster::fold::{LeaseKey, Shared};
 use crate::journal::cluster::incarnation::Incarnation;
 use crate::journal::cluster::node::{Answer, Fresh, Item, Node, Told, Trouble};
+use crate::journal::cluster::origin::Origin;
 use crate::journal::cluster::record::Record;
 use crate::journal::cluster::reread::Reread;
 use crate::journal::cluster::roll::Standing;
@@ -142,6 +143,7 @@ impl Node {
         self.beat = 0;
         self.queue.push_back(Item::Record(self.up(Some(was))));
         self.queue.extend(restored(restore));
+        self.asking.untell();
         for key in self.attendance.untell() {
             self.owe(&key);
         }
@@ -161,7 +163,9 @@ impl Node {
 
     /// What an empty log is to be told: first the permanent sign-ins, which one node tells, then what this node owns, and lists.
     pub(super) fn restoration(&self, old: &Shared) -> Vec<Record> {
-        let mut records = vec![Record::Claim(old.roll.origin())];
+        let (origin, named) = (old.roll.origin(), Record::Claim(old.roll.origin()).format());
+        let all_read = old.roll.all_read(named) && self.shared.roll.all_read(named);
+        let mut records = vec![Record::Claim(if all_read { origin } else { Origin::unnamed(origin.entries) })];
         for (room, permanent) in permanent(old) {
             let some = |commands: &[Command]| Record::Restore { room: room.clone(), commands: commands.to_vec() };
             records.extend(permanent.chunks(RESTORED).map(some));

@@ -45,9 +45,7 @@ impl Turn {
         match log.roll.restorer {
             Restorer::Nobody if log.roll.is_young() && is_bare(log) => Turn::Emptied,
             Restorer::Nobody => Turn::Other,
-            Restorer::One(_, older) | Restorer::Left(older) | Restorer::Done(older)
-                if older.journal != origin.journal =>
-            {
+            Restorer::One(_, older) | Restorer::Left(older) | Restorer::Done(older) if !older.is_of(origin) => {
                 Turn::Other
             }
             // Whoever restores may not come to the end.

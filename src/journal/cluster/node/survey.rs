@@ -90,7 +90,7 @@ impl Node {
     /// How recent the rooms of this node are.
     pub fn recency(&self, now: Moment) -> Recency {
         match self.trouble {
-            Some(Trouble::Differs | Trouble::Lost | Trouble::Behind) => Recency::Rereading,
+            Some(Trouble::Differs | Trouble::Lost | Trouble::Behind | Trouble::Newer) => Recency::Rereading,
             // Nobody is known to have newer ones.
             Some(Trouble::Away) => Recency::Stale,
             None if self.is_silent() && !self.lag.was_away(now.tick.0) => Recency::Behind,

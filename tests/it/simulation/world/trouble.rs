@@ -99,7 +99,7 @@ impl World {
             0..=2 => {
                 self.crash(seat);
                 // A node that starts without the log begins with its own snapshot.
-                self.engine.up &= self.rng.u8(..3) > 0;
+                self.engine.up &= self.keeping.u8(..3) > 0;
             }
             3..=7 => self.seats[seat].cut = true,
             8..=18 => self.seats[seat].cut = false,
