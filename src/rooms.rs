@@ -8,6 +8,7 @@ pub mod edition;
 pub mod upkeep;
 pub mod histories;
 pub mod tally;
+pub mod asked;
 pub mod changed;
 pub mod room;
 pub mod registers;
@@ -24,7 +25,7 @@ pub mod connection_holds;
 mod capture;
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use tokio::sync::mpsc::{Receiver, Sender, channel};
@@ -378,6 +379,17 @@ impl Rooms {
     pub fn join_cluster(&self, cluster: Cluster) {
         // A process is a node of one cluster.
         let _ = self.cluster.set(cluster);
+    }
+
+    /// Tells the log of the cluster in which rooms readers ask who is suspect, for as long as the rooms are there.
+    pub async fn tell_asked(this: Weak<Self>) {
+        let Some(asked) = this.upgrade().map(|rooms| rooms.directory.registers().asked.clone()) else { return };
+        let tell = |rooms| {
+            let this = this.upgrade();
+            let cluster = this.as_ref().and_then(|this| this.cluster());
+            cluster.map(|cluster| cluster.participant().with(|node, _| node.ask_suspects(rooms))).is_some()
+        };
+        asked.each(tell).await;
     }
 
     /// The node of this process, if it is one of a cluster.

@@ -156,7 +156,7 @@ mod tests {
     use crate::wire::dialect::Dialect;
     use crate::wire::framing::Framing;
 
-    const SSE: Format = Format { dialect: Dialect::Native, framing: Framing::Sse { chunked: false } };
+    const SSE: Format = Format { dialect: Dialect::Native, suspects: false, framing: Framing::Sse { chunked: false } };
 
     fn rooms() -> Rooms {
         Rooms::within(

@@ -58,13 +58,21 @@ pub struct Follower {
 
 #[derive(Debug)]
 enum Place {
-    /// Behind all events up to this one.
-    At(Offset),
-    /// The same, of a follower that began so soon after the gateway's start that members of before may be missing.
-    Early(Offset),
+    /// Behind all events up to one.
+    At(Spot),
     /// Few followers have made no step. The box keeps all others small.
     Start(Box<Start>),
     Count(Box<Count>),
+}
+
+/// The place of a follower between two events.
+#[derive(Clone, Copy, Debug)]
+struct Spot {
+    offset: Offset,
+    /// Whether the follower began so soon after the gateway's start that members of before may be missing.
+    early: bool,
+    /// Whether the follower asks who is suspect.
+    asks: bool,
 }
 
 /// The place of a follower that has made no step.
@@ -74,6 +82,8 @@ struct Start {
     since: Option<Cursor>,
     /// An event that the first snapshot must include.
     at_least: Offset,
+    /// Whether the follower asks who is suspect.
+    asks: bool,
 }
 
 #[derive(Debug, Default)]
@@ -99,18 +109,39 @@ impl Follower {
     /// Starts after `since`, or from a snapshot when the history does not reach back to it. Nothing in between is lost
     /// or repeated. A snapshot includes the event at `at_least` and all before.
     pub fn resume(following: Following, since: Option<Cursor>, at_least: Offset) -> Self {
-        Follower { following, place: Place::Start(Box::new(Start { since, at_least })) }
+        Follower { following, place: Place::Start(Box::new(Start { since, at_least, asks: false })) }
     }
 
     /// Starts with the next event.
     pub fn from_now_on(following: Following) -> Self {
         let head = following.room().read(|presence| presence.head().offset);
-        Follower { following, place: Place::At(head) }
+        Follower { following, place: Place::At(Spot { offset: head, early: false, asks: false }) }
     }
 
     /// Follows the number of members only.
     pub fn counting(following: Following) -> Self {
         Follower { following, place: Place::Count(Box::default()) }
+    }
+
+    /// The same for a reader who asks who is suspect, if that is so. Who follows the number alone is not told.
+    pub fn for_suspects(mut self, suspects: bool) -> Self {
+        let asks = match &mut self.place {
+            Place::At(spot) => &mut spot.asks,
+            Place::Start(start) => &mut start.asks,
+            Place::Count(_) => return self,
+        };
+        if suspects && !std::mem::replace(asks, true) {
+            self.room().ask_suspects(true);
+        }
+        self
+    }
+
+    fn asks(&self) -> bool {
+        match &self.place {
+            Place::At(spot) => spot.asks,
+            Place::Start(start) => start.asks,
+            Place::Count(_) => false,
+        }
     }
 
     /// The room.
@@ -126,18 +157,18 @@ impl Follower {
     /// Moves from `from` to `to`; false when the follower is not at `from`.
     pub fn advance(&mut self, from: Offset, to: Offset) -> bool {
         match &mut self.place {
-            Place::At(at) | Place::Early(at) if *at == from => {
-                *at = to;
+            Place::At(at) if at.offset == from => {
+                at.offset = to;
                 true
             }
-            Place::At(_) | Place::Early(_) | Place::Start(_) | Place::Count(_) => false,
+            Place::At(_) | Place::Start(_) | Place::Count(_) => false,
         }
     }
 
     /// Whether the follower is behind the event at `offset`. A follower that counts reads no events.
     pub fn reached(&self, offset: Offset) -> bool {
         match &self.place {
-            Place::At(at) | Place::Early(at) => *at >= offset,
+            Place::At(at) => at.offset >= offset,
             Place::Start(_) => false,
             Place::Count(_) => true,
         }
@@ -146,9 +177,7 @@ impl Follower {
     /// The cursor to resume from, if there is one.
     pub fn cursor(&self) -> Option<Cursor> {
         match &self.place {
-            Place::At(offset) | Place::Early(offset) => {
-                Some(Cursor { offset: *offset, ..self.room().read(Presence::head) })
-            }
+            Place::At(Spot { offset, .. }) => Some(Cursor { offset: *offset, ..self.room().read(Presence::head) }),
             Place::Start(start) => start.since,
             Place::Count(_) => None,
         }
@@ -156,13 +185,13 @@ impl Follower {
 
     /// Begins anew, from a snapshot that includes the event at `at_least` and all before.
     pub fn begin_anew(&mut self, at_least: Offset) {
-        self.place = Place::Start(Box::new(Start { since: None, at_least }));
+        self.place = Place::Start(Box::new(Start { since: None, at_least, asks: self.asks() }));
     }
 
     /// Begins anew with the present set or number, if the follower began early after the gateway's start; true then.
     pub fn settle(&mut self) -> bool {
         match &mut self.place {
-            Place::Early(offset) => {
+            Place::At(Spot { offset, early: true, .. }) => {
                 let at_least = *offset;
                 self.begin_anew(at_least);
                 true
@@ -190,7 +219,7 @@ impl Follower {
     /// Whether the next step begins at a cursor, and not with nothing.
     fn has_cursor(&self) -> bool {
         match &self.place {
-            Place::At(_) | Place::Early(_) => true,
+            Place::At(_) => true,
             Place::Start(start) => start.since.is_some(),
             Place::Count(_) => false,
         }
@@ -201,7 +230,7 @@ impl Follower {
     pub fn next(&mut self, netting: impl Fn(bool) -> Netting) -> Option<Step> {
         let room = self.following.room();
         let (decision, at_least) = match &mut self.place {
-            Place::At(offset) | Place::Early(offset) => {
+            Place::At(Spot { offset, .. }) => {
                 (room.read(|presence| after(presence, *offset, netting(false))), Offset::default())
             }
             Place::Start(start) => (room.read(|presence| first(presence, start.since, netting(true))), start.at_least),
@@ -225,16 +254,24 @@ impl Follower {
         if self.has_cursor() {
             self.room().meter().caught_up(step.catch_up());
         }
-        let early = matches!(self.place, Place::Early(_));
-        let (offset, is_fresh) = match &step {
+        let (early, asks) = (matches!(self.place, Place::At(Spot { early: true, .. })), self.asks());
+        let (offset, early) = match &step {
             Step::Events(events) => (end(events).unwrap_or_default(), early),
             Step::Resumed(_, taken, events, head) => (end(events).unwrap_or(*head), taken.fresh_for.is_some()),
             Step::Changes(changes) => (changes.cursor().offset, early || changes.taken().fresh_for.is_some()),
             Step::Snapshot(edition) => (edition.cursor().offset, edition.is_fresh()),
             Step::Count(..) => return Some(step),
         };
-        self.place = if is_fresh { Place::Early(offset) } else { Place::At(offset) };
+        self.place = Place::At(Spot { offset, early, asks });
         Some(step)
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        if self.asks() {
+            self.room().ask_suspects(false);
+        }
     }
 }
 
@@ -324,7 +361,7 @@ mod tests {
                     match &event.change {
                         Change::Add(member) => assert!(set.insert(member.user.clone())),
                         Change::Del(user, _) => assert!(set.remove(user)),
-                        Change::Update(..) => {}
+                        Change::Update(..) | Change::Suspect(..) => {}
                     }
                 }
             }

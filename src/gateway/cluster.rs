@@ -44,6 +44,7 @@ pub fn join(joining: Joining, rooms: &Arc<Rooms>, passes: &Arc<Passes>) {
     let mirror = Mirror::new(rooms, facts);
     let shown = mirror.shown();
     rooms.join_cluster(Cluster::new(joining.begin(Box::new(mirror)), shown));
+    drop(tokio::spawn(Rooms::tell_asked(Arc::downgrade(rooms))));
 }
 
 /// Says that the node stops, within `limit`.

@@ -210,6 +210,7 @@ impl Passes {
             Record::Up { .. } | Record::Retire(_) | Record::Down | Record::Suspect { .. } | Record::Reap { .. } => {}
             Record::Generation { .. } | Record::Claim(_) | Record::Restore { .. } | Record::Restored => {}
             Record::Change { .. } | Record::Came { .. } | Record::Denied { .. } | Record::Rules(_) => {}
+            Record::Asks { .. } => {}
         }
     }
 

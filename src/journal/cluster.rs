@@ -43,6 +43,7 @@ pub mod digest;
 pub mod incarnation;
 pub mod record;
 pub mod batch;
+pub mod asks;
 pub mod roll;
 pub mod fold;
 pub mod snapshot;

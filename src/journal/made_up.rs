@@ -81,7 +81,7 @@ pub fn maker(rng: &mut Rng) -> Arc<Maker> {
 pub fn hold(rng: &mut Rng) -> ConnectionHold {
     let (connection, client) = (connection(rng), some(rng, client));
     let transport = one(rng, &[Transport::Sse, Transport::WebSocket]);
-    ConnectionHold { connection, client, transport, deadline: None, unclaimed: false }
+    ConnectionHold { connection, client, transport, deadline: None, unclaimed: false, silent: false }
 }
 
 fn number(rng: &mut Rng) -> u64 {
@@ -99,7 +99,7 @@ fn action(rng: &mut Rng) -> Action {
         3 => Action::Set(some(rng, statement), some(rng, info)),
         4 => {
             let deadline = some(rng, number).map(Tick);
-            let hold = ConnectionHold { deadline, unclaimed: rng.bool(), ..hold(rng) };
+            let hold = ConnectionHold { deadline, unclaimed: rng.bool(), silent: rng.bool(), ..hold(rng) };
             Action::Join(hold, some(rng, statement), some(rng, info))
         }
         5 => Action::Update(connection(rng), statement(rng)),
@@ -117,13 +117,14 @@ fn lease(rng: &mut Rng) -> Arc<Lease> {
 }
 
 fn node_action(rng: &mut Rng) -> NodeAction {
-    match rng.u8(..4) {
+    match rng.u8(..5) {
         0 => NodeAction::End(connection(rng), one(rng, &[DelReason::NodeLost, DelReason::Timeout])),
         1 => {
             let said = |rng: &mut Rng| Said::new(statement(rng), Order(number(rng)));
             NodeAction::Recall(connection(rng), some(rng, said))
         }
         2 => NodeAction::Lapse(some(rng, hold_name), lease(rng)),
+        3 => NodeAction::Silence(connection(rng), rng.bool()),
         _ => NodeAction::Inherit(some(rng, hold_name), lease(rng)),
     }
 }

@@ -10,6 +10,7 @@
 //! The audience hears of an entry before any caller gets an answer that depends on the entry.
 
 mod opening;
+mod rereading;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -40,6 +41,7 @@ use crate::journal::engine::appends::Appending;
 use crate::journal::engine::reader::{Break, Reader};
 use crate::journal::engine::seam::Engine;
 use crate::journal::participant::opening::begin;
+use crate::journal::participant::rereading::{Anew, newer, reread};
 use crate::model::id::ConnectionId;
 use crate::model::moment::Moment;
 
@@ -50,9 +52,6 @@ const EVERY: Duration = Duration::from_millis(50);
 
 /// The entries that are folded before the node says something.
 const AT_ONCE: usize = 256;
-
-/// The pause before another attempt to read the log anew.
-const AGAIN: Duration = Duration::from_millis(200);
 
 /// The node's clock.
 pub type Now = Box<dyn Fn() -> Moment + Send + Sync>;
@@ -126,13 +125,6 @@ struct Task {
 
 type Rereading = Pin<Box<dyn Future<Output = Anew> + Send>>;
 
-/// A log that was read anew.
-struct Anew {
-    engine: Arc<dyn Engine>,
-    reader: Reader,
-    reread: crate::journal::cluster::reread::Reread,
-}
-
 impl Joining {
     /// Reads the log to its end. Needs a runtime of tokio.
     ///
@@ -145,7 +137,9 @@ impl Joining {
         let end = engine.extent().await.map_err(|trouble| trouble.to_string())?.last;
         while shared.roll.seen.position < end {
             let (position, bytes) = reader.next().await.map_err(|end| format!("reading the log ended: {end:?}"))?;
-            shared.fold(position, &bytes);
+            if shared.fold(position, &bytes).is_newer {
+                return Err(newer());
+            }
         }
         let node = Node::new(incarnation(), shared, options, now());
         Ok(Joining { opening, memory, now, node, engine, reader })
@@ -332,7 +326,8 @@ impl Task {
             Some(trouble) if self.rereading.is_none() => {
                 warn!(?trouble, "the shared log is not what was read of it; reading it anew");
                 let (desk, opening) = (self.desk.clone(), self.opening.clone());
-                self.rereading = Some(Box::pin(reread(desk, opening, self.memory)));
+                let begin_reading = move |shared| desk.inner.lock().node.reread(shared);
+                self.rereading = Some(Box::pin(reread(begin_reading, opening, self.memory)));
             }
             Some(_) | None => {}
         }
@@ -440,32 +435,6 @@ async fn write(
         Some(position) => engine.trim(position).await,
         None => Ok(()),
     }
-}
-
-/// Reads the log anew, until that succeeds.
-async fn reread(desk: Arc<Desk>, opening: Arc<Opening>, memory: Memory) -> Anew {
-    let mut told = false;
-    loop {
-        match try_reread(&desk, &opening, memory).await {
-            Ok(anew) => return anew,
-            Err(why) if !told => warn!(why, "the shared log can't be read anew yet"),
-            Err(_) => {}
-        }
-        told = true;
-        sleep(AGAIN).await;
-    }
-}
-
-async fn try_reread(desk: &Desk, opening: &Opening, memory: Memory) -> Result<Anew, String> {
-    let (engine, shared) = begin(opening, memory).await?;
-    let mut reread = desk.inner.lock().node.reread(shared);
-    let mut reader = engine.read(reread.position());
-    let end = engine.extent().await.map_err(|trouble| trouble.to_string())?.last;
-    while reread.position() < end {
-        let (position, bytes) = reader.next().await.map_err(|end| format!("reading the log ended: {end:?}"))?;
-        reread.entry(position, &bytes);
-    }
-    Ok(Anew { engine, reader, reread })
 }
 
 fn incarnation() -> Incarnation {

@@ -191,17 +191,18 @@ const IS_WEBSOCKET: u8 = 1;
 const HAS_CLIENT: u8 = 2;
 const HAS_DEADLINE: u8 = 4;
 const IS_UNCLAIMED: u8 = 8;
+const IS_SILENT: u8 = 16;
 
 impl Keep for ConnectionHold {
     fn put(&self, to: &mut Vec<u8>) {
-        let ConnectionHold { connection, client, transport, deadline, unclaimed } = self;
+        let ConnectionHold { connection, client, transport, deadline, unclaimed, silent } = self;
         let transport = match transport {
             Transport::Sse => 0,
             Transport::WebSocket => IS_WEBSOCKET,
         };
         let flag = |is: bool, flag: u8| if is { flag } else { 0 };
         let has = flag(client.is_some(), HAS_CLIENT) | flag(deadline.is_some(), HAS_DEADLINE);
-        to.push(transport | has | flag(*unclaimed, IS_UNCLAIMED));
+        to.push(transport | has | flag(*unclaimed, IS_UNCLAIMED) | flag(*silent, IS_SILENT));
         connection.put(to);
         client.iter().for_each(|client| client.put(to));
         deadline.iter().for_each(|deadline| deadline.put(to));
@@ -210,14 +211,15 @@ impl Keep for ConnectionHold {
     fn take(from: &mut Input<'_>) -> Result<Self, Unreadable> {
         let flags = from.byte()?;
         let has = |flag: u8| flags & flag != 0;
-        if flags >= 2 * IS_UNCLAIMED {
+        if flags >= 2 * IS_SILENT {
             return Err(from.malformed("an unknown flag of a hold"));
         }
         let transport = if has(IS_WEBSOCKET) { Transport::WebSocket } else { Transport::Sse };
         let connection = Keep::take(from)?;
         let client = has(HAS_CLIENT).then(|| Keep::take(from)).transpose()?;
         let deadline = has(HAS_DEADLINE).then(|| Keep::take(from)).transpose()?;
-        Ok(ConnectionHold { connection, client, transport, deadline, unclaimed: has(IS_UNCLAIMED) })
+        let (unclaimed, silent) = (has(IS_UNCLAIMED), has(IS_SILENT));
+        Ok(ConnectionHold { connection, client, transport, deadline, unclaimed, silent })
     }
 }
 
@@ -310,6 +312,7 @@ impl Keep for NodeAction {
             NodeAction::Recall(connection, earlier) => put!(to: 1, connection, earlier),
             NodeAction::Lapse(name, lease) => put!(to: 2, name, lease),
             NodeAction::Inherit(name, lease) => put!(to: 3, name, lease),
+            NodeAction::Silence(connection, is_silent) => put!(to: 4, connection, is_silent),
         }
     }
 
@@ -319,6 +322,7 @@ impl Keep for NodeAction {
             1 => take!(from: NodeAction::Recall(connection, earlier)),
             2 => take!(from: NodeAction::Lapse(name, lease)),
             3 => take!(from: NodeAction::Inherit(name, lease)),
+            4 => take!(from: NodeAction::Silence(connection, is_silent)),
             _ => Err(from.malformed("an unknown action of a node")),
         }
     }

@@ -41,6 +41,10 @@ pub struct Set {
     pub new: bool,
     /// When the member came or changed last.
     pub at: Timestamp,
+    /// Whether the member is suspect, for readers who ask.
+    pub suspect: bool,
+    /// Whether readers who do not ask saw any of it.
+    pub seen: bool,
 }
 
 /// The way from a reader's old set to the present set, event by event. Netting takes time, so a gap is taken from the room
@@ -57,6 +61,18 @@ pub struct Gap {
     pub roster: Roster,
 }
 
+/// What happened to one user in a gap.
+struct Way {
+    /// Whether the reader's set has the user.
+    had: bool,
+    /// The reason of the last `del`.
+    went: Option<DelReason>,
+    /// The time of the last change that all readers saw, or else of the last one.
+    at: Timestamp,
+    /// Whether readers who do not ask for suspects saw a change.
+    seen: bool,
+}
+
 impl Gap {
     /// Nets the gap, which was `taken` just now.
     pub fn net(self, taken: Taken) -> Changes {
@@ -67,22 +83,27 @@ impl Gap {
 impl Changes {
     /// Nets the events `briefs`, in order, into the present set: `roster` at `cursor`.
     pub fn net(room: Name, cursor: Cursor, taken: Taken, briefs: impl Iterator<Item = Brief>, roster: &Roster) -> Self {
-        // For each user: whether the reader's set has them, the reason of the last `del`, and the time of the last event.
-        let mut users: HashMap<Name, (bool, Option<DelReason>, Timestamp)> = HashMap::new();
+        let mut users: HashMap<Name, Way> = HashMap::new();
         for Brief { user, kind, at } in briefs {
-            let (_, went, last) = users.entry(user).or_insert((kind != Kind::Add, None, at));
-            *last = at;
-            if let Kind::Del(reason) = kind {
-                *went = Some(reason);
+            let way = users.entry(user).or_insert(Way { had: kind != Kind::Add, went: None, at, seen: false });
+            match kind {
+                Kind::Suspect if way.seen => continue,
+                Kind::Suspect => {}
+                Kind::Add | Kind::Update => way.seen = true,
+                Kind::Del(reason) => (way.went, way.seen) = (Some(reason), true),
             }
+            way.at = at;
         }
         // In order of names, each lookup is close in memory to the one before.
         let mut users: Vec<_> = users.into_iter().collect();
         users.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         let mut changes = Changes { room, cursor, taken, gone: Vec::new(), set: Vec::new() };
-        for (user, (had, went, at)) in users {
+        for (user, Way { had, went, at, seen }) in users {
             match (roster.get(&user), went) {
-                (Some(member), _) => changes.set.push(Set { member: member.clone(), new: !had, at }),
+                (Some(member), _) => {
+                    let (member, suspect) = (member.clone(), roster.is_suspect(&user));
+                    changes.set.push(Set { member, new: !had, at, suspect, seen });
+                }
                 (None, Some(reason)) if had => changes.gone.push(Gone { user, reason, at }),
                 (None, _) => {}
             }

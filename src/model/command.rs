@@ -68,6 +68,8 @@ pub enum NodeAction {
     Recall(ConnectionId, Option<Arc<Said>>),
     /// Ends a lease whose term is over, unless the lease was renewed or given to another owner since.
     Lapse(Option<HoldName>, Arc<Lease>),
+    /// Notes that the node of a hold is silent, or no longer.
+    Silence(ConnectionId, bool),
     /// Gives a lease to another owner.
     Inherit(Option<HoldName>, Arc<Lease>),
 }

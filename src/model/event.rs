@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::model::cursor::Cursor;
 use crate::model::moment::Timestamp;
 use crate::model::name::Name;
-use crate::model::roster::Member;
+use crate::model::roster::{Member, Suspect};
 
 /// The reason of a `del`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -34,15 +34,35 @@ pub enum Change {
     Add(Arc<Member>),
     /// The member's `meta` or `info` changed.
     Update(Arc<Member>),
+    /// The member is suspect, or no longer is; the member's `meta` or `info` may have changed at once.
+    Suspect(Suspect),
     /// The user is no longer a member.
     Del(Name, DelReason),
 }
 
 impl Change {
+    /// The member as shown to readers who do not ask for suspects; `None` if they see no change, or the member is gone.
+    pub fn shown(&self) -> Option<&Arc<Member>> {
+        match self {
+            Change::Add(member) | Change::Update(member) => Some(member),
+            Change::Suspect(Suspect { member, changed, .. }) => changed.then_some(member),
+            Change::Del(..) => None,
+        }
+    }
+
+    /// Whether readers who do not ask for suspects see a change.
+    pub fn is_seen(&self) -> bool {
+        match self {
+            Change::Add(_) | Change::Update(_) | Change::Del(..) => true,
+            Change::Suspect(suspect) => suspect.changed,
+        }
+    }
+
     /// The user whom the change is about.
     pub fn user(&self) -> &Name {
         match self {
             Change::Add(member) | Change::Update(member) => &member.user,
+            Change::Suspect(suspect) => &suspect.member.user,
             Change::Del(user, _) => user,
         }
     }
@@ -75,6 +95,7 @@ impl Event {
     pub fn bytes(&self) -> usize {
         let said = match &self.change {
             Change::Add(member) | Change::Update(member) => member.meta.as_str().len() + member.info.len(),
+            Change::Suspect(Suspect { member, .. }) => member.meta.as_str().len() + member.info.len(),
             Change::Del(..) => 0,
         };
         OVERHEAD + size_of::<Event>() + self.room.len() + 2 * (self.change.user().len() + said)

@@ -64,6 +64,8 @@ pub enum Kind {
     Add,
     /// A member's `meta` or `info` changed.
     Update,
+    /// Only readers who ask for suspects saw a change.
+    Suspect,
     /// The user is no longer a member.
     Del(DelReason),
 }
@@ -73,6 +75,13 @@ impl Brief {
         let kind = match &event.change {
             Change::Add(_) => Kind::Add,
             Change::Update(_) => Kind::Update,
+            Change::Suspect(suspect) => {
+                if suspect.changed {
+                    Kind::Update
+                } else {
+                    Kind::Suspect
+                }
+            }
             Change::Del(_, reason) => Kind::Del(*reason),
         };
         Brief { user: event.change.user().clone(), kind, at: event.at }

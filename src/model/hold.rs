@@ -86,6 +86,8 @@ pub struct ConnectionHold {
     pub deadline: Option<Tick>,
     /// Whether the connection was one of an earlier process, and its client has not come back since.
     pub unclaimed: bool,
+    /// Whether the hold stands for the connections to a node of a cluster that is silent, and may be lost.
+    pub silent: bool,
 }
 
 /// A connection's transport.
@@ -258,6 +260,23 @@ impl Holds {
         }
     }
 
+    /// Notes that the node of a hold is silent, or no longer.
+    pub fn silence(&mut self, node: ConnectionId, is_silent: bool) {
+        for hold in &mut self.edit().holds {
+            if let HoldKind::Connection(hold) = &mut hold.kind
+                && hold.connection == node
+            {
+                hold.silent = is_silent;
+            }
+        }
+    }
+
+    /// Whether the member is suspect: held through silent nodes only.
+    pub fn are_silent(&self) -> bool {
+        let is_silent = |hold: &Hold| matches!(&hold.kind, HoldKind::Connection(hold) if hold.silent);
+        !self.is_empty() && self.iter().all(is_silent)
+    }
+
     /// Starts the grace period of the connections' holds, unless nobody has claimed the hold since an earlier beginning.
     /// Calls `changed` with each id, the deadline before and the new one.
     pub fn begin(&mut self, deadline: Tick, mut changed: impl FnMut(HoldId, Option<Tick>, Tick)) {
@@ -299,12 +318,17 @@ impl Holds {
         self.iter().find(|hold| hold.kind.has(id))
     }
 
+    /// The holds of connections.
+    pub fn connections(&self) -> impl Iterator<Item = &ConnectionHold> {
+        self.iter().filter_map(|hold| match &hold.kind {
+            HoldKind::Connection(hold) => Some(hold),
+            HoldKind::SignIn { .. } => None,
+        })
+    }
+
     /// The connection hold of this client.
     pub fn of_client(&self, client: ClientId) -> Option<&ConnectionHold> {
-        self.iter().find_map(|hold| match &hold.kind {
-            HoldKind::Connection(hold) if hold.client == Some(client) => Some(hold),
-            HoldKind::Connection(_) | HoldKind::SignIn { .. } => None,
-        })
+        self.connections().find(|hold| hold.client == Some(client))
     }
 
     /// The sign-ins that were made with tokens of `sub`, issued until `before`.
@@ -355,6 +379,7 @@ mod tests {
             transport: Transport::Sse,
             deadline: None,
             unclaimed: false,
+            silent: false,
         })
     }
 

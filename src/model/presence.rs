@@ -288,8 +288,17 @@ impl Presence {
         outcome: &mut Outcome,
         change: impl FnOnce(&mut Holds),
     ) {
-        if let Some(Edited::Changed(member)) = self.roster.edit(user, info, change) {
-            self.publish(Change::Update(member), now, outcome);
+        if let Some(edited) = self.roster.edit(user, info, change) {
+            self.tell(edited, now, outcome);
+        }
+    }
+
+    /// Publishes what readers see of an edit.
+    fn tell(&mut self, edited: Edited, now: Moment, outcome: &mut Outcome) {
+        match edited {
+            Edited::Changed(member) => drop(self.publish(Change::Update(member), now, outcome)),
+            Edited::Suspect(suspect) => drop(self.publish(Change::Suspect(suspect), now, outcome)),
+            Edited::Same | Edited::Left => {}
         }
     }
 
@@ -361,12 +370,11 @@ impl Presence {
             }
         });
         match edited? {
-            Edited::Same => None,
-            Edited::Changed(member) => {
-                self.publish(Change::Update(member), now, outcome);
+            Edited::Left => Some(self.del(user, reason, now, outcome)),
+            edited @ (Edited::Same | Edited::Changed(_) | Edited::Suspect(_)) => {
+                self.tell(edited, now, outcome);
                 None
             }
-            Edited::Left => Some(self.del(user, reason, now, outcome)),
         }
     }
 
@@ -436,9 +444,9 @@ impl Presence {
         Snapshot { room: self.room.clone(), cursor: self.head, taken, roster: self.roster.clone() }
     }
 
-    /// The last `most` events, the newest first, and when the last event before these happened, if there was one.
+    /// The last `most` events that all readers see, the newest first, and when the last event before these happened, if there was one.
     pub fn last_events(&self, most: usize) -> (Vec<Arc<Event>>, Option<Timestamp>) {
-        let mut newest = self.history.newest().cloned();
+        let mut newest = self.history.newest().filter(|event| event.change.is_seen()).cloned();
         let events = newest.by_ref().take(most).collect();
         let before = newest.next().map(|event| event.at).or(self.history.forgotten());
         (events, before)

@@ -42,8 +42,21 @@ pub enum Edited {
     Same,
     /// Readers see this member instead.
     Changed(Arc<Member>),
+    /// The member is suspect, or was: readers who ask see that.
+    Suspect(Suspect),
     /// No hold is left. The member is still in the set.
     Left,
+}
+
+/// A member who is suspect, or no longer is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Suspect {
+    /// The member.
+    pub member: Arc<Member>,
+    /// Whether the member is suspect now.
+    pub is: bool,
+    /// Whether readers who do not ask see a difference, too.
+    pub changed: bool,
 }
 
 /// An ordered set of members that is cheap to copy: a clone shares all chunks, and a later change
@@ -85,6 +98,11 @@ impl Roster {
         self.entry(user).map(|entry| &entry.member)
     }
 
+    /// Whether `user` is a suspect member.
+    pub fn is_suspect(&self, user: &str) -> bool {
+        self.entry(user).and_then(|entry| entry.holds.as_ref()).is_some_and(Holds::are_silent)
+    }
+
     /// The holds of `user`; `None` when absent.
     pub fn holds(&self, user: &str) -> Option<Holds> {
         self.entry(user).map(Entry::holds)
@@ -111,6 +129,7 @@ impl Roster {
         }
         let entry = &mut Arc::make_mut(&mut self.chunks[mark.chunk])[mark.at];
         let mut holds = entry.holds.take().unwrap_or_else(|| Holds::plain(&entry.member.meta));
+        let was_suspect = holds.are_silent();
         change(&mut holds);
         if holds.is_empty() {
             entry.holds = Some(holds);
@@ -123,8 +142,15 @@ impl Roster {
             let (user, info) = (user.clone(), info.clone());
             entry.member = Arc::new(Member { user, meta: shown, info, joined: *joined });
         }
+        let (is, member) = (holds.are_silent(), &entry.member);
         entry.holds = (!holds.are_plain()).then_some(holds);
-        Some(if changed { Edited::Changed(entry.member.clone()) } else { Edited::Same })
+        Some(match (is || was_suspect, changed) {
+            (true, _) if changed || is != was_suspect => {
+                Edited::Suspect(Suspect { member: member.clone(), is, changed })
+            }
+            (false, true) => Edited::Changed(member.clone()),
+            (_, _) => Edited::Same,
+        })
     }
 
     /// Changes the holds of all members by `change`, in a way that readers do not see.

@@ -67,7 +67,7 @@ impl ConnectionHolds {
             return Err(Refusal::new(Code::TooManyJoined, message));
         }
         let (connection, transport) = (self.connection, self.transport);
-        let hold = ConnectionHold { connection, client, transport, deadline: None, unclaimed: false };
+        let hold = ConnectionHold { connection, client, transport, deadline: None, unclaimed: false, silent: false };
         let join = |rooms: &Arc<Rooms>| match rooms.cluster() {
             Some(cluster) => rooms.join_in(cluster, held.clone(), hold, (statement, info)),
             None => rooms.change(&held.0, &[Command::User(held.1.clone(), Action::Join(hold, statement, info))]),

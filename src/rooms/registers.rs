@@ -16,6 +16,7 @@ use crate::model::moment::{Moment, Taken, Tick};
 use crate::model::name::Name;
 use crate::model::outcome::Outcome;
 use crate::model::refusal::{Code, Refusal};
+use crate::rooms::asked::Asked;
 use crate::rooms::histories::Histories;
 use crate::rooms::tally::Tally;
 use crate::rooms::upkeep::Upkeep;
@@ -35,6 +36,8 @@ pub struct Registers<R> {
     pub histories: Histories<R>,
     /// The rooms with a changed count, for readers of counts.
     pub tally: Tally,
+    /// The rooms whose readers ask who is suspect.
+    pub asked: Arc<Asked>,
     /// The memory of the process.
     pub memory: Arc<Memory>,
     /// The gateway's clock.
@@ -87,6 +90,7 @@ impl<R> Registers<R> {
             histories: Histories::default(),
             // Each existing room once, and as many that have ended: a reader of counts that is slower begins anew.
             tally: Tally::new(most.saturating_mul(2)),
+            asked: Arc::default(),
             memory,
             clock,
             journal,

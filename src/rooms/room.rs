@@ -154,6 +154,15 @@ impl Room {
         read(&self.lock().presence)
     }
 
+    /// A reader asks from now on who is suspect, or has gone.
+    pub fn ask_suspects(&self, ask: bool) {
+        let name = self.read(|presence| presence.room().clone());
+        match ask {
+            true => self.registers.asked.begin(&name),
+            false => self.registers.asked.end(&name),
+        }
+    }
+
     /// The number of readers.
     pub fn readers(&self) -> usize {
         self.lock().readers

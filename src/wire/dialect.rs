@@ -33,12 +33,14 @@ pub enum Dialect {
 pub struct Format {
     /// The messages.
     pub dialect: Dialect,
+    /// Whether members who are suspect are shown as such.
+    pub suspects: bool,
     /// The bytes around them.
     pub framing: Framing,
 }
 
 /// The number of formats.
-pub const FORMATS: usize = 3 * FRAMINGS;
+pub const FORMATS: usize = 2 * 3 * FRAMINGS;
 
 /// When a reader behind the history gets changes instead of a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,11 +66,17 @@ impl Dialect {
     }
 
     /// `is_end` is false for an event that is complete only together with later events: no reader may resume there.
-    fn push_event(self, frames: &mut Frames, event: &Event, is_end: bool) {
+    fn push_event(self, suspects: bool, frames: &mut Frames, event: &Event, is_end: bool) {
         let id = is_end.then_some(event.cursor).filter(|_| self.has_ids());
-        match self {
-            Dialect::Native | Dialect::Session => frames.push(object::event(event), id, None),
-            Dialect::Exercise => {
+        match (self, &event.change) {
+            (Dialect::Native | Dialect::Session, Change::Suspect(suspect)) if suspects => {
+                frames.push(&object::suspect(event, suspect.is), id, None);
+            }
+            (Dialect::Native | Dialect::Session, change) if change.is_seen() => {
+                frames.push(object::event(event), id, None);
+            }
+            (Dialect::Native | Dialect::Session, _) => {}
+            (Dialect::Exercise, _) => {
                 if let Some(json) = exercise_json(&event.change) {
                     frames.push(&json, id, None);
                 }
@@ -87,17 +95,17 @@ impl Dialect {
 
 impl Format {
     /// WebSocket messages as PROTOCOL has them.
-    pub const WEBSOCKET: Format = Format { dialect: Dialect::Native, framing: Framing::WebSocket };
+    pub const WEBSOCKET: Format = Format { dialect: Dialect::Native, suspects: false, framing: Framing::WebSocket };
 
     /// A number below [`FORMATS`] for each format.
     pub fn index(self) -> usize {
-        self.dialect as usize * FRAMINGS + self.framing.index()
+        (usize::from(self.suspects) * 3 + self.dialect as usize) * FRAMINGS + self.framing.index()
     }
 
-    /// Events, in order. May be empty: the exercise knows no `update`.
+    /// Events, in order. May be empty: the exercise knows no `update`, and only readers who ask see who is suspect.
     pub fn events<'a>(self, events: impl Iterator<Item = &'a Event>) -> Bytes {
         let mut frames = Frames::new(self.framing);
-        events.for_each(|event| self.dialect.push_event(&mut frames, event, true));
+        events.for_each(|event| self.dialect.push_event(self.suspects, &mut frames, event, true));
         frames.finish()
     }
 
@@ -117,7 +125,7 @@ impl Format {
             // The exercise has no such message.
             Dialect::Exercise => {}
         }
-        events.for_each(|event| self.dialect.push_event(&mut frames, event, true));
+        events.for_each(|event| self.dialect.push_event(self.suspects, &mut frames, event, true));
         frames.finish()
     }
 
@@ -129,7 +137,7 @@ impl Format {
     /// One part of a snapshot, and where the next begins. Only the last part has a cursor to resume from: a stream that
     /// is cut between parts starts over.
     pub fn snapshot_part(self, snapshot: &Snapshot, from: SnapshotMark) -> (Bytes, Option<SnapshotMark>) {
-        let part = part::snapshot(snapshot, from);
+        let part = part::snapshot(snapshot, from, self.suspects);
         let id = part.next.is_none().then_some(snapshot.cursor);
         (self.object(&part.json, id, "snapshot"), part.next)
     }
@@ -140,7 +148,7 @@ impl Format {
             let (events, next) = part::events(changes, from);
             return (self.changes_as_events(changes, events, next.is_none()), next);
         }
-        let part = part::changes(changes, from);
+        let part = part::changes(changes, from, self.suspects);
         let id = part.next.is_none().then_some(changes.cursor());
         (self.object(&part.json, id, "changes"), part.next)
     }
@@ -151,7 +159,7 @@ impl Format {
         let mut frames = Frames::new(self.framing);
         let mut events = events.into_iter().map(event).peekable();
         while let Some(event) = events.next() {
-            self.dialect.push_event(&mut frames, &event, are_last && events.peek().is_none());
+            self.dialect.push_event(false, &mut frames, &event, are_last && events.peek().is_none());
         }
         frames.finish()
     }
@@ -202,7 +210,7 @@ fn exercise_json(change: &Change) -> Option<String> {
     let (action, user) = match change {
         Change::Add(member) => ("add", &member.user),
         Change::Del(user, _) => ("del", user),
-        Change::Update(_) => return None,
+        Change::Update(_) | Change::Suspect(_) => return None,
     };
     Some(object::to_json(&ExerciseObject { action, user }))
 }
@@ -232,13 +240,13 @@ mod tests {
     fn native_events_are_the_objects_of_the_protocol() {
         let events = events();
         let [update, del] = events.each_ref().map(object::event);
-        let native = Format { dialect: Dialect::Native, framing: SSE };
+        let native = Format { dialect: Dialect::Native, suspects: false, framing: SSE };
         assert_eq!(native.events(events.iter()), format!("id: a.2\ndata: {update}\n\nid: a.2\ndata: {del}\n\n"));
     }
 
     #[test]
     fn the_frames_of_a_session_have_no_ids() {
-        let session = Format { dialect: Dialect::Session, framing: SSE };
+        let session = Format { dialect: Dialect::Session, suspects: false, framing: SSE };
         let events = events();
         let [update, del] = events.each_ref().map(object::event);
         assert_eq!(session.events(events.iter()), format!("data: {update}\n\ndata: {del}\n\n"));
@@ -251,7 +259,7 @@ mod tests {
 
     #[test]
     fn the_exercise_knows_add_and_del_and_no_update() {
-        let (exercise, events) = (Format { dialect: Dialect::Exercise, framing: SSE }, events());
+        let (exercise, events) = (Format { dialect: Dialect::Exercise, suspects: false, framing: SSE }, events());
         assert_eq!(exercise.events(events.iter()), "id: a.2\ndata: {\"action\":\"del\",\"user\":\"ann\"}\n\n");
         let chunked = Format { framing: Framing::Sse { chunked: true }, ..exercise };
         assert!(chunked.events(events[..1].iter()).is_empty(), "an update is no chunk");
@@ -262,7 +270,8 @@ mod tests {
         let framings = [Framing::Sse { chunked: true }, SSE, Framing::WebSocket];
         let formats = [Dialect::Native, Dialect::Exercise, Dialect::Session]
             .into_iter()
-            .flat_map(|dialect| framings.map(|framing| Format { dialect, framing }));
+            .flat_map(|dialect| framings.map(|framing| Format { dialect, suspects: false, framing }));
+        let formats = formats.flat_map(|format| [format, Format { suspects: true, ..format }]);
         let indices: std::collections::BTreeSet<_> = formats.map(Format::index).collect();
         assert!(indices.into_iter().eq(0..FORMATS));
     }

@@ -1,6 +1,7 @@
 //! The JSON objects of PROTOCOL.
 
 use std::fmt;
+use std::ops::Not;
 use std::time::{Duration, UNIX_EPOCH};
 
 use serde::{Serialize, Serializer};
@@ -15,6 +16,11 @@ use crate::model::roster::Member;
 /// The JSON of an event, encoded once for all readers.
 pub fn event(event: &Event) -> &str {
     event.encoded(|event| to_json(&EventObject::of(event)))
+}
+
+/// The JSON of an event that only readers get who ask for suspects.
+pub fn suspect(event: &Event, suspect: bool) -> String {
+    to_json(&EventObject { suspect, ..EventObject::of(event) })
 }
 
 /// The JSON of `resumed`: the stream continues after `cursor`.
@@ -68,6 +74,8 @@ pub struct MemberObject<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     info: Option<&'a Meta>,
     joined: Time,
+    #[serde(skip_serializing_if = "Not::not")]
+    suspect: bool,
 }
 
 /// A room and its number of members, as lists show it; `null` where the caller may not count.
@@ -90,6 +98,8 @@ struct EventObject<'a> {
     info: Option<&'a Meta>,
     #[serde(skip_serializing_if = "Option::is_none")]
     joined: Option<Time>,
+    #[serde(skip_serializing_if = "Not::not")]
+    suspect: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<DelReason>,
 }
@@ -117,11 +127,12 @@ struct Count<'a> {
 impl<'a> EventObject<'a> {
     fn of(Event { room, cursor, at, change, .. }: &'a Event) -> Self {
         let (cursor, at, user) = (*cursor, Instant(*at), change.user());
-        let bare =
-            |action| EventObject { action, room, cursor, at, user, meta: None, info: None, joined: None, reason: None };
+        let (meta, info, joined, suspect, reason) = (None, None, None, false, None);
+        let bare = |action| EventObject { action, room, cursor, at, user, meta, info, joined, suspect, reason };
         match change {
             Change::Add(member) => EventObject { joined: Some(Time(member.joined)), ..bare("add").saying(member) },
             Change::Update(member) => bare("update").saying(member),
+            Change::Suspect(suspect) => bare("update").saying(&suspect.member),
             Change::Del(_, reason) => EventObject { reason: Some(*reason), ..bare("del") },
         }
     }
@@ -134,7 +145,14 @@ impl<'a> EventObject<'a> {
 impl<'a> From<&'a Member> for MemberObject<'a> {
     fn from(member: &'a Member) -> Self {
         let (meta, info) = (&member.meta, member.info.object());
-        MemberObject { user: &member.user, meta, info, joined: Time(member.joined) }
+        MemberObject { user: &member.user, meta, info, joined: Time(member.joined), suspect: false }
+    }
+}
+
+impl MemberObject<'_> {
+    /// The same for a reader who asks for suspects.
+    pub fn suspect(self, suspect: bool) -> Self {
+        MemberObject { suspect, ..self }
     }
 }
 

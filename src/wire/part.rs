@@ -6,6 +6,7 @@ use crate::model::changes::{self, Changes, Set};
 use crate::model::count::Prefix;
 use crate::model::cursor::Cursor;
 use crate::model::event::{Change, DelReason};
+use crate::model::hold::Holds;
 use crate::model::moment::Taken;
 use crate::model::name::Name;
 use crate::model::roster::Mark;
@@ -97,17 +98,19 @@ struct Gone<'a> {
     at: Instant,
 }
 
-/// Encodes the part of `snapshot` that begins at `from`.
-pub fn snapshot(Snapshot { room, cursor, taken, roster }: &Snapshot, from: SnapshotMark) -> Part<SnapshotMark> {
+/// Encodes the part of `snapshot` that begins at `from`, with `suspects` for a reader who asks for them.
+pub fn snapshot(snapshot: &Snapshot, from: SnapshotMark, suspects: bool) -> Part<SnapshotMark> {
+    let Snapshot { room, cursor, taken, roster } = snapshot;
     let mut users = String::new();
     let mut members = 0;
-    let mut rest = roster.iter_from(from.mark).peekable();
+    let mut rest = roster.held_from(from.mark).peekable();
     while users.len() < PART_BYTES
-        && let Some(member) = rest.next()
+        && let Some((member, holds)) = rest.next()
     {
         let separator = if members == 0 { "" } else { "," };
+        let suspect = suspects && holds.is_some_and(Holds::are_silent);
         users.push_str(separator);
-        users.push_str(&to_json(&MemberObject::from(&**member)));
+        users.push_str(&to_json(&MemberObject::from(&**member).suspect(suspect)));
         members += 1;
     }
     let last = rest.peek().is_none();
@@ -139,8 +142,8 @@ pub fn events(changes: &Changes, from: ChangesMark) -> (Vec<Change>, Option<Chan
     (events, rest.peek().map(|(done, _)| ChangesMark { part: from.part + 1, done: *done }))
 }
 
-/// Encodes the part of `changes` that begins at `from`.
-pub fn changes(changes: &Changes, from: ChangesMark) -> Part<ChangesMark> {
+/// Encodes the part of `changes` that begins at `from`, with `suspects` for a reader who asks for them.
+pub fn changes(changes: &Changes, from: ChangesMark, suspects: bool) -> Part<ChangesMark> {
     let (mut gone, mut set) = (Vec::new(), Vec::new());
     let mut bytes = 0;
     let mut done = from.done;
@@ -148,9 +151,12 @@ pub fn changes(changes: &Changes, from: ChangesMark) -> Part<ChangesMark> {
         if let Some(changes::Gone { user, reason, at }) = changes.gone().get(done) {
             bytes += user.len() + 64;
             gone.push(Gone { user, reason: *reason, at: Instant(*at) });
-        } else if let Some(Set { member, at, .. }) = changes.set().get(done - changes.gone().len()) {
+        } else if let Some(Set { member, at, suspect, seen, .. }) = changes.set().get(done - changes.gone().len())
+            && (suspects || *seen)
+        {
             bytes += member.user.len() + member.meta.as_str().len() + member.info.len() + 96;
-            set.push(SetObject { member: MemberObject::from(&**member), at: Instant(*at) });
+            let member = MemberObject::from(&**member).suspect(suspects && *suspect);
+            set.push(SetObject { member, at: Instant(*at) });
         }
         done += 1;
     }
@@ -185,7 +191,6 @@ mod tests {
     use super::*;
     use crate::model::cursor::{Epoch, Offset};
     use crate::model::history::{Brief, Kind};
-    use crate::model::hold::Holds;
     use crate::model::info::Info;
     use crate::model::meta::Meta;
     use crate::model::moment::Timestamp;
@@ -226,7 +231,7 @@ mod tests {
     fn snapshot_parts(members: usize) -> Vec<serde_json::Value> {
         let roster = roster((0..members).map(|n| format!("{n:05}")));
         let taken = Snapshot { room: Name::lobby(), cursor: CURSOR, taken: TAKEN, roster };
-        all(|from| snapshot(&taken, from))
+        all(|from| snapshot(&taken, from, false))
     }
 
     #[test]
@@ -255,7 +260,7 @@ mod tests {
             "set": [{"user": "new", "meta": {}, "joined": "1970-01-01T00:00:00Z", "at": "1970-01-01T00:00:00.003Z"}],
             "gone": [{"user": "left", "reason": "signed_out", "at": "1970-01-01T00:00:00.003Z"}],
         });
-        assert_eq!(all(|from| changes(&netted, from)), [expected]);
+        assert_eq!(all(|from| changes(&netted, from, false)), [expected]);
     }
 
     #[test]
@@ -274,7 +279,7 @@ mod tests {
         }
         let users: Vec<_> = events_of.iter().map(|event| event.user().to_string()).collect();
         assert!(count > 2 && users.len() == 3_000 && users[..1_500].is_sorted() && users[1_500..].is_sorted());
-        let parts = all(|from| changes(&netted, from));
+        let parts = all(|from| changes(&netted, from, false));
         let (set, gone) = (names(&parts, "set"), names(&parts, "gone"));
         assert!(parts.len() > 2 && set.is_sorted() && gone.is_sorted());
         assert_eq!((set.len(), gone.len()), (1_500, 1_500));

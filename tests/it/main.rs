@@ -40,6 +40,7 @@ mod model;
 mod modules;
 mod monitoring;
 mod nodes;
+mod suspects;
 mod offline;
 mod places;
 mod program;

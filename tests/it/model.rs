@@ -110,6 +110,7 @@ fn core_step(core: &mut Core, now: &mut Tick, step: &Step) -> Vec<Seen> {
     seen.extend(core.after(from).expect("a history long enough").map(|event| match &event.change {
         Change::Add(member) => Seen::Add(member.user.clone(), member.meta.clone(), member.info.clone()),
         Change::Update(member) => Seen::Update(member.user.clone(), member.meta.clone(), member.info.clone()),
+        Change::Suspect(suspect) => panic!("no node is silent: {suspect:?}"),
         Change::Del(user, reason) => Seen::Del(user.clone(), *reason),
     }));
     ended.sort_by_key(|ended| ended.connection);
@@ -184,6 +185,7 @@ fn random_step(rng: &mut Rng) -> Step {
                 transport: Transport::WebSocket,
                 deadline: None,
                 unclaimed: false,
+                silent: false,
             };
             Action::Join(hold, some_statement(rng), (rng.u8(..4) == 0).then(|| info(rng)))
         }

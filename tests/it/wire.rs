@@ -111,7 +111,7 @@ fn encoded(told: &Value) -> Option<String> {
             }
             let taken = Taken { at: time(told, "at"), fresh_for: told["fresh_for"].as_u64() };
             let snapshot = Snapshot { room: name(told, "room"), cursor, taken, roster };
-            return Some(part::snapshot(&snapshot, part::SnapshotMark::default()).json);
+            return Some(part::snapshot(&snapshot, part::SnapshotMark::default(), false).json);
         }
         _ => return None,
     };

@@ -1,7 +1,7 @@
 // Restarts a gateway with `--data` under thousands of members and watchers who look at them, with a listening socket that stays
 // open or by a takeover, and counts what the watchers saw. A third of the members come by cookies and sessions, the others by
 // WebSockets and tokens. With `--nodes 3`, several gateways share a log in one NATS server instead, requests are dealt out in turn, and
-// each gateway is restarted after the other.
+// each gateway is restarted after the other, with `--then PROGRAM` as another version.
 import { spawn } from 'node:child_process';
 import { createHmac, randomUUID } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -18,10 +18,11 @@ const { values } = parseArgs({
     drain: { type: 'string', default: '4s' },
     takeover: { type: 'boolean', default: false },
     nodes: { type: 'string', default: '1' },
+    then: { type: 'string' },
   },
 });
 const [members, watchers, nodes] = [values.members, values.watchers, values.nodes].map(Number);
-const program = process.env.PRESENTLY ?? 'target/debug/presently';
+let program = process.env.PRESENTLY ?? 'target/debug/presently';
 const SECRET = 'a-secret-that-signs-tokens-in-this-run!!';
 const API_KEY = "a-backend's-own-secret-of-40-bytes-or-so";
 const ROOM = 'den';
@@ -304,6 +305,7 @@ const how = values.takeover ? 'by a takeover' : nodes > 1 ? `${nodes} gateways, 
 console.log(`${members} members and ${watchers} watchers are here; restarting ${how}`);
 
 counting = true;
+program = values.then ?? program;
 const stopped = Date.now();
 let left = gateways.length;
 gateways.forEach((gateway) => gateway.ended.then(() => (left -= 1)));

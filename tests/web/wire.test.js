@@ -72,6 +72,28 @@ test('where only the place is known, events move it and a snapshot brings the se
   assert.equal(members.map.size, 1);
 });
 
+test('a member is suspect until an update says nothing of it', () => {
+  const members = new Members();
+  const ann = { user: 'ann', meta: {}, joined: '2026-11-22T05:53:00Z' };
+  const part = { action: 'snapshot', room: 'lobby', cursor: 'k3f.5', count: 1, part: 0, last: true };
+  members.apply({ ...part, users: [{ ...ann, suspect: true }] });
+  assert.deepEqual(members.list, [{ ...ann, info: {}, suspect: true }]);
+  const update = { action: 'update', room: 'lobby', user: 'ann', meta: {} };
+  members.apply({ ...update, cursor: 'k3f.6' });
+  assert.deepEqual(members.list, [{ ...ann, info: {} }]);
+  const told = members.apply({ ...update, cursor: 'k3f.7', suspect: true });
+  assert.deepEqual(told.events, [{ type: 'update', detail: { ...ann, info: {}, suspect: true } }]);
+});
+
+test('only a room that asks for suspects has a connection that asks', async (t) => {
+  const world = new World(t);
+  const tab = await world.tab();
+  await tab.room('lobby', { suspects: true });
+  await tab.room('lobby');
+  await tab.room('den', { suspects: true });
+  assert.deepEqual([...world.sockets].map(({ url }) => new URL(url).search).sort(), ['?alive=1', '?alive=1&suspect=1']);
+});
+
 /** The fake stands for the gateway in what follows, so it has to keep to the same golden messages. */
 test('the gateway of these tests answers the golden messages, as far as it judges them', async (t) => {
   const world = new World(t);

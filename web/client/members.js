@@ -94,7 +94,7 @@ export class Members {
         return [this.#put(frame)];
       case 'update':
         if (!this.map.has(frame.user)) throw new Error(`${frame.user} is not there to be updated`);
-        return [this.#put({ ...this.map.get(frame.user), info: undefined, ...frame })];
+        return [this.#put({ ...this.map.get(frame.user), info: undefined, suspect: false, ...frame })];
       case 'del':
         return this.#del(frame);
       default:
@@ -115,9 +115,9 @@ export class Members {
     return [{ type: 'snapshot', detail: { count: this.map.size } }];
   }
 
-  #put({ user, meta, info = {}, joined }) {
+  #put({ user, meta, info = {}, joined, suspect }) {
     const type = this.map.has(user) ? 'update' : 'add';
-    const detail = { user, meta, info, joined };
+    const detail = { user, meta, info, joined, ...(suspect && { suspect }) };
     this.map.set(user, detail);
     this.#list = null;
     return { type, detail };

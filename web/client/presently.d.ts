@@ -42,6 +42,8 @@ export interface Member<M extends object = Meta, I extends object = Meta> {
   readonly info: Readonly<I>;
   /** When they came: RFC 3339, UTC. */
   readonly joined: string;
+  /** Whether they are only held through a gateway of a cluster that is silent, and may soon go: with the option `suspects`. */
+  readonly suspect?: true;
 }
 
 /** Why a member went. Others than these may come. */
@@ -169,6 +171,8 @@ export interface RoomOptions<M extends object = Meta, I extends object = Meta> {
   members?: Iterable<Member<M, I>>;
   /** `auto` is a WebSocket, and `sse`, a session, where WebSockets fail while HTTP works. */
   transport?: 'auto' | 'websocket' | 'sse';
+  /** Shows whose connection is in doubt, by an `update` and `suspect` of members. Rooms with and without it share no connection. */
+  suspects?: boolean;
   /**
    * `count` follows only the number of members, at most two changes a second: `count` and the event `change` say it, and
    * `members`, `list` and `others` stay empty. It needs no right to watch; with keys, `count` in all rooms whose names begin with

@@ -42,10 +42,10 @@ export class Room extends EventTarget {
 
   constructor(name, options = {}) {
     super();
-    const { as, meta, rank, url, since, members = [], transport = 'auto', share = true, token, idle, only, signal } = options;
+    const { as, meta, rank, url, since, members = [], transport = 'auto', share = true, token, idle, only, signal, suspects } = options;
     const user = (options.user && named(options.user, 'user')) ?? (token === undefined ? '' : (as ?? ''));
     this.#options = options;
-    this.#base = baseOf(url, globalThis.location?.href);
+    this.#base = baseOf(url, globalThis.location?.href) + (suspects ? '?suspect=1' : '');
     const turned = () => this.#seat?.hold && this.#speak(this.#seat.hold.own);
     if (idle) this.#idle = new Idle(idle, { touched: (at) => this.#tab?.touched(at), turned });
     const hold = as ? this.#hold(as, said(meta, rank), options.client) : null;

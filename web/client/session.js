@@ -68,7 +68,7 @@ export class Session {
       if (!signal.aborted) this.#take(frame, event);
     };
     try {
-      const answer = await this.#request('api/stream', this.#next(), {}, signal).catch(async (error) => {
+      const answer = await this.#request(`api/stream${new URL(this.#base).search}`, this.#next(), {}, signal).catch(async (error) => {
         this.#reason = await diagnose(this.#base);
         throw error;
       });

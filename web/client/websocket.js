@@ -5,7 +5,7 @@ import { encode } from './wire.js';
  * Firefox puts WebSockets off ever longer after some that failed, and requests not.
  */
 export function websocket(base, to, asks) {
-  const url = new URL('ws?alive=1', base);
+  const url = new URL(`ws?alive=1${new URL(base).search.replace('?', '&')}`, base);
   url.protocol = url.protocol.replace('http', 'ws');
   const gone = new AbortController();
   let socket;

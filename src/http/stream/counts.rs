@@ -36,7 +36,7 @@ pub async fn stream(call: &Call) -> Answer {
         Err(refusal) => return Err(refusal),
     };
     let framing = Framing::Sse { chunked: call.version == Version::HTTP_11 };
-    let format = Format { dialect: Dialect::Native, framing };
+    let format = Format { dialect: Dialect::Native, suspects: false, framing };
     let mut first = sse::begun(call, head);
     first.extend_from_slice(&framing.lines(&sse::retry_line(0)));
     if alive {

@@ -20,6 +20,8 @@ pub struct StreamOptions {
     pub client: Option<ClientId>,
     /// Whether keep-alives include a message that scripts can see.
     pub alive: bool,
+    /// Whether members who are suspect are shown as such.
+    pub suspects: bool,
 }
 
 impl StreamOptions {
@@ -40,6 +42,7 @@ impl StreamOptions {
             holds: user.map(|user| (user, statement)),
             client: call.client(query)?,
             alive: query.flag("alive")?,
+            suspects: query.flag("suspect")?,
         })
     }
 }

@@ -34,13 +34,14 @@ const SEQ: &str = "Presently-Seq";
 /// `POST /api/stream`
 pub async fn open(mut call: Call) -> Answer {
     call.only("POST")?;
-    let client = call.client(&Query::strict(&call.query, &[])?)?;
+    let query = Query::strict(&call.query, &["suspect"])?;
+    let (client, suspects) = (call.client(&query)?, query.flag("suspect")?);
     let visitor = call.visitor()?;
     // No EventSource asks by POST, so a refusal needs no stream, see `sse`.
     let charge = call.gate.charge(&call.forwarded())?;
     let first = messages(&mut call).await?.unwrap_or_default();
     let framing = Framing::Sse { chunked: call.version == Version::HTTP_11 };
-    let format = Format { dialect: Dialect::Session, framing };
+    let format = Format { dialect: Dialect::Session, suspects, framing };
     let asks = call.gate.asks(true);
     let (secret, mailbox) = call.gate.open_session(first, asks.clone());
     let mut bytes = begun(&call, head(call.version));

@@ -177,7 +177,8 @@ impl Speaker {
                     talk.say(&reference.ok(Some(following.room().read(|presence| presence.head()))));
                 }
                 let at_least = place.map_or(at_least, |place| place.offset);
-                talk.begin(Reader::new(Follower::resume(following, since, at_least)));
+                let follower = Follower::resume(following, since, at_least);
+                talk.begin(Reader::new(follower.for_suspects(talk.connection().format().suspects)));
             }
             Then::End => {
                 talk.say(&reference.ok(None));

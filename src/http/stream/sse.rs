@@ -36,7 +36,8 @@ use crate::wire::framing::Framing;
 pub async fn room(room: Segment, call: Call) -> Answer {
     call.only("GET, HEAD")?;
     let room = room.name("room")?;
-    let query = Query::strict(&call.query, &["since", "as", "meta", "rank", "client", "alive", "only", "ticket"])?;
+    let query =
+        Query::strict(&call.query, &["since", "as", "meta", "rank", "client", "alive", "suspect", "only", "ticket"])?;
     let mut options = StreamOptions::of(&call, &query)?;
     // An EventSource reconnects to its old URL, so what it saw last wins over what it began with.
     if let Some(id) = last_event_id(&call) {
@@ -93,7 +94,7 @@ pub async fn answer(
         Err(refusal) => return Err(refusal),
     }
     let framing = Framing::Sse { chunked: call.version == Version::HTTP_11 };
-    let format = Format { dialect, framing };
+    let format = Format { dialect, suspects: options.suspects, framing };
     let mut first = begun(call, head);
     first.extend_from_slice(&framing.lines(&retry_line(0)));
     if options.alive {
@@ -103,7 +104,7 @@ pub async fn answer(
         // Streams go on here, so this is a message like others, and not the event that ends one.
         first.extend_from_slice(&format.answer(&Reference::default().refused(&refusal)));
     }
-    let follower = reads(granted.following, options.since, granted.at_least);
+    let follower = reads(granted.following, options.since, granted.at_least).for_suspects(options.suspects);
     // Without a first message, a stream that is cut before its first event would lose its place.
     if options.since.is_none()
         && let Some(cursor) = follower.cursor()

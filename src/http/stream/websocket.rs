@@ -55,7 +55,7 @@ pub async fn upgrade(call: Call) -> Answer {
         let asked = Asked::of(&call.id(), ("GET", "/ws"), Some(&call.query), client);
         asked.iter().for_each(|asked| asked.refused(refusal));
     }
-    let alive = options.as_ref().is_ok_and(|(.., options)| options.alive);
+    let (alive, suspects) = options.as_ref().map_or((false, false), |(.., options)| (options.alive, options.suspects));
     let mut first = head_bytes(&head);
     if let (true, Ok(caller)) = (alive, call.caller()) {
         first.extend_from_slice(&Format::WEBSOCKET.answer(&call.gate.hello(caller).json()));
@@ -68,7 +68,8 @@ pub async fn upgrade(call: Call) -> Answer {
     call.gate
         .stream(&call.slot, charge, move |socket| {
             let read = std::mem::take(&mut socket.read);
-            let connection_options = Options { id, format: Format::WEBSOCKET, alive, asks, head: first.into() };
+            let format = Format { suspects, ..Format::WEBSOCKET };
+            let connection_options = Options { id, format, alive, asks, head: first.into() };
             let websocket = WebSocket::new(max_message);
             (connection_options, WsClient { websocket, begin: Some(Box::new((read, options))), speaker: None })
         })
@@ -78,7 +79,8 @@ pub async fn upgrade(call: Call) -> Answer {
 /// The speaker for the client, the room that the URL asks to watch, and how.
 fn options(call: &Call) -> Result<(Speaker, Option<Name>, StreamOptions), Refusal> {
     let visitor = call.visitor()?;
-    let query = Query::strict(&call.query, &["room", "since", "as", "meta", "rank", "client", "alive", "ticket"])?;
+    let query =
+        Query::strict(&call.query, &["room", "since", "as", "meta", "rank", "client", "alive", "suspect", "ticket"])?;
     let room = query.get("room").map(|room| Name::new("room", room)).transpose()?;
     let options = StreamOptions::of(call, &query)?;
     if room.is_none() && (options.holds.is_some() || query.get("since").is_some()) {

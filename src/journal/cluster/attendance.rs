@@ -218,7 +218,8 @@ impl Attendance {
                 let known = seat.top().and_then(|said| said.order);
                 let new = seat.top().filter(|_| known.is_none()).map(|said| said.statement.clone());
                 let (client, transport, deadline) = (None, Transport::WebSocket, None);
-                let hold = ConnectionHold { connection: hold, client, transport, deadline, unclaimed: false };
+                let hold =
+                    ConnectionHold { connection: hold, client, transport, deadline, unclaimed: false, silent: false };
                 actions.push(Action::Join(hold, new, seat.info.clone()));
                 if known.is_some() {
                     actions.push(recall(hold.connection, seat.top()));

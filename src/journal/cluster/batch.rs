@@ -6,8 +6,8 @@ use crate::journal::cluster::record::Record;
 use crate::journal::values::fields;
 use crate::model::moment::Moment;
 
-/// The format that is written. A later one is read for one release before it is written, since nodes of two versions share a log.
-const FORMAT: u8 = 1;
+/// The latest format. A batch is written in the earliest one that has its records, since nodes of two versions share a log.
+const FORMAT: u8 = 2;
 
 /// What a node has read of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,14 +46,15 @@ impl Batch {
     pub fn encode(&self) -> Vec<u8> {
         let mut records = Vec::new();
         self.records.iter().for_each(|record| record.put(&mut records));
-        self.encode_with(self.records.len(), &records)
+        let format = self.records.iter().map(Record::format).max().unwrap_or(1);
+        self.encode_with(format, self.records.len(), &records)
     }
 
-    /// The bytes of the batch with other records, as many as `count`, which are encoded already.
-    pub fn encode_with(&self, count: usize, records: &[u8]) -> Vec<u8> {
+    /// The bytes of the batch with other records, as many as `count`, which are encoded already and need this `format`.
+    pub fn encode_with(&self, format: u8, count: usize, records: &[u8]) -> Vec<u8> {
         let Batch { incarnation, number, moment, seen, full, records: _ } = self;
         let mut bytes = Vec::with_capacity(records.len() + 64);
-        bytes.push(FORMAT);
+        bytes.push(format);
         incarnation.put(&mut bytes);
         number.put(&mut bytes);
         moment.put(&mut bytes);

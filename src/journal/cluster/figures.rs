@@ -27,7 +27,7 @@ pub struct Figures {
 
 impl Figures {
     /// Why a log is read anew.
-    pub const WHY: [&str; 3] = ["differs", "lost", "behind"];
+    pub const WHY: [&str; 4] = ["differs", "lost", "behind", "newer"];
 
     /// An own batch came back after so many milliseconds.
     pub(super) fn echoed(&mut self, after: u64) {
@@ -97,7 +97,7 @@ mod tests {
         figures.heard(&batch(10), 14);
         assert_eq!(figures.behind(who), Some(3));
         figures.reread("differs", |_| true);
-        assert_eq!((figures.behind(who), figures.rereads), (Some(3), [1, 0, 0]));
+        assert_eq!((figures.behind(who), figures.rereads), (Some(3), [1, 0, 0, 0]));
         figures.gone(who, true);
         assert_eq!((figures.behind(who), figures.lost), (None, 1));
     }

@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use crate::access::passbook::Passbook;
 use crate::access::revocations::Revoked;
+use crate::journal::bytes::Unreadable;
+use crate::journal::cluster::asks::Asks;
 use crate::journal::cluster::batch::{Batch, Seen};
 use crate::journal::cluster::incarnation::Incarnation;
 use crate::journal::cluster::record::Record;
@@ -16,7 +18,7 @@ use crate::journal::fold::{Fold, Memory, State};
 use crate::model::command::{Action, Command, NodeAction, SignIn};
 use crate::model::cursor::{Cursor, Position};
 use crate::model::event::DelReason;
-use crate::model::hold::{HoldId, Lease};
+use crate::model::hold::{ConnectionHold, HoldId, Holds, Lease};
 use crate::model::identity::Identity;
 use crate::model::moment::{Moment, Tick};
 use crate::model::name::{HoldName, Name};
@@ -25,6 +27,9 @@ use crate::model::presence::{Bounds, Presence};
 use crate::model::refusal::{Code, Refusal};
 use crate::model::roster::Mark;
 
+/// Formats of later versions are below this: an entry that begins with such a byte is text, and nobody's batch.
+const NO_FORMAT: u8 = b' ';
+
 /// What the batches make: the same on each node.
 #[derive(Debug)]
 pub struct Shared {
@@ -32,6 +37,8 @@ pub struct Shared {
     pub roll: Roll,
     pub(super) state: State,
     pub(super) tickets: Passbook,
+    /// The rooms of which readers ask who is suspect.
+    pub(super) asks: Asks,
     pub(super) memory: Memory,
     /// The bytes of all histories.
     pub(super) histories: usize,
@@ -80,6 +87,8 @@ pub struct Folded {
     pub writer: Option<(Incarnation, u64)>,
     /// What its writer had read.
     pub seen: Option<Seen>,
+    /// Whether the entry is of a later version, and can't be read by this one.
+    pub is_newer: bool,
 }
 
 /// The fold of one batch.
@@ -99,7 +108,8 @@ impl Shared {
     }
 
     pub(super) fn of(roll: Roll, state: State, memory: Memory) -> Self {
-        Shared { roll, state, tickets: Passbook::new(usize::MAX), memory, histories: 0, any_number: false }
+        let (tickets, asks) = (Passbook::new(usize::MAX), Asks::default());
+        Shared { roll, state, tickets, asks, memory, histories: 0, any_number: false }
     }
 
     /// The room of this name, if it exists.
@@ -136,7 +146,13 @@ impl Shared {
     /// Folds the entry at `position`, which is above all before.
     pub fn fold(&mut self, position: u64, bytes: &[u8]) -> Folded {
         self.roll.read(position, bytes);
-        let Ok(batch) = Batch::decode(bytes) else { return Folded::default() };
+        let batch = match Batch::decode(bytes) {
+            Ok(batch) => batch,
+            Err(unreadable) => {
+                let is_newer = matches!(unreadable, Unreadable::Newer(format) if format < NO_FORMAT);
+                return Folded { is_newer, ..Folded::default() };
+            }
+        };
         let (writer, seen) = (Some((batch.incarnation, batch.number)), Some(batch.seen));
         let admitted = self.roll.admit(&batch, self.any_number);
         if admitted == Admitted::No {
@@ -144,7 +160,8 @@ impl Shared {
         }
         let now = Moment { time: batch.moment.time, tick: self.roll.clock };
         self.roll.begin_order(now.time);
-        let mut step = Step { shared: self, by: batch.incarnation, now, record: 0, effects: Vec::new() };
+        // What the batch as such does is the effect of no record.
+        let mut step = Step { shared: self, by: batch.incarnation, now, record: usize::MAX, effects: Vec::new() };
         if admitted == Admitted::Again {
             step.suspected(batch.incarnation, false);
         }
@@ -155,7 +172,7 @@ impl Shared {
         let effects = step.effects;
         self.roll.mix(self.roll.next.0);
         self.state.last.moment = now;
-        Folded { batch: Some(batch), effects, writer, seen }
+        Folded { batch: Some(batch), effects, writer, seen, is_newer: false }
     }
 
     /// Forgets events from before `time`, and rooms of which nothing is left. Changes nothing that the fold asks for.
@@ -183,23 +200,9 @@ impl Shared {
         }
     }
 
-    /// The members that are held through silent nodes only, each with the position since which: shown to readers who ask.
-    pub fn suspects<'a>(&'a self, room: &Name) -> impl Iterator<Item = (&'a Name, u64)> {
-        let any = self.roll.lives.values().any(|life| matches!(life.standing, Standing::Suspect(_)));
-        let room = self.room(room).filter(|_| any);
-        let held = room.into_iter().flat_map(|room| room.roster().held_from(Mark::default()));
-        held.filter_map(|(member, holds)| {
-            let since = holds?.iter().map(|hold| self.suspect_since(&hold.kind.id()));
-            since.collect::<Option<Vec<_>>>()?.into_iter().max().map(|since| (&member.user, since))
-        })
-    }
-
-    fn suspect_since(&self, id: &HoldId) -> Option<u64> {
-        let HoldId::Connection(connection) = id else { return None };
-        match self.roll.lives.get(&Incarnation(connection.0))?.standing {
-            Standing::Suspect(since) => Some(since),
-            Standing::Live | Standing::Down(_) | Standing::Replaced(_) => None,
-        }
+    /// Whether readers ask who of this room is suspect.
+    pub fn is_asked(&self, room: &Name) -> bool {
+        self.asks.has(room)
     }
 
     pub(super) fn bounds(&self) -> Bounds {
@@ -252,6 +255,11 @@ impl Step<'_> {
                 let used = self.shared.tickets.take(*id, self.now.tick).is_some();
                 self.tell(Effect::Used(used));
             }
+            Record::Asks { room, ask } => match self.shared.asks.change(room, by, *ask) {
+                Some(true) => self.suspects().into_iter().for_each(|who| self.silence(room, Some(who), true)),
+                Some(false) => self.silence(room, None, false),
+                None => {}
+            },
         }
     }
 
@@ -259,10 +267,34 @@ impl Step<'_> {
         self.effects.push((self.record, effect));
     }
 
-    /// Takes a position, as readers who ask are told of it.
     fn suspected(&mut self, who: Incarnation, is: bool) {
         self.tell(Effect::Suspected(who, is, self.shared.roll.next));
         self.shared.roll.next.0 += 1;
+        for room in self.shared.asks.rooms().cloned().collect::<Vec<_>>() {
+            self.silence(&room, Some(who), is);
+        }
+    }
+
+    fn suspects(&self) -> Vec<Incarnation> {
+        let lives = self.shared.roll.lives.iter();
+        lives.filter(|(_, life)| matches!(life.standing, Standing::Suspect(_))).map(|(who, _)| *who).collect()
+    }
+
+    /// Notes in a room that the holds of an incarnation, or of all that are silent there, are silent or no longer are.
+    fn silence(&mut self, name: &Name, who: Option<Incarnation>, is: bool) {
+        let changes = |hold: &&ConnectionHold| hold.silent != is && who.is_none_or(|who| who.hold() == hold.connection);
+        let held = self.shared.room(name).into_iter().flat_map(|room| room.roster().held_from(Mark::default()));
+        let commands: Vec<_> = held
+            .flat_map(|(member, holds)| {
+                let connections = holds.into_iter().flat_map(Holds::connections).filter(changes);
+                connections.map(|hold| {
+                    Command::User(member.user.clone(), Action::Node(NodeAction::Silence(hold.connection, is)))
+                })
+            })
+            .collect();
+        if !commands.is_empty() {
+            self.change(name, &commands);
+        }
     }
 
     fn rule(&mut self, rules: Rules) {
@@ -348,6 +380,7 @@ impl Step<'_> {
                 let commands = self.ends_of(gone, &name, reason, heir);
                 self.change(&name, &commands);
             }
+            self.shared.asks.remove(gone).iter().for_each(|room| self.silence(room, None, false));
             self.tell(Effect::Gone(gone, standing));
         }
     }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crate::journal::cluster::incarnation::Incarnation;
 use crate::journal::cluster::record::Record;
 use crate::journal::cluster::roll::{Roll, Standing};
-use crate::journal::cluster::timing::{BEAT, GRACE, PER_ECHO, SILENT};
+use crate::journal::cluster::timing::{BEAT, PER_ECHO, SILENT};
 
 /// What one node knows of the silence of others.
 #[derive(Debug, Default)]
@@ -43,8 +43,9 @@ impl Judge {
         self.silent.clear();
     }
 
-    /// What is to be told of others. Told again now and then, since a record may have come too late.
-    pub fn judge(&mut self, roll: &Roll, me: Incarnation) -> Vec<Record> {
+    /// What is to be told of others: a suspect that is not heard for `grace` milliseconds is lost. Told again now and then, since a
+    /// record may have come too late.
+    pub fn judge(&mut self, roll: &Roll, grace: u64, me: Incarnation) -> Vec<Record> {
         let mut records = Vec::new();
         for (who, life) in roll.lives.iter().filter(|(who, _)| **who != me) {
             let heard = *self.heard.entry(*who).or_insert(self.clock);
@@ -60,8 +61,8 @@ impl Judge {
                     let (position, from) = *self.silent.entry(*who).or_insert((since, self.clock));
                     if position != since {
                         self.silent.insert(*who, (since, self.clock));
-                    } else if self.clock - from > GRACE {
-                        self.silent.insert(*who, (since, self.clock - GRACE + BEAT));
+                    } else if self.clock - from > grace {
+                        self.silent.insert(*who, (since, (self.clock + BEAT).saturating_sub(grace)));
                         records.push(Record::Reap { who: *who, since });
                     }
                 }

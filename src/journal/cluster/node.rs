@@ -1,11 +1,12 @@
 //! A node without its network: what it appends to the log, and what it makes of what it reads.
 
 mod again;
+mod asking;
 mod filling;
 mod reading;
 pub mod survey;
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 
 use crate::journal::bytes::Unreadable;
@@ -17,6 +18,7 @@ use crate::journal::cluster::incarnation::Incarnation;
 use crate::journal::cluster::judge::Judge;
 use crate::journal::cluster::lag::Lag;
 use crate::journal::cluster::leases::Leases;
+use crate::journal::cluster::node::asking::Asking;
 use crate::journal::cluster::record::Record;
 use crate::journal::cluster::reread::{Reread, Ring};
 use crate::journal::cluster::snapshot::Snapshot;
@@ -72,6 +74,8 @@ pub enum Trouble {
     Lost,
     /// The log begins behind what was read.
     Behind,
+    /// A gateway of a later version wrote what this one can't read.
+    Newer,
 }
 
 impl Trouble {
@@ -82,6 +86,7 @@ impl Trouble {
             Trouble::Differs => "differs",
             Trouble::Lost => "lost",
             Trouble::Behind => "behind",
+            Trouble::Newer => "newer",
         }
     }
 }
@@ -183,6 +188,7 @@ pub struct Node {
     queue: VecDeque<Item>,
     /// The users in the queue.
     queued: HashSet<Key>,
+    asking: Asking,
     curtain: Option<Curtain>,
     ring: Ring,
     trouble: Option<Trouble>,
@@ -223,6 +229,7 @@ impl Node {
             leases: Leases::default(),
             queue: VecDeque::new(),
             queued: HashSet::new(),
+            asking: Asking::default(),
             curtain: None,
             ring,
             trouble: None,
@@ -362,8 +369,12 @@ impl Node {
     /// A connection is lost, which was silent for so many milliseconds. Its hold lasts for the grace since then, by the time of the
     /// log.
     pub fn lose(&mut self, key: &Key, connection: ConnectionId, silent: u64) {
-        let grace = u64::try_from(self.shared.rules().grace.as_millis()).unwrap_or(u64::MAX >> 1);
-        self.attendance.lose(key, connection, self.judge.clock() + grace.saturating_sub(silent));
+        self.attendance.lose(key, connection, self.judge.clock() + self.grace().saturating_sub(silent));
+    }
+
+    /// The grace period, in milliseconds.
+    fn grace(&self) -> u64 {
+        u64::try_from(self.shared.rules().grace.as_millis()).unwrap_or(u64::MAX >> 1)
     }
 
     /// Says that this node is, or is not, so short of memory that nobody may add members.
@@ -374,6 +385,11 @@ impl Node {
     /// This node stops: its holds last for the grace from when this is in the log.
     pub fn stop(&mut self) {
         self.queue.push_back(Item::Record(Record::Down));
+    }
+
+    /// Readers of these rooms ask who is suspect, and of no others.
+    pub fn ask_suspects(&mut self, rooms: BTreeSet<Name>) {
+        self.asking.ask(rooms);
     }
 
     /// A snapshot, if it is this node's turn to write one.
@@ -398,9 +414,10 @@ impl Node {
     pub fn tick(&mut self, now: Moment) -> Vec<Arc<[u8]>> {
         self.expire();
         if self.trouble.is_none() && !self.is_stale(now) && self.shared.roll.lives.contains_key(&self.id) {
-            let records = self.judge.judge(&self.shared.roll, self.id);
+            let records = self.judge.judge(&self.shared.roll, self.grace(), self.id);
             self.queue.extend(records.into_iter().map(Item::Record));
         }
+        self.queue.extend(self.asking.owed(&self.shared.roll).into_iter().map(Item::Record));
         self.lift(now.tick.0);
         self.fill(now);
         self.window.to_send(now.tick.0)

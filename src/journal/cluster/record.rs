@@ -124,6 +124,27 @@ pub enum Record {
     },
     /// A ticket is to be used: the first counts.
     TicketUsed(SecretId),
+    /// Readers of the teller ask who of this room is suspect, or no longer do.
+    Asks {
+        /// The room.
+        room: Name,
+        /// Whether they ask.
+        ask: bool,
+    },
+}
+
+impl Record {
+    /// The format of a batch with the record: versions of before the record refuse such a batch, and do not misread it.
+    pub fn format(&self) -> u8 {
+        match self {
+            Record::Up { .. } | Record::Retire(_) | Record::Down | Record::Suspect { .. } | Record::Reap { .. } => 1,
+            Record::Generation { .. } | Record::Claim(_) | Record::Restore { .. } | Record::Restored => 1,
+            Record::Change { .. } | Record::Came { .. } | Record::Denied { .. } | Record::Rules(_) => 1,
+            Record::Revoked { .. } | Record::Cookie { .. } | Record::CookieEnded(_) => 1,
+            Record::Ticket { .. } | Record::TicketUsed(_) => 1,
+            Record::Asks { .. } => 2,
+        }
+    }
 }
 
 /// Each number stays what it is for ever: other versions read it.
@@ -148,6 +169,7 @@ impl Keep for Record {
             Record::CookieEnded(id) => put!(to: 15, id),
             Record::Ticket { id, pass, end } => put!(to: 16, id, pass, end),
             Record::TicketUsed(id) => put!(to: 17, id),
+            Record::Asks { room, ask } => put!(to: 18, room, ask),
         }
     }
 
@@ -171,6 +193,7 @@ impl Keep for Record {
             15 => take!(from: Record::CookieEnded(id)),
             16 => take!(from: Record::Ticket { id, pass, end }),
             17 => take!(from: Record::TicketUsed(id)),
+            18 => take!(from: Record::Asks { room, ask }),
             _ => Err(from.malformed("an unknown kind of record")),
         }
     }

@@ -28,6 +28,7 @@ pub struct Reread {
     there: Option<u64>,
     /// The last entry that the node had read, too; 0 if none is known.
     pub(super) common: u64,
+    is_newer: bool,
     /// Who was signed out in what the node did not read.
     pub(super) signed_out: Vec<(Key, DelReason)>,
 }
@@ -62,7 +63,7 @@ impl Reread {
         let mut ring = Ring::default();
         ring.push(shared.roll.seen);
         let there = (shared.roll.seen.position == old.position).then_some(shared.roll.seen.hash);
-        Reread { shared, ring, older, old, there, common: 0, signed_out: Vec::new() }
+        Reread { shared, ring, older, old, there, common: 0, is_newer: false, signed_out: Vec::new() }
     }
 
     /// The position to read on after.
@@ -70,9 +71,15 @@ impl Reread {
         self.shared.roll.seen.position
     }
 
+    /// Whether an entry is of a later version, and can't be read by this one.
+    pub fn is_newer(&self) -> bool {
+        self.is_newer
+    }
+
     /// Reads the next entry.
     pub fn entry(&mut self, position: u64, bytes: &[u8]) {
         let folded = self.shared.fold(position, bytes);
+        self.is_newer |= folded.is_newer;
         let seen = self.shared.roll.seen;
         self.ring.push(seen);
         if position == self.old.position {

@@ -193,6 +193,11 @@ impl Roll {
         self.lives.iter().filter(|(_, life)| life.standing == Standing::Live).map(|(who, _)| *who)
     }
 
+    /// Whether the programs of all incarnations read batches of this format.
+    pub fn all_read(&self, format: u8) -> bool {
+        self.lives.values().all(|life| latest_format(&life.version) >= format)
+    }
+
     /// Whether a node is short of memory.
     pub fn is_full(&self) -> bool {
         self.lives.values().any(|life| life.full)
@@ -271,6 +276,13 @@ impl Roll {
             self.restorer = Restorer::Done(entries);
         }
     }
+}
+
+/// The latest format of a batch that a version reads.
+fn latest_format(version: &str) -> u8 {
+    let mut numbers = version.split('.').map(|number| number.parse::<u64>().unwrap_or_default());
+    let version = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
+    if version < (0, 2) { 1 } else { 2 }
 }
 
 fields! {

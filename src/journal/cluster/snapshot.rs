@@ -7,6 +7,7 @@ use crate::access::pass::Pass;
 use crate::access::passbook::{Passbook, SecretId};
 use crate::journal::bytes::{Input, Keep, Unreadable, put_all};
 use crate::journal::checkpoint::{Captured, Header, Parts, Piece, Place};
+use crate::journal::cluster::asks::Asks;
 use crate::journal::cluster::digest;
 use crate::journal::cluster::fold::Shared;
 use crate::journal::cluster::roll::Roll;
@@ -14,8 +15,9 @@ use crate::journal::fold::Memory;
 use crate::journal::fold::restore::Restore;
 use crate::model::moment::Tick;
 
-/// The format of the first part.
-const FORMAT: u8 = 1;
+/// The latest format of the first part. The earliest one that has all is written, since nodes of two versions share a log: 1 has
+/// nothing of who asks.
+const FORMAT: u8 = 2;
 
 type Passes = Vec<(SecretId, (Arc<Pass>, Tick))>;
 
@@ -24,6 +26,7 @@ type Passes = Vec<(SecretId, (Arc<Pass>, Tick))>;
 pub struct Snapshot {
     roll: Roll,
     tickets: Passes,
+    asks: Asks,
     header: Header,
     pieces: Vec<Piece>,
 }
@@ -59,7 +62,7 @@ impl Snapshot {
         pieces.push(Piece::Revocations { until: at, all: revoked.collect() });
         pieces.push(Piece::Cookies { until: at, all: cookies });
         let tickets = tickets.into_iter().map(|(id, pass, end)| (id, (pass, end))).collect();
-        Snapshot { roll, tickets, header, pieces }
+        Snapshot { roll, tickets, asks: shared.asks.clone(), header, pieces }
     }
 
     /// The position of the last entry that is in it.
@@ -69,9 +72,12 @@ impl Snapshot {
 
     /// The parts, in order.
     pub fn parts(self) -> impl Iterator<Item = Vec<u8>> {
-        let mut first = vec![FORMAT];
+        let mut first = vec![if self.asks.is_empty() { 1 } else { FORMAT }];
         self.roll.put(&mut first);
         put_all(&self.tickets, &mut first);
+        if !self.asks.is_empty() {
+            self.asks.put(&mut first);
+        }
         std::iter::once(first).chain(Parts::of(self.header, self.pieces))
     }
 }
@@ -88,17 +94,18 @@ fn in_order(passes: &mut [(SecretId, Arc<Pass>, Tick)]) {
 ///
 /// [`Unreadable`] unless `first` is the first part of a snapshot.
 pub fn fits(first: &[u8], entry: impl FnOnce(u64) -> Option<Vec<u8>>) -> Result<Option<u64>, Unreadable> {
-    let (roll, _) = read_first(first)?;
+    let (roll, ..) = read_first(first)?;
     let same = entry(roll.seen.position).is_some_and(|bytes| digest::of(&bytes) == roll.last);
     Ok(same.then_some(roll.seen.position))
 }
 
-fn read_first(first: &[u8]) -> Result<(Roll, Passes), Unreadable> {
+fn read_first(first: &[u8]) -> Result<(Roll, Passes, Asks), Unreadable> {
     let mut input = Input::of(first);
-    input.format(FORMAT)?;
+    let format = input.format(FORMAT)?;
     let (roll, tickets) = Keep::take(&mut input)?;
+    let asks = if format < 2 { Asks::default() } else { Keep::take(&mut input)? };
     input.end()?;
-    Ok((roll, tickets))
+    Ok((roll, tickets, asks))
 }
 
 /// The state of a snapshot.
@@ -108,7 +115,7 @@ fn read_first(first: &[u8]) -> Result<(Roll, Passes), Unreadable> {
 /// [`Unreadable`] unless `parts` are all parts of a snapshot, in order.
 pub fn restore<'a>(parts: impl IntoIterator<Item = &'a [u8]>, memory: Memory) -> Result<Shared, Unreadable> {
     let mut parts = parts.into_iter();
-    let (roll, tickets) = read_first(parts.next().ok_or(Unreadable::Checkpoint("has no parts"))?)?;
+    let (roll, tickets, asks) = read_first(parts.next().ok_or(Unreadable::Checkpoint("has no parts"))?)?;
     let mut restore = Restore::new(roll.identity, memory);
     for part in parts {
         restore.part(part)?;
@@ -116,6 +123,6 @@ pub fn restore<'a>(parts: impl IntoIterator<Item = &'a [u8]>, memory: Memory) ->
     let mut shared = Shared::of(roll, restore.done()?.into_state(), memory);
     let mut book = Passbook::new(usize::MAX);
     tickets.into_iter().for_each(|(id, (pass, end))| book.put(id, pass, end));
-    shared.tickets = book;
+    (shared.tickets, shared.asks) = (book, asks);
     Ok(shared)
 }

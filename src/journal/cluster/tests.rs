@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -6,18 +7,22 @@ use uuid::Uuid;
 use super::batch::{Batch, Seen};
 use super::fold::{Effect, Shared};
 use super::incarnation::Incarnation;
+use super::judge::Judge;
 use super::node::survey::Recency;
 use super::node::{Faults, Node, Options, Trouble};
 use super::record::Record;
 use super::snapshot::{Snapshot, fits};
 use super::{Memory, Rules, node};
 use crate::journal::made_up;
-use crate::model::command::{Action, Command, SignIn};
+use crate::model::command::{Action, Command, NodeAction, SignIn};
+use crate::model::cursor::Offset;
+use crate::model::event::{Change, DelReason, Event};
 use crate::model::history::Bound;
-use crate::model::hold::{ConnectionHold, Transport};
+use crate::model::hold::{ConnectionHold, Holds, Transport};
 use crate::model::identity::Identity;
 use crate::model::moment::{Moment, Tick, Timestamp};
 use crate::model::name::Name;
+use crate::model::roster::Mark;
 use crate::mutants::Mutants;
 
 const MEMORY: Memory = Memory { history: Bound { events: 100, bytes: 1 << 20 }, bytes: 1 << 20 };
@@ -26,7 +31,7 @@ const RULES: Rules = Rules { members: 0, grace: Duration::from_secs(5), max_name
 fn record(rng: &mut Rng) -> Record {
     let who = Incarnation(Uuid::from_u128(rng.u128(1..4)));
     let (room, user, client) = (made_up::room(rng), made_up::user(rng), made_up::client(rng));
-    match rng.u8(..18) {
+    match rng.u8(..19) {
         0 => Record::Up { version: "1.2".into(), rules: RULES, replaces: rng.bool().then_some(who) },
         1 => Record::Retire(who),
         2 => Record::Down,
@@ -44,7 +49,8 @@ fn record(rng: &mut Rng) -> Record {
         14 => Record::Cookie { id: made_up::secret(rng), pass: made_up::pass(rng), end: Tick(rng.u64(..)) },
         15 => Record::CookieEnded(made_up::secret(rng)),
         16 => Record::Ticket { id: made_up::secret(rng), pass: made_up::pass(rng), end: Tick(rng.u64(..)) },
-        _ => Record::TicketUsed(made_up::secret(rng)),
+        17 => Record::TicketUsed(made_up::secret(rng)),
+        _ => Record::Asks { room, ask: rng.bool() },
     }
 }
 
@@ -68,8 +74,12 @@ fn change(user: &str, action: Action) -> Record {
 
 fn join(node: u128) -> Action {
     let (connection, transport) = (Incarnation(Uuid::from_u128(node)).hold(), Transport::WebSocket);
-    let hold = ConnectionHold { connection, client: None, transport, deadline: None, unclaimed: false };
+    let hold = ConnectionHold { connection, client: None, transport, deadline: None, unclaimed: false, silent: false };
     Action::Join(hold, None, None)
+}
+
+fn end(node: u128) -> Action {
+    Action::Node(NodeAction::End(Incarnation(Uuid::from_u128(node)).hold(), DelReason::Closed))
 }
 
 #[test]
@@ -125,9 +135,8 @@ fn the_people_of_a_silent_node_are_suspect_and_its_leases_go_to_an_heir() {
     let first = vec![up(), change("ann", join(1)), change("bob", join(1)), change("cyd", Action::SignIn(lease))];
     let (one, two) = (Incarnation(Uuid::from_u128(1)), Incarnation(Uuid::from_u128(2)));
     shared.fold(1, &batch(1, 1, first).encode());
-    shared.fold(2, &batch(2, 1, vec![up(), change("bob", join(2))]).encode());
-    let suspects =
-        |shared: &Shared| shared.suspects(&Name::lobby()).map(|(user, _)| user.to_string()).collect::<Vec<_>>();
+    let asks = Record::Asks { room: Name::lobby(), ask: true };
+    shared.fold(2, &batch(2, 1, vec![up(), asks, change("bob", join(2))]).encode());
     shared.fold(3, &batch(2, 2, vec![Record::Suspect { who: one, next: 1 }]).encode());
     assert_eq!(suspects(&shared), Vec::<String>::new(), "its batch came meanwhile");
     shared.fold(4, &batch(2, 3, vec![Record::Suspect { who: one, next: 2 }]).encode());
@@ -149,6 +158,97 @@ fn the_people_of_a_silent_node_are_suspect_and_its_leases_go_to_an_heir() {
     assert!(shared.fold(9, &batch(1, 3, vec![change("dan", join(1))]).encode()).batch.is_none(), "the dead are silent");
     let again = shared.fold(10, &batch(1, 1, vec![up()]).encode());
     assert!(again.batch.is_none(), "nor do they come back");
+}
+
+fn suspects(shared: &Shared) -> Vec<String> {
+    let held = shared.room(&Name::lobby()).unwrap().roster().held_from(Mark::default());
+    let suspect = held.filter(|(_, holds)| holds.is_some_and(Holds::are_silent));
+    suspect.map(|(member, _)| member.user.to_string()).collect()
+}
+
+/// The last events of the lobby, the oldest first: the user, and whether the event says that the user is suspect, or no longer is.
+fn doubts(shared: &Shared, since: Offset) -> Vec<(String, bool)> {
+    let events = shared.room(&Name::lobby()).unwrap().after(since).unwrap();
+    let doubt = |event: &Arc<Event>| match &event.change {
+        Change::Suspect(suspect) => Some((suspect.member.user.to_string(), suspect.is)),
+        Change::Add(_) | Change::Update(_) | Change::Del(..) => None,
+    };
+    events.filter_map(doubt).collect()
+}
+
+#[test]
+fn who_is_suspect_is_told_where_readers_ask_for_as_long_as_they_do() {
+    let mut shared = shared();
+    let (one, ask) = (Incarnation(Uuid::from_u128(1)), |ask| Record::Asks { room: Name::lobby(), ask });
+    shared.fold(1, &batch(1, 1, vec![up(), change("ann", join(1)), change("bob", join(1))]).encode());
+    shared.fold(2, &batch(2, 1, vec![up(), change("bob", join(2)), Record::Suspect { who: one, next: 2 }]).encode());
+    let head = |shared: &Shared| shared.room(&Name::lobby()).unwrap().head();
+    let before = head(&shared);
+    assert_eq!(suspects(&shared), Vec::<String>::new(), "nobody asks");
+    shared.fold(3, &batch(2, 2, vec![ask(true)]).encode());
+    assert_eq!(doubts(&shared, before.offset), [("ann".to_owned(), true)]);
+    let folded = shared.fold(4, &batch(2, 3, vec![change("bob", end(2)), change("ann", join(2))]).encode());
+    assert_eq!(suspects(&shared), ["bob"], "held through the silent node only");
+    assert_eq!(doubts(&shared, before.offset)[1..], [("bob".to_owned(), true), ("ann".to_owned(), false)]);
+    assert_eq!(folded.effects.len(), 2);
+    let place = head(&shared);
+    shared.fold(5, &batch(3, 1, vec![up(), ask(true)]).encode());
+    shared.fold(6, &batch(2, 4, vec![ask(false)]).encode());
+    assert_eq!((suspects(&shared), head(&shared)), (vec!["bob".to_owned()], place), "others ask");
+    shared.fold(7, &batch(2, 5, vec![Record::Suspect { who: Incarnation(Uuid::from_u128(3)), next: 2 }]).encode());
+    shared.fold(8, &batch(2, 6, vec![Record::Reap { who: Incarnation(Uuid::from_u128(3)), since: 7 }]).encode());
+    assert_eq!((suspects(&shared).len(), doubts(&shared, place.offset)), (0, vec![("bob".to_owned(), false)]));
+    assert!(shared.room(&Name::lobby()).unwrap().last_events(9).0.iter().all(|event| event.change.is_seen()));
+}
+
+#[test]
+fn nothing_is_told_that_an_older_version_cannot_read() {
+    let options =
+        Options { version: "0.2.0".into(), rules: RULES, snapshot_every: u64::MAX, faults: Faults::default() };
+    let mut node = Node::new(Incarnation(Uuid::from_u128(9)), shared(), options, at(1_000));
+    let mut position = 0;
+    let mut turn = |node: &mut Node, others: Option<Batch>| {
+        let mut asks = Vec::new();
+        for bytes in others.iter().map(Batch::encode).collect::<Vec<_>>() {
+            position += 1;
+            node.entry(position, &bytes, at(1_000 + position * 500));
+        }
+        for bytes in node.tick(at(1_000 + position * 500 + 250)) {
+            position += 1;
+            node.entry(position, &bytes, at(1_000 + position * 500));
+            let batch = Batch::decode(&bytes).unwrap();
+            let told = batch.records.into_iter().filter(|record| matches!(record, Record::Asks { .. }));
+            asks.extend(told.map(|record| (record, bytes[0])));
+        }
+        asks
+    };
+    let ask = |ask| Record::Asks { room: Name::lobby(), ask };
+    let old = |number, records| batch(1, number, records);
+    assert_eq!(turn(&mut node, None), []);
+    let up = Record::Up { version: "0.1.7".into(), rules: RULES, replaces: None };
+    assert_eq!(turn(&mut node, Some(old(1, vec![up.clone()]))), []);
+    node.ask_suspects([Name::lobby()].into());
+    assert_eq!(turn(&mut node, None), [], "a version that can't read it lives");
+    let retired = Record::Up { version: "0.2.1".into(), rules: RULES, replaces: None };
+    let retired = batch(2, 1, vec![retired, Record::Retire(Incarnation(Uuid::from_u128(1)))]);
+    assert_eq!(turn(&mut node, Some(retired)), [(ask(true), 2)]);
+    assert_eq!(turn(&mut node, None), [], "once");
+    let first = |parts: Vec<Vec<u8>>| parts[0][0];
+    assert_eq!(first(Snapshot::of(node.shared()).parts().collect()), 2);
+    assert_eq!(turn(&mut node, Some(batch(3, 1, vec![up]))), [(ask(false), 2)], "an older one has come");
+    assert_eq!(first(Snapshot::of(node.shared()).parts().collect()), 1, "a snapshot that it can read");
+}
+
+#[test]
+fn a_batch_of_a_later_version_ends_the_reading() {
+    let mut bytes = batch(1, 1, vec![up()]).encode();
+    bytes[0] = 3;
+    let options = Options { version: "1".into(), rules: RULES, snapshot_every: u64::MAX, faults: Faults::default() };
+    let mut node = Node::new(Incarnation(Uuid::from_u128(9)), shared(), options, at(1_000));
+    node.entry(1, b"rubbish", at(1_100));
+    assert_eq!(node.trouble(), None);
+    node.entry(2, &bytes, at(1_200));
+    assert_eq!((node.trouble(), node.recency(at(1_200))), (Some(Trouble::Newer), Recency::Rereading));
 }
 
 fn at(tick: u64) -> Moment {
@@ -202,4 +302,23 @@ fn a_node_tells_of_all_incarnations() {
     let survey = node.survey(at(1_700));
     assert_eq!(survey.nodes.iter().map(|peer| peer.incarnation.0.as_u128()).collect::<Vec<_>>(), [1, 4]);
     assert_eq!(survey.figures.lost, 1, "who said before that it stops is no loss");
+}
+
+#[test]
+fn who_stops_or_is_silent_is_waited_for_as_long_as_the_grace_period() {
+    for (stops, grace) in [(true, 1_000), (true, 9_000), (false, 1_000), (false, 9_000)] {
+        let (me, who) = (Incarnation(Uuid::from_u128(1)), Incarnation(Uuid::from_u128(2)));
+        let mut shared = shared();
+        shared.fold(1, &batch(1, 1, vec![up()]).encode());
+        shared.fold(2, &batch(2, 1, vec![up()]).encode());
+        let end =
+            if stops { batch(2, 2, vec![Record::Down]) } else { batch(1, 2, vec![Record::Suspect { who, next: 2 }]) };
+        shared.fold(3, &end.encode());
+        let mut judge = Judge::default();
+        while judge.judge(&shared.roll, grace, me).is_empty() {
+            judge.echoed(500, false);
+        }
+        assert_eq!(judge.judge(&shared.roll, grace, me), []);
+        assert_eq!(judge.clock(), grace + 500, "the first beat after the grace");
+    }
 }

@@ -6,7 +6,7 @@ pub const BEAT: u64 = 500;
 /// A node that is not heard for this long is suspect: four beats.
 pub const SILENT: u64 = 2_000;
 
-/// A suspect that is not heard for this long is lost.
+/// Readers see an older set for a silence and this long at most: as long as a suspect is waited for by default.
 pub const GRACE: u64 = 5_000;
 
 /// A node whose own batches do not come back for this long knows nothing of the present.

@@ -117,7 +117,7 @@ mod tests {
                         match &event.change {
                             Change::Add(member) => assert!(set.insert(member.user.clone()), "seed {seed}"),
                             Change::Del(user, _) => assert!(set.remove(user), "seed {seed}"),
-                            Change::Update(_) => {}
+                            Change::Update(_) | Change::Suspect(_) => {}
                         }
                     }
                     assert_eq!(set, names(self.of.roster()), "seed {seed}: events after {place:?}");

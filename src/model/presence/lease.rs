@@ -5,14 +5,13 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::model::command::{Action, Command, NodeAction, SignIn};
-use crate::model::event::{Change, DelReason};
+use crate::model::event::DelReason;
 use crate::model::hold::{Hold, HoldId, HoldKind, Holds, Lease};
 use crate::model::info::Info;
 use crate::model::moment::Moment;
 use crate::model::name::Name;
 use crate::model::outcome::Outcome;
 use crate::model::presence::Presence;
-use crate::model::roster::Edited;
 use crate::model::statement::Statement;
 
 impl Presence {
@@ -49,12 +48,12 @@ impl Presence {
                 self.end(user, &[HoldId::Connection(*connection)], *reason, now, outcome);
             }
             NodeAction::Recall(connection, earlier) => {
-                let edited = self.roster.edit(user, None, |holds| {
+                self.edit(user, None, now, outcome, |holds| {
                     holds.recall(&HoldId::Connection(*connection), earlier.clone());
                 });
-                if let Some(Edited::Changed(member)) = edited {
-                    self.publish(Change::Update(member), now, outcome);
-                }
+            }
+            NodeAction::Silence(connection, is_silent) => {
+                self.edit(user, None, now, outcome, |holds| holds.silence(*connection, *is_silent));
             }
             NodeAction::Lapse(name, lease) => {
                 let is_same = |holds: Holds| holds.lease(name.as_ref()).is_some_and(|own| own == lease);

@@ -106,6 +106,7 @@ fn replay(set: &mut Set, event: &Event) {
     match &event.change {
         Change::Add(m) => assert!(set.insert(m.user.clone(), m.meta.clone()).is_none(), "add of a member"),
         Change::Update(m) => assert!(set.insert(m.user.clone(), m.meta.clone()).is_some(), "update of nobody"),
+        Change::Suspect(suspect) => panic!("nobody asks: {suspect:?}"),
         Change::Del(user, _) => assert!(set.remove(user).is_some(), "del of nobody"),
     }
 }
@@ -208,8 +209,14 @@ fn a_renewal_is_of_a_lease_and_changes_nothing_else() {
 #[test]
 fn the_grace_period_of_a_silent_client_began_with_the_silence() {
     let connection = ConnectionId(uuid::Uuid::nil());
-    let hold =
-        ConnectionHold { connection, client: None, transport: Transport::WebSocket, deadline: None, unclaimed: false };
+    let hold = ConnectionHold {
+        connection,
+        client: None,
+        transport: Transport::WebSocket,
+        deadline: None,
+        unclaimed: false,
+        silent: false,
+    };
     let ann = |action| Command::User("ann".parse().unwrap(), action);
     for (since, deadline) in [(None, 15), (Some(Tick(8)), 13), (Some(Tick(2)), 7)] {
         let mut room = presence(10, 0);
@@ -231,6 +238,7 @@ fn a_beginning_gives_each_connection_its_time_once() {
         transport: Transport::Sse,
         deadline: None,
         unclaimed: false,
+        silent: false,
     };
     let joins = |room: &mut Presence, user: &str, hold, now| {
         room.apply(&[Command::User(user.parse().unwrap(), Action::Join(hold, None, None))], at(now)).unwrap();

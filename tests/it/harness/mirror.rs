@@ -15,6 +15,8 @@ pub struct Member {
     /// `{}` where a frame has none.
     pub info: Value,
     pub joined: String,
+    /// False where a frame does not say so.
+    pub suspect: bool,
 }
 
 /// The members of a room by name.
@@ -28,7 +30,7 @@ impl Member {
         assert!(joined.len() == 20 && joined.ends_with('Z'), "whole seconds, UTC: {told}");
         (
             text(told, "user").to_owned(),
-            Self { meta: told["meta"].clone(), info: info(told), joined: joined.to_owned() },
+            Self { meta: told["meta"].clone(), info: info(told), joined: joined.to_owned(), suspect: suspect(told) },
         )
     }
 }
@@ -37,6 +39,12 @@ impl Member {
 fn info(told: &Value) -> Value {
     assert_ne!(told["info"], json!({}), "an empty info: {told}");
     told.get("info").cloned().unwrap_or_else(|| json!({}))
+}
+
+/// Whether a member is suspect, which is left out where it is not so.
+fn suspect(told: &Value) -> bool {
+    assert_ne!(told["suspect"], false, "left out: {told}");
+    told.get("suspect").is_some_and(|suspect| suspect.as_bool().expect("a boolean"))
 }
 
 fn check_time(told: &Value) {
@@ -99,6 +107,11 @@ impl Mirror {
     /// Whether the first frame was applied, and no set is incomplete.
     pub fn is_set(&self) -> bool {
         self.begun && self.parts.is_empty()
+    }
+
+    /// The members who are suspect.
+    pub fn suspects(&self) -> Vec<&str> {
+        self.users.iter().filter(|(_, member)| member.suspect).map(|(user, _)| user.as_str()).collect()
     }
 
     pub fn names(&self) -> Vec<&str> {
@@ -188,12 +201,12 @@ impl Mirror {
     fn event(&mut self, action: &str, event: &Value) {
         assert!(self.is_set(), "no event comes before or inside a snapshot: {event}");
         let user = text(event, "user");
-        let known = self.users.get(user).map(|member| (&member.meta, &member.info));
+        let known = self.users.get(user).map(|member| (&member.meta, &member.info, member.suspect));
         match action {
             "add" => assert!(known.is_none(), "add only of who is absent: {event}"),
             "update" => {
                 assert!(
-                    known.is_some_and(|known| known != (&event["meta"], &info(event))),
+                    known.is_some_and(|known| known != (&event["meta"], &info(event), suspect(event))),
                     "update only of what differs: {event}"
                 )
             }
@@ -207,7 +220,7 @@ impl Mirror {
             }
             "update" => {
                 let member = self.users.get_mut(user).expect("present");
-                (member.meta, member.info) = (event["meta"].clone(), info(event));
+                (member.meta, member.info, member.suspect) = (event["meta"].clone(), info(event), suspect(event));
             }
             _ => {
                 assert!(REASONS.contains(&text(event, "reason")), "{event}");

@@ -84,9 +84,9 @@ impl Reader {
                 Wire::Ws(Box::new(stream))
             }
             Transport::Session => {
-                assert_eq!(query, "", "a session's URL has no query");
                 let subscribe = json!([{"action": "subscribe", "room": mirror.room, "since": since, "ref": 0}]);
-                Wire::Session(Box::new(Session::with(conn, &subscribe, "").await))
+                let query = if query.is_empty() { String::new() } else { format!("?{query}") };
+                Wire::Session(Box::new(Session::asked(conn, &query, &subscribe, "").await))
             }
         };
         Self { wire, mirror: mirror.reconnected(), last: Value::Null, granted: false, closed: None }

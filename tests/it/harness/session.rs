@@ -49,8 +49,13 @@ impl Session {
 
     /// Opens a session over `conn` with the first messages and further header lines, and reads the secret.
     pub async fn with(conn: Conn, first: &Value, headers: &str) -> Self {
+        Self::asked(conn, "", first, headers).await
+    }
+
+    /// The same with a query.
+    pub async fn asked(conn: Conn, query: &str, first: &Value, headers: &str) -> Self {
         let addr = conn.stream.peer_addr().expect("an open connection");
-        let mut stream = Self::request(conn, first, headers).await;
+        let mut stream = Self::request_with(conn, query, first, headers).await;
         let session = within("the secret", frame(&mut stream)).await.expect("a frame");
         assert_eq!(session["action"], "session", "{session}");
         let secret = session["session"].as_str().expect("a secret").to_owned();
@@ -59,9 +64,14 @@ impl Session {
     }
 
     /// Asks for a stream.
-    pub async fn request(mut conn: Conn, first: &Value, headers: &str) -> Sse {
+    pub async fn request(conn: Conn, first: &Value, headers: &str) -> Sse {
+        Self::request_with(conn, "", first, headers).await
+    }
+
+    async fn request_with(mut conn: Conn, query: &str, first: &Value, headers: &str) -> Sse {
         let body = first.to_string();
-        let head = format!("POST /api/stream HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n", body.len());
+        let length = body.len();
+        let head = format!("POST /api/stream{query} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n");
         conn.send(format!("{head}Content-Type: application/json\r\n{headers}\r\n{body}")).await;
         let mut stream = Sse::answered(conn).await;
         // No EventSource reads a session, so it has no `retry:`.

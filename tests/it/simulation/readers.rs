@@ -7,14 +7,16 @@ use presently::cluster::node::Node;
 use presently::model::changes::Changes;
 use presently::model::cursor::Cursor;
 use presently::model::event::{Change, DelReason, Event};
+use presently::model::hold::Holds;
 use presently::model::moment::Taken;
 use presently::model::name::Name;
-use presently::model::roster::{Mark, Member, Roster};
+use presently::model::roster::{Mark, Member, Roster, Suspect};
 
 /// How long a reader with a cursor of the future waits for its node.
 const PATIENCE: u64 = 1_000;
 
-type Set = BTreeMap<Name, Arc<Member>>;
+/// Each member, and whether the member is suspect.
+type Set = BTreeMap<Name, (Arc<Member>, bool)>;
 
 /// A reader of one room.
 pub struct Reader {
@@ -42,6 +44,7 @@ pub struct Names {
     /// The epochs of cursors that name two events.
     pub ambiguous: HashSet<u64>,
     pub count: u64,
+    pub suspects: u64,
     pub netted: u64,
     pub snapshots: u64,
 }
@@ -49,6 +52,7 @@ pub struct Names {
 impl Names {
     fn note(&mut self, event: &Event) {
         self.count += 1;
+        self.suspects += u64::from(matches!(event.change, Change::Suspect(_)));
         let Event { cursor, room, change, .. } = event;
         let place = (cursor.epoch.0, cursor.offset.0);
         let (known, its) = self.events.entry(place).or_insert_with(|| (room.clone(), change.clone()));
@@ -59,11 +63,15 @@ impl Names {
 }
 
 fn set_of(roster: &Roster) -> Set {
-    roster.iter_from(Mark::default()).map(|member| (member.user.clone(), member.clone())).collect()
+    members(roster).map(|(member, suspect)| (member.user.clone(), (member.clone(), suspect))).collect()
+}
+
+fn members(roster: &Roster) -> impl Iterator<Item = (&Arc<Member>, bool)> {
+    roster.held_from(Mark::default()).map(|(member, holds)| (member, holds.is_some_and(Holds::are_silent)))
 }
 
 fn is_of(set: &Set, roster: &Roster) -> bool {
-    set.len() == roster.len() && set.values().eq(roster.iter_from(Mark::default()))
+    set.len() == roster.len() && set.values().map(|(member, suspect)| (member, *suspect)).eq(members(roster))
 }
 
 impl Reader {
@@ -144,14 +152,21 @@ impl Reader {
 
     fn apply(&mut self, change: &Change, gone: &mut Vec<Gone>) -> Result<(), String> {
         match change {
-            Change::Add(member) => match self.set.insert(member.user.clone(), member.clone()) {
+            Change::Add(member) => match self.set.insert(member.user.clone(), (member.clone(), false)) {
                 None => Ok(()),
                 Some(_) => Err(format!("add of the member {}", member.user)),
             },
-            Change::Update(member) => match self.set.insert(member.user.clone(), member.clone()) {
-                Some(_) => Ok(()),
+            Change::Update(member) => match self.set.insert(member.user.clone(), (member.clone(), false)) {
+                Some((_, false)) => Ok(()),
+                Some((_, true)) => Err(format!("a suspect's update without a word of that: {}", member.user)),
                 None => Err(format!("update of nobody: {}", member.user)),
             },
+            Change::Suspect(Suspect { member, is, changed }) => {
+                match self.set.insert(member.user.clone(), (member.clone(), *is)) {
+                    Some(before) if *changed || before == (member.clone(), !is) => Ok(()),
+                    before => Err(format!("{} is suspect or not, {is}, who was {before:?}", member.user)),
+                }
+            }
             Change::Del(user, reason) => {
                 gone.push(Gone { room: self.room.clone(), user: user.clone(), reason: *reason });
                 self.set.remove(user).map(drop).ok_or(format!("del of nobody: {user}"))
@@ -166,7 +181,7 @@ impl Reader {
             gone.push(Gone { room, user, reason: one.reason });
         }
         for one in changes.set() {
-            self.set.insert(one.member.user.clone(), one.member.clone());
+            self.set.insert(one.member.user.clone(), (one.member.clone(), one.suspect));
         }
         self.cursor = Some(changes.cursor());
     }
@@ -200,10 +215,9 @@ impl Reader {
 
     /// What is other in its set and in the node's.
     fn other(&self, roster: &Roster) -> String {
-        let has: Vec<_> =
-            self.set.values().filter(|member| roster.get(&member.user).as_ref() != Some(member)).collect();
-        let members = roster.iter_from(Mark::default());
-        let lacks: Vec<_> = members.filter(|member| self.set.get(&member.user).as_ref() != Some(member)).collect();
+        let theirs = set_of(roster);
+        let has: Vec<_> = self.set.iter().filter(|(user, its)| theirs.get(*user) != Some(its)).collect();
+        let lacks: Vec<_> = theirs.iter().filter(|(user, its)| self.set.get(*user) != Some(its)).collect();
         format!("{has:?} and not {lacks:?}")
     }
 }

@@ -56,10 +56,13 @@ pub struct Tally {
     pub rereads: u64,
     pub lives: u64,
     pub losses: u64,
+    pub suspects: u64,
 }
 
 struct World {
     rng: Rng,
+    /// For what readers ask, so that the rest goes on as without it.
+    asking: Rng,
     mode: Mode,
     now: u64,
     engine: Engine,
@@ -107,6 +110,7 @@ impl World {
         let readers = readers.chain(hopping).map(reader).collect();
         let mut world = World {
             rng,
+            asking: Rng::with_seed(seed.wrapping_add(1 << 32)),
             mode,
             now: START,
             engine: Engine::new(1),
@@ -146,6 +150,10 @@ impl World {
             if self.now < START + TROUBLE {
                 (0..self.rng.usize(0..3)).for_each(|_| self.someone_acts());
                 self.something_happens();
+                if self.asking.u8(..40) == 0 {
+                    let seat = self.asking.usize(..self.seats.len());
+                    self.readers_ask(seat);
+                }
             } else {
                 self.engine.up = true;
                 self.seats.iter_mut().for_each(|seat| (seat.cut, seat.asleep) = (false, false));
@@ -182,8 +190,18 @@ impl World {
         let options = Options { version: "1".into(), rules, snapshot_every: 4_000, faults: self.faults };
         let (id, now) = (self.incarnation(), self.moment(seat));
         self.seats[seat].node = Some(Node::new(id, shared, options, now));
+        self.readers_ask(seat);
         self.seats[seat].born = self.now;
         self.tally.lives += 1;
+    }
+
+    /// Readers of some rooms ask who is suspect.
+    fn readers_ask(&mut self, seat: usize) {
+        let rooms = (0..ROOMS).map(|room| Name::kept(&format!("room{room}")));
+        let rooms = rooms.filter(|_| self.asking.bool()).collect();
+        if let Some(node) = &mut self.seats[seat].node {
+            node.ask_suspects(rooms);
+        }
     }
 
     fn incarnation(&mut self) -> Incarnation {
@@ -259,6 +277,7 @@ impl World {
             }
             self.trace(|at| format!("{at} {} reads {position}: {:?}", node.id(), Batch::decode(&bytes)));
             node.entry(position, &bytes, now);
+            checks::suspicion(node.shared())?;
             let hash = node.shared().roll.seen.hash;
             if !self.mode.forgets() && *self.hashes.entry(position).or_insert(hash) != hash {
                 return Err(format!("two states at {position}"));
@@ -270,6 +289,7 @@ impl World {
                 self.tally.lives += 1;
                 node.live_again(self.incarnation(), now);
             }
+            Some(Trouble::Newer) => return Err("a batch of another version".into()),
             Some(Trouble::Differs | Trouble::Lost | Trouble::Behind) => {
                 self.tally.rereads += 1;
                 let Some(state) = self.engine.state() else { return Err("no snapshot".into()) };

@@ -139,6 +139,7 @@ impl Node {
         let entries =
             restore.iter().find_map(|record| if let Record::Claim(entries) = record { Some(*entries) } else { None });
         self.queue.extend(restore.into_iter().map(|record| Item::Restore(entries.unwrap_or_default(), record)));
+        self.asking.untell();
         for key in self.attendance.untell() {
             self.owe(&key);
         }

@@ -18,12 +18,14 @@ use crate::model::moment::Moment;
 struct Load {
     bytes: Vec<u8>,
     count: usize,
+    format: u8,
 }
 
 impl Load {
     /// Adds a record, and returns its index.
     fn put(&mut self, record: &Record) -> usize {
         record.put(&mut self.bytes);
+        self.format = self.format.max(record.format());
         self.count += 1;
         self.count - 1
     }
@@ -73,7 +75,7 @@ impl Node {
         }
         let (incarnation, seen, full) = (self.id, self.shared.roll.seen, self.full);
         let batch = Batch { incarnation, number, moment: now, seen, full, records: Vec::new() };
-        own.bytes = batch.encode_with(load.count, &load.bytes).into();
+        own.bytes = batch.encode_with(load.format.max(1), load.count, &load.bytes).into();
         self.window.push(own);
         self.figures.batches += 1;
         true

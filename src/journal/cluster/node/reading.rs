@@ -27,6 +27,9 @@ impl Node {
         }
         let lived = self.shared.roll.lives.contains_key(&self.id);
         let folded = self.shared.fold(position, bytes);
+        if folded.is_newer {
+            return self.is_troubled(Trouble::Newer);
+        }
         self.compare(folded.seen, tick);
         self.ring.push(self.shared.roll.seen);
         match folded.batch {
@@ -81,6 +84,9 @@ impl Node {
 
     /// Does what the records mean for connections and leases of this node. `own` is the number of an own batch.
     fn follow(&mut self, batch: &Batch, effects: &[(usize, Effect)], own: Option<u64>) {
+        if batch.number == 1 {
+            self.asking.look_again();
+        }
         for (index, record) in batch.records.iter().enumerate() {
             for (key, reason) in sign_outs(record) {
                 self.sign_out(&key, reason, own.map(|number| (number, index)));
@@ -114,6 +120,7 @@ impl Node {
                 Effect::Changed(room, outcome) => self.told.push(Told::Changed(room.clone(), outcome.clone())),
                 Effect::Suspected(who, is, at) => self.told.push(Told::Suspected(*who, *is, *at)),
                 Effect::Gone(who, standing) => {
+                    self.asking.look_again();
                     self.figures.gone(*who, matches!(standing, Standing::Suspect(_)));
                     self.told.push(Told::Gone(*who));
                 }
@@ -214,7 +221,7 @@ fn is_fact(record: &Record) -> bool {
         Record::Ticket { .. } | Record::TicketUsed(_) | Record::Denied { .. } => true,
         Record::Up { .. } | Record::Retire(_) | Record::Down | Record::Suspect { .. } | Record::Reap { .. } => false,
         Record::Generation { .. } | Record::Claim(_) | Record::Restore { .. } | Record::Restored => false,
-        Record::Change { .. } | Record::Came { .. } | Record::Rules(_) => false,
+        Record::Change { .. } | Record::Came { .. } | Record::Rules(_) | Record::Asks { .. } => false,
     }
 }
 

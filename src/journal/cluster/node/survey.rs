@@ -90,7 +90,7 @@ impl Node {
     /// How recent the rooms of this node are.
     pub fn recency(&self, now: Moment) -> Recency {
         match self.trouble {
-            Some(Trouble::Differs | Trouble::Lost | Trouble::Behind) => Recency::Rereading,
+            Some(Trouble::Differs | Trouble::Lost | Trouble::Behind | Trouble::Newer) => Recency::Rereading,
             Some(Trouble::Reaped) | None if self.lag.at(now.tick.0) > MOST_LAG => Recency::Behind,
             Some(Trouble::Reaped) | None if self.is_stale(now) || self.is_curtained() => Recency::Stale,
             Some(Trouble::Reaped) | None => Recency::Current,

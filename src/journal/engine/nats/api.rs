@@ -117,7 +117,9 @@ impl Api {
         if self.client.connection_state() != State::Connected {
             return Err(ApiError::Unanswered("no server is connected".to_owned()));
         }
-        let request = Request::new().payload(body).timeout(Some(deadline - Instant::now()));
+        // With an inbox of its own: in the one that requests share, the library keeps each without an answer for ever.
+        let request = Request::new().payload(body).inbox(self.client.new_inbox());
+        let request = request.timeout(Some(deadline - Instant::now()));
         let answer = timeout_at(deadline, self.client.send_request(subject, request)).await;
         let answer = answer.map_err(|_| ApiError::Unanswered("no answer in time".to_owned()))?;
         read(&answer.map_err(|error| ApiError::Unanswered(error.kind().to_string()))?.payload)

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use presently::cluster::attendance::Key;
+use presently::cluster::fold::Shared;
 use presently::cluster::roll::Standing;
 use presently::cluster::snapshot::Snapshot;
 use presently::model::event::DelReason;
-use presently::model::hold::HoldKind;
+use presently::model::hold::{HoldKind, Holds};
 use presently::model::id::ConnectionId;
 use presently::model::name::HoldName;
 use presently::model::roster::Mark;
@@ -14,6 +15,26 @@ use presently::model::roster::Mark;
 use super::*;
 use crate::simulation::clients::Tab;
 use crate::simulation::readers::Gone;
+
+/// Where readers ask, the holds of suspect nodes are silent, and no others are anywhere.
+pub(super) fn suspicion(shared: &Shared) -> Result<(), String> {
+    for room in shared.rooms() {
+        let held = room.roster().held_from(Mark::default());
+        for hold in held.flat_map(|(_, holds)| holds.into_iter().flat_map(Holds::connections)) {
+            let node = Incarnation(hold.connection.0);
+            let suspect = match shared.roll.lives.get(&node).map(|life| life.standing) {
+                Some(Standing::Suspect(_)) => true,
+                Some(Standing::Live | Standing::Down(_)) => false,
+                // Its holds end at once, or are said again.
+                Some(Standing::Replaced(_)) | None => continue,
+            };
+            if hold.silent != (suspect && shared.is_asked(room.room())) {
+                return Err(format!("a hold of {node} in {} is silent or not: {}", room.room(), hold.silent));
+            }
+        }
+    }
+    Ok(())
+}
 
 impl World {
     /// Nobody leaves who is connected to a node that is well.
@@ -90,6 +111,7 @@ impl World {
             return Err(format!("the sign-in of {key:?} is gone"));
         }
         self.tally.events += self.names.count;
+        self.tally.suspects += self.names.suspects;
         self.tally.netted += self.names.netted;
         self.tally.snapshots += self.names.snapshots;
         self.tally.answers += self.truth.answers;
