@@ -383,14 +383,13 @@ impl Rooms {
 
     /// Tells the log of the cluster in which rooms readers ask who is suspect, for as long as the rooms are there.
     pub async fn tell_asked(this: Weak<Self>) {
-        let asked = this.upgrade().map(|rooms| rooms.directory.registers().asked.clone());
-        while let Some(asked) = &asked {
-            let rooms = asked.changed().await;
-            let Some(this) = this.upgrade() else { return };
-            if let Some(cluster) = this.cluster() {
-                cluster.participant().with(|node, _| node.ask_suspects(rooms));
-            }
-        }
+        let Some(asked) = this.upgrade().map(|rooms| rooms.directory.registers().asked.clone()) else { return };
+        let tell = |rooms| {
+            let this = this.upgrade();
+            let cluster = this.as_ref().and_then(|this| this.cluster());
+            cluster.map(|cluster| cluster.participant().with(|node, _| node.ask_suspects(rooms))).is_some()
+        };
+        asked.each(tell).await;
     }
 
     /// The node of this process, if it is one of a cluster.

@@ -1,11 +1,19 @@
 //! The rooms in which readers ask who is suspect: only there, a shared log keeps account of it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio::time::sleep;
 
 use crate::model::name::Name;
+
+/// The most rooms that are asked about: all gateways of a cluster keep the list, some 3 MB with names of the greatest length.
+const MOST: usize = 10_000;
+
+/// The least time between two lists: streams that come and go at once are no news to the other gateways.
+const EVERY: Duration = Duration::from_millis(100);
 
 /// The rooms whose readers ask who is suspect, with the number of these readers.
 #[derive(Debug, Default)]
@@ -36,32 +44,67 @@ impl Asked {
         }
     }
 
-    /// The rooms, once they are others than at the last call.
-    pub async fn changed(&self) -> BTreeSet<Name> {
-        self.changed.notified().await;
-        self.readers.lock().keys().cloned().collect()
+    /// Gives the rooms to `tell`, at most [`MOST`], each time that they are others, until it is false.
+    pub async fn each(&self, mut tell: impl FnMut(BTreeSet<Name>) -> bool) {
+        loop {
+            self.changed.notified().await;
+            if !tell(self.rooms()) {
+                return;
+            }
+            sleep(EVERY).await;
+        }
+    }
+
+    fn rooms(&self) -> BTreeSet<Name> {
+        self.readers.lock().keys().take(MOST).cloned().collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use futures_util::FutureExt;
+    use std::sync::Arc;
+
+    use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+    use tokio::time::timeout;
 
     use super::*;
 
-    #[test]
-    fn the_rooms_are_told_when_the_first_reader_asks_and_when_the_last_one_has_gone() {
-        let asked = Asked::default();
-        let [hall, lobby]: [Name; 2] = ["hall", "lobby"].map(|name| name.parse().unwrap());
-        let told = || asked.changed().now_or_never().map(|rooms| rooms.into_iter().collect::<Vec<_>>());
-        assert_eq!(told(), None);
+    fn name(name: impl ToString) -> Name {
+        name.to_string().parse().unwrap()
+    }
+
+    fn told(asked: &Arc<Asked>) -> UnboundedReceiver<BTreeSet<Name>> {
+        let (sender, told) = unbounded_channel();
+        let asked = asked.clone();
+        tokio::spawn(async move { asked.each(|rooms| sender.send(rooms).is_ok()).await });
+        told
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_rooms_are_told_when_the_first_reader_asks_and_when_the_last_one_has_gone() {
+        let asked = Arc::<Asked>::default();
+        let (hall, lobby) = (name("hall"), name("lobby"));
+        let mut told = told(&asked);
         asked.begin(&lobby);
+        assert_eq!(told.recv().await.unwrap(), [lobby.clone()].into());
         asked.begin(&hall);
-        assert_eq!((told(), told()), (Some(vec![hall.clone(), lobby.clone()]), None));
         asked.begin(&hall);
+        assert_eq!(told.recv().await.unwrap(), [hall.clone(), lobby.clone()].into());
         asked.end(&hall);
-        assert_eq!(told(), None, "one reader is left");
+        assert!(timeout(EVERY * 10, told.recv()).await.is_err(), "one reader is left");
         asked.end(&hall);
-        assert_eq!(told(), Some(vec![lobby]));
+        assert_eq!(told.recv().await.unwrap(), [lobby].into());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_bounded_number_is_told_and_not_too_often() {
+        let asked = Arc::<Asked>::default();
+        let mut told = told(&asked);
+        asked.begin(&name("first"));
+        assert_eq!(told.recv().await.unwrap().len(), 1);
+        (0..2 * MOST).for_each(|room| asked.begin(&name(room)));
+        (0..100).for_each(|room| asked.end(&name(room)));
+        assert_eq!(told.recv().await.unwrap().len(), MOST, "all in one");
+        assert!(timeout(EVERY * 10, told.recv()).await.is_err());
     }
 }

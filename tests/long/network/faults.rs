@@ -261,6 +261,34 @@ pub async fn kill(members: usize) {
     scene.judge(&Names::new(), true).await;
 }
 
+/// A machine is gone, without a word to the proxy or to the log. Those are lost whom the proxy's keep-alive or a new connection to
+/// the dead machine kept from coming back in time: few.
+pub async fn vanish(members: usize) {
+    let mut scene = Scene::open(wanted(9, 1), members, 2).await;
+    let incarnation = scene.cluster.gateways[BAD].incarnation().await;
+    let held = scene.crowd.held_by(&scene.cluster, &incarnation).await;
+    let mut standing = Observer::standing(&scene.cluster.http, scene.cluster.gateways[0].addr, &incarnation);
+    standing.sees("live").await;
+    scene.begin();
+    let bad = &mut scene.cluster.gateways[BAD];
+    bad.front.cut();
+    bad.back.cut();
+    standing.sees("gone").await;
+    // The machine is off and on again.
+    bad.kill().await;
+    bad.front.mend();
+    bad.back.mend();
+    bad.restart().await;
+    println!("  the gateway is {}", standing.story());
+    // Those of its own watchers who come to it without the proxy notice after 25 s.
+    scene.marker().await;
+    scene.crowd.are_back(&scene.crowd.names()).await;
+    let lost = scene.lost();
+    println!("  {} of its {} members are lost", lost.len(), held.len());
+    assert!(lost.len() <= held.len() / 10 && lost.is_subset(&held), "{lost:?}");
+    scene.judge(&lost, true).await;
+}
+
 /// One after the other, as OPERATING says.
 pub async fn update(members: usize) {
     let mut scene = Scene::open(wanted(8, 1), members, 6).await;

@@ -1,6 +1,6 @@
 //! Three gateways behind a proxy, in network namespaces, through faults that take too long for `tests/run`.
 //!
-//! `cargo test --release --test network-by-hand -- [blink] [cut] [slow] [loss] [leader] [engine] [kill] [update] [MEMBERS]`: all, without a name.
+//! `cargo test --release --test network-by-hand -- [blink] [cut] [slow] [loss] [leader] [engine] [kill] [vanish] [update] [MEMBERS]`: all, without a name.
 
 mod faults;
 #[path = "../../network/machines/mod.rs"]
@@ -56,7 +56,7 @@ fn in_own_network() -> ExitCode {
 async fn run(arguments: &[String]) -> usize {
     let members: Option<usize> = arguments.iter().find_map(|argument| argument.parse().ok());
     let named: Vec<&str> = arguments.iter().map(String::as_str).filter(|name| name.parse::<usize>().is_err()).collect();
-    let known = ["blink", "cut", "slow", "loss", "leader", "engine", "kill", "update"];
+    let known = ["blink", "cut", "slow", "loss", "leader", "engine", "kill", "vanish", "update"];
     assert!(named.iter().all(|name| known.contains(name)), "say {known:?}, or nothing for all");
     let (few, many) = (members.unwrap_or(MEMBERS.0), members.unwrap_or(MEMBERS.1));
     let wants = |name: &str| named.is_empty() || named.contains(&name);
@@ -87,6 +87,9 @@ async fn run(arguments: &[String]) -> usize {
     }
     if wants("kill") {
         bad += ends("a gateway killed", faults::kill(many)).await;
+    }
+    if wants("vanish") {
+        bad += ends("a machine gone", faults::vanish(few)).await;
     }
     if wants("update") {
         bad += ends("a rolling update", faults::update(many)).await;

@@ -77,6 +77,17 @@ impl Scene {
         }
     }
 
+    /// The members who left.
+    pub fn lost(&self) -> Names {
+        let mut lost = Names::new();
+        for watcher in &self.watchers {
+            for (event, _) in watcher.seen.borrow().events.values().filter(|(event, _)| event["action"] == "del") {
+                lost.insert(event["user"].as_str().expect("a user").to_owned());
+            }
+        }
+        lost.intersection(&self.crowd.names()).cloned().collect()
+    }
+
     /// Lets all become quiet, and judges: nobody came or went but guests and `lost`, who left once, and came back with `back`.
     pub async fn judge(self, lost: &Names, back: bool) {
         let ended = Instant::now();

@@ -25,6 +25,8 @@ pub struct Gateway {
     pub name: String,
     pub addr: SocketAddr,
     pub host: Host,
+    /// The link to the proxy and to clients.
+    pub front: Cable,
     /// The link to the log.
     pub back: Cable,
     http: Client,
@@ -35,8 +37,6 @@ pub struct Gateway {
 impl Gateway {
     pub async fn start(networks: (&Switch, &Switch), number: u8, http: &Client, options: &[String]) -> Self {
         let ((front, back), host) = (networks, Host::new());
-        front.plug(&host, FIRST + number);
-        let back = back.plug(&host, FIRST + number);
         let fixed =
             format!("--listen 0.0.0.0:4000 --open --trusted-proxy {} --drain-delay {DRAIN_DELAY}", front.network());
         let mut arguments: Vec<String> = fixed.split(' ').map(str::to_owned).collect();
@@ -44,7 +44,8 @@ impl Gateway {
         arguments.extend(RATES.iter().flat_map(|rate| [format!("--rate-{rate}"), "off".to_owned()]));
         arguments.extend_from_slice(options);
         let (name, addr) = (format!("gateway-{}", number + 1), front.socket(FIRST + number, 4000));
-        let mut gateway = Gateway { name, addr, host, back, http: http.clone(), arguments, program: None };
+        let [front, back] = [front, back].map(|network| network.plug(&host, FIRST + number));
+        let mut gateway = Gateway { name, addr, host, front, back, http: http.clone(), arguments, program: None };
         gateway.restart().await;
         gateway
     }
