@@ -175,3 +175,17 @@ fn a_backup_is_the_newest_that_is_whole() {
     files.values_mut().for_each(|bytes| bytes.truncate(70));
     assert!(matches!(backup_store(&Pretended::of(&files), &copy), Err(OpenError::Damaged { .. })));
 }
+
+#[test]
+fn one_node_has_the_directory_until_it_lets_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = || Own::open(folder.path(), Duration::ZERO);
+    let first = open().unwrap();
+    put(&first, 1).unwrap();
+    assert!(matches!(open(), Err(OpenError::InUse(_))));
+    first.release();
+    let second = open().unwrap();
+    assert_eq!(second.newest(|parts| Ok(parts[0][0])).unwrap(), Some(1));
+    drop(second);
+    assert!(open().is_ok());
+}
