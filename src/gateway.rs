@@ -122,7 +122,7 @@ impl Gateway {
             }
         }
         let at_start: Vec<_> = config.users.iter().map(|user| Command::sign_in(user.clone())).collect();
-        if !at_start.is_empty() {
+        if !at_start.is_empty() && !cluster::begins_later(&rooms, &at_start) {
             rooms.apply(&Name::lobby(), &at_start).await?;
         }
         // One hub for each processor.

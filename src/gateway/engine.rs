@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use tokio::task::spawn_blocking;
 use tracing::warn;
 
+use crate::journal::disk::own;
 use crate::journal::engine::address::{Addresses, ClusterName, Kind};
 use crate::journal::engine::open::{Opened, open};
 use crate::journal::engine::options::Options;
@@ -16,6 +17,7 @@ use crate::journal::engine::secret::Secret;
 use crate::journal::participant::Opening;
 use crate::runtime::config::Config;
 use crate::runtime::config::cluster::{Cluster, Password};
+use crate::runtime::config::data::Data;
 use crate::runtime::trust;
 
 /// The most sentences of warning that are remembered as logged. An engine has fewer than ten.
@@ -27,15 +29,29 @@ const MOST_TOLD: usize = 64;
 ///
 /// A sentence that names the option.
 pub fn judge(config: &Config) -> Result<(), String> {
-    let other = match &config.data {
-        _ if config.cluster.url.is_none() => None,
-        data if data.takeover => Some("--takeover"),
-        data => data.dir.as_ref().map(|_| "--data"),
-    };
-    match other {
-        Some(other) => Err(format!("--cluster does not go with {other} yet: the servers of --cluster keep what lasts")),
-        None => opening(&config.cluster).map(drop),
+    let (data, of_node) = (&config.data, config.cluster.url.is_some());
+    let defaults = Data::default();
+    match () {
+        () if of_node && data.takeover => {
+            return Err(
+                "--cluster does not go with --takeover: the other gateways of the cluster serve its clients meanwhile"
+                    .to_owned(),
+            );
+        }
+        () if of_node && data.sync != defaults.sync => return Err(of_journal("--sync")),
+        () if of_node && data.journal_queue != defaults.journal_queue => return Err(of_journal("--journal-queue")),
+        () => {}
     }
+    if let Some(dir) = &data.dir {
+        own::judge(dir, of_node).map_err(|error| error.sentence("--data", dir))?;
+    }
+    opening(&config.cluster).map(drop)
+}
+
+fn of_journal(option: &str) -> String {
+    format!(
+        "--cluster does not go with {option}, which is about the journal of a gateway alone: the servers of --cluster keep each change"
+    )
 }
 
 /// How the log of `cluster` is opened; `None` for a gateway that is alone. Each opening reads the files with secrets anew, and
@@ -173,6 +189,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::runtime::config::data::Sync;
 
     fn cluster(url: &str) -> Cluster {
         Cluster { url: Some(url.to_owned()), ..Cluster::default() }
@@ -307,15 +324,27 @@ mod tests {
     }
 
     #[test]
-    fn what_keeps_something_else_is_refused_beside_a_cluster() {
-        let mut config = Config { cluster: cluster("nats://a"), ..Config::default() };
-        assert_eq!(judge(&config), Ok(()));
-        config.data.dir = Some("data".into());
-        assert!(judge(&config).unwrap_err().starts_with("--cluster does not go with --data yet: "));
-        config.data.takeover = true;
-        assert!(judge(&config).unwrap_err().starts_with("--cluster does not go with --takeover yet: "));
-        config.cluster.url = None;
-        assert_eq!(judge(&config), Ok(()));
+    fn what_is_about_the_journal_of_a_gateway_alone_is_refused_beside_a_cluster() {
+        let of = |data: Data| Config { cluster: cluster("nats://a"), data, ..Config::default() };
+        let folder = tempfile::tempdir().unwrap();
+        let dir = || Some(folder.path().to_owned());
+        assert_eq!(judge(&of(Data { dir: dir(), ..Data::default() })), Ok(()));
+        for (option, data) in [
+            ("--takeover", Data { takeover: true, dir: dir(), ..Data::default() }),
+            ("--sync", Data { sync: Sync::Always, ..Data::default() }),
+            ("--journal-queue", Data { journal_queue: 1 << 20, ..Data::default() }),
+        ] {
+            let said = judge(&of(data.clone())).unwrap_err();
+            assert!(said.starts_with(&format!("--cluster does not go with {option}")), "{said}");
+            assert_eq!(judge(&Config { data, ..Config::default() }), Ok(()));
+        }
+        fs::write(folder.path().join("snapshot-0000000001"), "").unwrap();
+        assert_eq!(judge(&of(Data { dir: dir(), ..Data::default() })), Ok(()));
+        let said = judge(&Config { data: Data { dir: dir(), ..Data::default() }, ..Config::default() }).unwrap_err();
+        assert!(said.contains("the directory is that of a gateway with --cluster"), "{said}");
+        fs::rename(folder.path().join("snapshot-0000000001"), folder.path().join("segment-0000000001")).unwrap();
+        let said = judge(&of(Data { dir: dir(), ..Data::default() })).unwrap_err();
+        assert!(said.contains("the directory has the journal of a gateway without --cluster"), "{said}");
     }
 
     #[test]

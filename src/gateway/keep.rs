@@ -1,7 +1,7 @@
 //! What lasts: the journal is opened and folded at the start, and gets its checkpoints.
 
 use std::iter::once_with;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,11 +15,13 @@ use crate::gateway::passes::Passes;
 use crate::journal::checkpoint::{Header, Parts, Piece};
 use crate::journal::codec;
 use crate::journal::disk;
+use crate::journal::disk::own::Own;
 use crate::journal::entry::{Entry, Rules, Stamp};
 use crate::journal::error::OpenError;
 use crate::journal::fold::restore::Restore;
 use crate::journal::fold::{Fold, Memory, State};
 use crate::journal::log::{Read, Source};
+use crate::journal::participant::keeper::Keeper;
 use crate::journal::participant::{Joining, Opening};
 use crate::journal::position::{First, Position};
 use crate::journal::queue::Journal;
@@ -78,14 +80,18 @@ pub async fn open(config: &Config, opening: Option<Opening>) -> Result<Opened, S
     let rules = Rules { members: bounds.members, grace: bounds.grace, max_named: MAX_NAMED };
     let bytes = usize::try_from(config.budget() / HISTORIES).unwrap_or(usize::MAX);
     let memory = Memory { history: bounds.history, bytes };
-    let Some(dir) = config.data.dir.clone() else {
-        let (journal, identity) = (Journal::memory(Position(1)), Identity { journal: Uuid::new_v4(), generation: 0 });
-        let (journal, clock) = (Arc::new(journal), Arc::<Clock>::default());
-        let joining = match opening {
-            Some(opening) => Some(cluster::read(opening, memory, rules, clock.clone()).await?),
-            None => None,
-        };
-        return Ok(Opened { journal, identity, clock, state: None, rules, incarnation: 0, joining });
+    let dir = match (opening, config.data.dir.clone()) {
+        (None, Some(dir)) => dir,
+        (opening, dir) => {
+            let (journal, identity) =
+                (Journal::memory(Position(1)), Identity { journal: Uuid::new_v4(), generation: 0 });
+            let (journal, clock) = (Arc::new(journal), Arc::<Clock>::default());
+            let joining = match opening {
+                Some(opening) => Some(cluster::read(opening, keeper(dir).await?, memory, rules, clock.clone()).await?),
+                None => None,
+            };
+            return Ok(Opened { journal, identity, clock, state: None, rules, incarnation: 0, joining });
+        }
     };
     let hold_for = hold_for(config);
     let sync = match config.data.sync {
@@ -103,22 +109,32 @@ pub fn hold_for(config: &Config) -> Duration {
     config.drain + config.grace
 }
 
-/// Opens the journal in `dir`, when the process that has it ends.
-fn acquire(dir: &Path) -> Result<disk::Opening, OpenError> {
-    match disk::open(dir, Duration::ZERO) {
+/// Opens the directory `dir`, when the process that has it ends.
+fn acquire<T>(dir: &Path, open: impl Fn(&Path, Duration) -> Result<T, OpenError>) -> Result<T, OpenError> {
+    match open(dir, Duration::ZERO) {
         Err(OpenError::InUse(_)) => {
             info!("waiting for another process to leave the directory of --data");
-            disk::open(dir, LOCK_WITHIN)
+            open(dir, LOCK_WITHIN)
         }
         opened => opened,
     }
+}
+
+/// The keeper of a node's own snapshots, if it is to have any.
+async fn keeper(dir: Option<PathBuf>) -> Result<Option<Arc<Keeper>>, String> {
+    let Some(dir) = dir else { return Ok(None) };
+    let opened = spawn_blocking(move || match acquire(&dir, Own::open) {
+        Ok(own) => Ok(Some(Arc::new(Keeper::new(own, &dir)))),
+        Err(error) => Err(error.sentence("--data", &dir)),
+    });
+    opened.await.map_err(|panic| format!("--data: {panic}")).flatten()
 }
 
 /// Folds the journal in `dir`, and begins. Connections of an earlier process hold on for `hold_for`. Blocks.
 fn read(dir: &Path, options: Options, rules: Rules, memory: Memory, hold_for: Duration) -> Result<Opened, String> {
     let began = Instant::now();
     let sentence = |error: OpenError| error.sentence("--data", dir);
-    let mut opening = acquire(dir).map_err(sentence)?;
+    let mut opening = acquire(dir, disk::open).map_err(sentence)?;
     let identity = opening.identity();
     let mut folding = Folding::Parts(Box::new(Restore::new(identity, memory)), false);
     let end = opening.read(&mut |read| folding.take(read, identity, memory)).map_err(sentence)?;

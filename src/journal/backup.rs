@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::journal::disk::names::{self, Listing};
-use crate::journal::disk::walk::{Walked, walk};
+use crate::journal::disk::walk::{Walked, read_whole, walk};
 use crate::journal::error::OpenError;
 use crate::journal::frame::Kind;
 use crate::journal::store::directory::Directory;
@@ -27,11 +27,13 @@ pub struct Copied {
     pub bytes: u64,
     /// Entries after the checkpoint.
     pub entries: u64,
+    /// It is the snapshot of a node of a cluster.
+    pub of_node: bool,
 }
 
 /// Copies the journal in `directory`: the newest checkpoint, and the segments after it up to the last whole record. The
 /// `target` must be empty, or not be there. A gateway that is started with it goes on under a new name, so that no cursor of
-/// the original resumes there.
+/// the original resumes there. Of a node of a cluster, the newest snapshot that is whole.
 ///
 /// # Errors
 ///
@@ -63,7 +65,12 @@ pub fn backup_store(from: &dyn Store, to: &dyn Store) -> Result<Copied, OpenErro
             }
             Err(error) => return Err(error),
             Ok(copied) => {
-                to.rename(names::UNFINISHED, names::BACKUP).and_then(|()| to.sync_names()).map_err(writing())?;
+                let marked = match copied.of_node {
+                    // Of the same log as the original, and no backup of it.
+                    true => to.remove(names::UNFINISHED),
+                    false => to.rename(names::UNFINISHED, names::BACKUP),
+                };
+                marked.and_then(|()| to.sync_names()).map_err(writing())?;
                 return Ok(copied);
             }
         }
@@ -87,6 +94,9 @@ fn copy(from: &dyn Store, to: &dyn Store) -> Result<Copied, OpenError> {
     if listing.is_unfinished {
         return Err(OpenError::Unfinished);
     }
+    if listing.is_of_node() {
+        return copy_newest(from, to, &listing);
+    }
     let walked: Walked = walk(from, &listing, &mut |_| Ok(()))?;
     let checkpoint = walked.checkpoint.map(|checkpoint| (Kind::Checkpoint, checkpoint.sequence, checkpoint.bytes));
     let segments = walked.segments.iter().map(|(sequence, bytes)| (Kind::Segment, *sequence, *bytes));
@@ -100,6 +110,27 @@ fn copy(from: &dyn Store, to: &dyn Store) -> Result<Copied, OpenError> {
     }
     to.sync_names().map_err(OpenError::io("writing to the target"))?;
     check(to, copied)
+}
+
+/// Copies a node's newest snapshot that is whole.
+fn copy_newest(from: &dyn Store, to: &dyn Store, listing: &Listing) -> Result<Copied, OpenError> {
+    let kind = Kind::Snapshot;
+    let read = |store: &dyn Store, sequence| read_whole(store, kind, sequence, &mut |_| Ok(()));
+    let mut last = Err(OpenError::Io("copying".to_owned(), io::ErrorKind::NotFound.into()));
+    for sequence in &listing.snapshots {
+        match read(from, *sequence) {
+            Ok(whole) => {
+                let name = names::name(kind, *sequence);
+                let file = to.create(&name).map_err(OpenError::io(format!("creating {name} in the target")))?;
+                copy_file(from, &name, whole.bytes, &file)?;
+                to.sync_names().map_err(OpenError::io("writing to the target"))?;
+                read(to, *sequence)?;
+                return Ok(Copied { files: 1, bytes: whole.bytes, entries: 0, of_node: true });
+            }
+            Err(error) => last = Err(error),
+        }
+    }
+    last
 }
 
 /// The copy must be what was read: the process that writes may have removed a file and written another of its name.

@@ -41,6 +41,7 @@
 pub mod timing;
 pub mod digest;
 pub mod incarnation;
+pub mod origin;
 pub mod record;
 pub mod batch;
 pub mod asks;

@@ -31,10 +31,12 @@ use crate::model::identity::Identity;
 pub mod frames;
 pub mod names;
 pub mod reserve;
+pub mod walk;
+pub mod whole;
 pub mod checkpoints;
 pub mod segments;
 pub mod snapshot;
-pub mod walk;
+pub mod own;
 
 #[cfg(test)]
 mod tests;
@@ -77,6 +79,9 @@ impl Opening {
         let listing = Listing::of(&store.list().map_err(OpenError::io("reading the directory"))?);
         if listing.is_unfinished {
             return Err(OpenError::Unfinished);
+        }
+        if listing.is_of_node() {
+            return Err(OpenError::OfNode);
         }
         let (identity, least_reserve) = (Identity::default(), reserve::LEAST);
         let mut opening = Opening { store, lock, listing, identity, walked: None, least_reserve };

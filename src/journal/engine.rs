@@ -42,6 +42,7 @@ pub mod reader;
 pub mod calls;
 pub mod asking;
 pub mod seam;
+pub mod away;
 pub mod memory;
 pub mod nats;
 pub mod redis;

@@ -43,6 +43,15 @@ pub enum OpenError {
     /// A backup that was not written to its end.
     #[error("the directory is a backup that was not finished")]
     Unfinished,
+    /// The directory of a node of a cluster, where a gateway is to be alone.
+    #[error("the directory is that of a gateway with --cluster, and has no journal")]
+    OfNode,
+    /// The directory of a gateway that is alone, where a node of a cluster is to be.
+    #[error("the directory has the journal of a gateway without --cluster")]
+    OfJournal,
+    /// The directory of a node of a cluster is not repaired.
+    #[error("the directory is that of a gateway with --cluster, and has no journal to cut")]
+    NothingToCut,
 }
 
 impl OpenError {
@@ -55,6 +64,12 @@ impl OpenError {
             }
             OpenError::Newer { .. } => "; a later version of presently wrote it".to_owned(),
             OpenError::Unfinished => "; make it again with presently backup".to_owned(),
+            OpenError::OfNode => "; start with --cluster, or choose another directory".to_owned(),
+            OpenError::OfJournal => "; with --cluster, choose another directory".to_owned(),
+            OpenError::NothingToCut => {
+                "; a start leaves a damaged snapshot aside, and uses the one before or the servers of --cluster"
+                    .to_owned()
+            }
             OpenError::Io(..) | OpenError::InUse(_) => String::new(),
         };
         format!("{option} {directory}: {self}{remedy}")

@@ -26,8 +26,10 @@ const MAGIC: [u8; 8] = *b"presjrnl";
 pub enum Kind {
     /// Records in order.
     Segment,
-    /// The parts of a snapshot.
+    /// The parts of a snapshot of this journal.
     Checkpoint,
+    /// The parts of a snapshot of the log that a cluster shares.
+    Snapshot,
 }
 
 /// The first bytes of a file.
@@ -39,7 +41,7 @@ pub struct Header {
     pub seed: u32,
     /// The journal, at the time of writing.
     pub identity: Identity,
-    /// The number of the segment, or of the segment that begins with the checkpoint.
+    /// The number of the segment, of the segment that begins with the checkpoint, or of the snapshot.
     pub sequence: u64,
 }
 
@@ -59,6 +61,7 @@ impl Header {
         let kind: u32 = match self.kind {
             Kind::Segment => 1,
             Kind::Checkpoint => 2,
+            Kind::Snapshot => 3,
         };
         put(&mut bytes, 0, &MAGIC);
         put(&mut bytes, 8, &VERSION.to_le_bytes());
@@ -91,6 +94,7 @@ impl Header {
         let kind = match u32_at(bytes, 16) {
             1 if sum_fits(60) => Kind::Segment,
             2 if sum_fits(60) => Kind::Checkpoint,
+            3 if sum_fits(60) => Kind::Snapshot,
             _ => return Err(NoHeader::Damaged),
         };
         let identity = identity_at(bytes, 24);
@@ -122,11 +126,11 @@ pub enum Note {
         /// Its bytes that were flushed.
         bytes: u64,
     },
-    /// A checkpoint's last record.
+    /// A checkpoint's or a snapshot's last record.
     Complete {
         /// The number of its parts.
         parts: u64,
-        /// The entries before this position are in it; some later ones may be.
+        /// The entries before this position are in it; some later ones may be. Of a snapshot, the last entry that is in it.
         at: Position,
         /// The last position that may be in it.
         last: Position,

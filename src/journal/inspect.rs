@@ -6,7 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use crate::journal::disk::frames::{Frames, Next};
 use crate::journal::disk::names::{self, Listing};
-use crate::journal::disk::walk::{read_checkpoint, walk};
+use crate::journal::disk::walk::{read_whole, walk};
 use crate::journal::error::OpenError;
 use crate::journal::frame::{Kind, Note};
 use crate::journal::log::Record;
@@ -47,6 +47,9 @@ fn inspect_store(store: &dyn Store, judge: &mut Judge) -> Result<Inspected, Open
         let said = describe(store, &listing, name);
         let _ = writeln!(text, "{name}  {bytes} bytes  {said}");
     }
+    if listing.is_of_node() && !listing.is_unfinished {
+        return Ok(conclude(store, &listing, text));
+    }
     let walked = match listing.is_unfinished {
         true => Err(OpenError::Unfinished),
         false => walk(store, &listing, judge),
@@ -75,12 +78,28 @@ fn inspect_store(store: &dyn Store, judge: &mut Judge) -> Result<Inspected, Open
     Ok(Inspected { text, opens })
 }
 
+/// What a start in a cluster would do with the snapshots.
+fn conclude(store: &dyn Store, listing: &Listing, mut text: String) -> Inspected {
+    let is_whole = |sequence: &&u64| read_whole(store, Kind::Snapshot, **sequence, &mut |_| Ok(())).is_ok();
+    let newest = listing.snapshots.iter().find(is_whole).map(|sequence| names::snapshot(*sequence));
+    let opens = newest.is_some();
+    let _ = match newest {
+        Some(newest) => writeln!(text, "It is that of a gateway with --cluster, which starts from {newest}."),
+        None => writeln!(text, "It is that of a gateway with --cluster, and no snapshot can be used."),
+    };
+    Inspected { text, opens }
+}
+
 fn describe(store: &dyn Store, listing: &Listing, name: &str) -> String {
     let of = |numbers: &[u64], kind| numbers.iter().copied().find(|number| names::name(kind, *number) == name);
-    let described = match (of(&listing.segments, Kind::Segment), of(&listing.checkpoints, Kind::Checkpoint)) {
-        (Some(sequence), _) => describe_segment(store, name, sequence),
-        (_, Some(sequence)) => describe_checkpoint(store, sequence),
-        (None, None) => return other(name).to_owned(),
+    let described = if let Some(sequence) = of(&listing.segments, Kind::Segment) {
+        describe_segment(store, name, sequence)
+    } else if let Some(sequence) = of(&listing.checkpoints, Kind::Checkpoint) {
+        describe_whole(store, Kind::Checkpoint, sequence, "before position")
+    } else if let Some(sequence) = of(&listing.snapshots, Kind::Snapshot) {
+        describe_whole(store, Kind::Snapshot, sequence, "up to entry")
+    } else {
+        return other(name).to_owned();
     };
     described.unwrap_or_else(|error| error.to_string())
 }
@@ -91,17 +110,16 @@ fn other(name: &str) -> &'static str {
         names::BACKUP => "this is a backup that was not started yet",
         names::UNFINISHED => "this is a backup that was not written to its end",
         crate::journal::store::directory::LOCK => "locked by the process that uses the directory",
-        _ if name.contains(".lost") => "out of use after damage",
-        _ if name.ends_with(".new") => "a checkpoint while it is written",
+        _ if name.contains(".lost") => "out of use, after damage or as of another log",
+        _ if name.ends_with(".new") => "a checkpoint or a snapshot while it is written",
         _ => "not of the journal",
     }
 }
 
-fn describe_checkpoint(store: &dyn Store, sequence: u64) -> Result<String, OpenError> {
-    let checkpoint = read_checkpoint(store, sequence, &mut |_| Ok(()))?;
-    let (end, name) = (checkpoint.end, journal(checkpoint.identity));
-    let time = time(end.moment.time);
-    Ok(format!("{} parts, all before position {}, {time}, {name}", checkpoint.parts, checkpoint.at))
+fn describe_whole(store: &dyn Store, kind: Kind, sequence: u64, until: &str) -> Result<String, OpenError> {
+    let whole = read_whole(store, kind, sequence, &mut |_| Ok(()))?;
+    let (time, name) = (time(whole.end.moment.time), journal(whole.identity));
+    Ok(format!("{} parts, all {until} {}, {time}, {name}", whole.parts, whole.at))
 }
 
 /// What a segment has, record by record.

@@ -39,7 +39,12 @@ pub fn repair(directory: &Path) -> Result<String, (u8, String)> {
 pub fn backup(directory: &Path, target: &Path) -> Result<String, (u8, String)> {
     let copied = copying::backup(directory, target).map_err(|error| refusal(&error, directory))?;
     let (files, bytes, entries) = (copied.files, copied.bytes, copied.entries);
-    Ok(format!("copied {files} files, {bytes} bytes, with {entries} entries after the checkpoint"))
+    Ok(match copied.of_node {
+        true => format!(
+            "copied the snapshot of a gateway with --cluster, {bytes} bytes; the log is at the servers of --cluster"
+        ),
+        false => format!("copied {files} files, {bytes} bytes, with {entries} entries after the checkpoint"),
+    })
 }
 
 fn refusal(error: &OpenError, directory: &Path) -> (u8, String) {

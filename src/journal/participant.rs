@@ -9,8 +9,12 @@
 //!
 //! The audience hears of an entry before any caller gets an answer that depends on the entry.
 
+mod beginning;
+mod desk;
+pub mod keeper;
 mod opening;
 mod rereading;
+mod snapshots;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -24,7 +28,8 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot, watch};
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::task::spawn_blocking;
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 use uuid::Uuid;
@@ -33,18 +38,22 @@ use crate::journal::cluster::Memory;
 use crate::journal::cluster::attendance::Key;
 use crate::journal::cluster::fold::Shared;
 use crate::journal::cluster::incarnation::Incarnation;
-use crate::journal::cluster::node::{Answer, Asked, Cause, Fresh, Node, Options, Told, Trouble};
+use crate::journal::cluster::node::kept::Turn;
+use crate::journal::cluster::node::{Answer, Asked, Fresh, Node, Options, Told, Trouble};
 use crate::journal::cluster::record::Record;
-use crate::journal::cluster::snapshot::Snapshot;
-use crate::journal::cluster::window::Ticket;
 use crate::journal::engine::appends::Appending;
+use crate::journal::engine::away::Away;
 use crate::journal::engine::reader::{Break, Reader};
 use crate::journal::engine::seam::Engine;
-use crate::journal::participant::opening::begin;
-use crate::journal::participant::rereading::{Anew, newer, reread};
+use crate::journal::participant::beginning::{Beginning, Log, tell};
+use crate::journal::participant::desk::{Desk, Inner};
+use crate::journal::participant::keeper::{Keeper, Keeping};
+use crate::journal::participant::rereading::{Anew, Found, reread};
+use crate::journal::participant::snapshots::Snapshots;
 use crate::model::id::ConnectionId;
 use crate::model::moment::Moment;
 
+pub use desk::{Now, Settling};
 pub use opening::Opening;
 
 /// The node looks at its clock this often.
@@ -52,9 +61,6 @@ const EVERY: Duration = Duration::from_millis(50);
 
 /// The entries that are folded before the node says something.
 const AT_ONCE: usize = 256;
-
-/// The node's clock.
-pub type Now = Box<dyn Fn() -> Moment + Send + Sync>;
 
 /// Who hears what a node tells, but for the answers to callers.
 pub trait Audience: Send {
@@ -75,33 +81,15 @@ pub struct Joining {
     node: Node,
     engine: Arc<dyn Engine>,
     reader: Reader,
+    keeper: Option<Arc<Keeper>>,
+    /// The log that takes the place of the own snapshot with which the node begins.
+    anew: Option<Anew>,
 }
-
-/// What tells when the log has what a node was asked to hold, or why it never will.
-pub type Settling = oneshot::Receiver<Result<(), Cause>>;
-
-/// The other end of a [`Settling`].
-type Waits = oneshot::Sender<Result<(), Cause>>;
 
 /// One node on its engine. Dropped, it falls silent, as a process does that is killed.
 pub struct Participant {
     desk: Arc<Desk>,
     _task: AbortOnDropHandle<()>,
-}
-
-/// What callers and the task share.
-struct Desk {
-    inner: Mutex<Inner>,
-    news: Notify,
-    now: Now,
-    /// The log as it is open now.
-    engine: watch::Sender<Arc<dyn Engine>>,
-}
-
-struct Inner {
-    node: Node,
-    waiting: HashMap<Ticket, oneshot::Sender<(u64, Answer)>>,
-    settling: HashMap<Key, Vec<(ConnectionId, Waits)>>,
 }
 
 /// The work of a participant.
@@ -121,28 +109,42 @@ struct Task {
     /// Whether readers see older rooms.
     curtained: bool,
     snapshots: Snapshots,
+    keeping: Keeping,
 }
 
 type Rereading = Pin<Box<dyn Future<Output = Anew> + Send>>;
 
 impl Joining {
-    /// Reads the log to its end. Needs a runtime of tokio.
+    /// Reads the log to its end, from the newest snapshot on. With a `keeper`, that may be one of the node's own; and where the log is
+    /// away, the node begins with that. Needs a runtime of tokio.
     ///
     /// # Errors
     ///
-    /// A sentence: the log can't be opened or read.
-    pub async fn read(opening: Opening, options: Options, memory: Memory, now: Now) -> Result<Joining, String> {
-        let (engine, mut shared) = begin(&opening, memory).await?;
-        let mut reader = engine.read(shared.roll.seen.position);
-        let end = engine.extent().await.map_err(|trouble| trouble.to_string())?.last;
-        while shared.roll.seen.position < end {
-            let (position, bytes) = reader.next().await.map_err(|end| format!("reading the log ended: {end:?}"))?;
-            if shared.fold(position, &bytes).is_newer {
-                return Err(newer());
+    /// A sentence: the log can't be opened or read, or the keeper's directory.
+    pub async fn read(
+        opening: Opening,
+        keeper: Option<Arc<Keeper>>,
+        options: Options,
+        memory: Memory,
+        now: Now,
+    ) -> Result<Joining, String> {
+        let id = incarnation();
+        let (node, engine, reader, anew) = match Beginning::of(&opening, keeper.clone(), memory).await? {
+            Beginning::Log(log) => {
+                let Log { engine, reader, shared, .. } = *log;
+                (Node::new(id, shared, options, now()), engine, reader, None)
             }
-        }
-        let node = Node::new(incarnation(), shared, options, now());
-        Ok(Joining { opening, memory, now, node, engine, reader })
+            Beginning::Turned(own, log) => {
+                let Log { engine, reader, shared, lacks } = *log;
+                let node = Node::away(id, *own, options, now());
+                let mut reread = node.reread(shared);
+                reread.lacks(lacks);
+                let anew = Anew { engine: engine.clone(), reader, found: Found::Read(Box::new(reread)) };
+                (node, engine, Away.read(0), Some(anew))
+            }
+            Beginning::Away(own) => (Node::away(id, *own, options, now()), Arc::new(Away) as _, Away.read(0), None),
+        };
+        Ok(Joining { opening, memory, now, node, engine, reader, keeper, anew })
     }
 
     /// The first life of the node.
@@ -157,21 +159,24 @@ impl Joining {
 
     /// Begins a life. The audience hears what happens from here on.
     pub fn begin(self, audience: Box<dyn Audience>) -> Participant {
-        let Joining { opening, memory, now, node, engine, reader } = self;
+        let Joining { opening, memory, now, node, engine, reader, keeper, anew } = self;
+        let keeping = Keeping::new(keeper.clone(), node.snapshot_every());
         let inner = Mutex::new(Inner { node, waiting: HashMap::new(), settling: HashMap::new() });
-        let desk = Arc::new(Desk { inner, news: Notify::new(), now, engine: watch::Sender::new(engine.clone()) });
+        let sender = watch::Sender::new(engine.clone());
+        let desk = Arc::new(Desk { inner, news: Notify::new(), now, engine: sender, keeper });
         let task = Task {
             desk: desk.clone(),
             opening: Arc::new(opening),
             memory,
             engine,
             reader,
-            rereading: None,
+            rereading: anew.map(|anew| Box::pin(std::future::ready(anew)) as Rereading),
             appending: FuturesUnordered::new(),
             audience,
             heard: 0,
             curtained: false,
             snapshots: Snapshots::default(),
+            keeping,
         };
         let task = AbortOnDropHandle::new(tokio::spawn(task.run()));
         Participant { desk, _task: task }
@@ -208,7 +213,7 @@ impl Participant {
 
     /// Reads something of the node.
     pub fn look<T>(&self, read: impl FnOnce(&Node) -> T) -> T {
-        read(&self.desk.inner.lock().node)
+        self.desk.look(read)
     }
 
     /// Asks for a record in the log, from now on. The answer comes later: the position, and what came of the record.
@@ -244,31 +249,25 @@ impl Participant {
     pub async fn stop(&self, limit: Duration) {
         self.with(|node, _| node.stop());
         let said = async {
-            while self.with(|node, _| node.pending()) > 0 {
+            while self.with(|node, _| node.trouble() != Some(Trouble::Away) && node.pending() > 0) {
                 sleep(EVERY).await;
             }
         };
         // Without the word, the others find out by themselves.
-        let _ = tokio::time::timeout(limit, said).await;
+        let _ = timeout(limit, said).await;
+        self.keep(limit).await;
     }
-}
 
-impl Inner {
-    /// Who waited for what is settled now.
-    fn settled(&mut self, told: &[Told]) -> Vec<(Waits, Result<(), Cause>)> {
-        let mut settled = Vec::new();
-        for told in told {
-            if let Told::Settled(key) = told {
-                let waiting = self.settling.remove(key).into_iter().flatten();
-                settled.extend(waiting.map(|(_, waits)| (waits, Ok(()))));
-            } else if let Told::Ended(key, connection, cause) = told
-                && let Some(waiting) = self.settling.get_mut(key)
-            {
-                let own = waiting.extract_if(.., |(waits, _)| waits == connection);
-                settled.extend(own.map(|(_, waits)| (waits, Err(cause.clone()))));
-            }
-        }
-        settled
+    /// Writes the last of the own snapshots, and lets go of their directory.
+    async fn keep(&self, limit: Duration) {
+        let Some(keeper) = self.desk.keeper.clone() else { return };
+        let picture = self.with(|node, now| node.picture(now));
+        let written = spawn_blocking(move || {
+            picture.into_iter().for_each(|picture| keeper.write(picture));
+            keeper.release();
+        });
+        // One that is not whole is none.
+        let _ = timeout(limit, written).await;
     }
 }
 
@@ -324,10 +323,11 @@ impl Task {
                 inner.node.live_again(incarnation(), now);
             }
             Some(trouble) if self.rereading.is_none() => {
-                warn!(?trouble, "the shared log is not what was read of it; reading it anew");
+                if trouble != Trouble::Away {
+                    warn!(?trouble, "the shared log is not what was read of it; reading it anew");
+                }
                 let (desk, opening) = (self.desk.clone(), self.opening.clone());
-                let begin_reading = move |shared| desk.inner.lock().node.reread(shared);
-                self.rereading = Some(Box::pin(reread(begin_reading, opening, self.memory)));
+                self.rereading = Some(Box::pin(reread(desk, opening, self.memory)));
             }
             Some(_) | None => {}
         }
@@ -335,6 +335,11 @@ impl Task {
             && let Some(snapshot) = inner.node.snapshot(now)
         {
             self.snapshots.write(self.engine.clone(), snapshot);
+        }
+        if self.keeping.is_due(now.tick.0)
+            && let Some(picture) = inner.node.picture(now)
+        {
+            self.keeping.write(picture, now.tick.0);
         }
         for batch in inner.node.tick(now) {
             self.appending.push(self.engine.append(Bytes::from_owner(batch)));
@@ -365,21 +370,38 @@ impl Task {
         }
     }
 
-    fn adopt(&mut self, Anew { engine, reader, reread }: Anew) {
+    fn adopt(&mut self, Anew { engine, reader, found }: Anew) {
         self.rereading = None;
         self.desk.engine.send_replace(engine.clone());
         (self.engine, self.reader) = (engine, reader);
         self.appending.clear();
-        let fresh = Fresh { incarnation: incarnation(), generation: fastrand::u64(1..) };
-        let read = reread.position();
+        self.keeping.hurry();
         let mut inner = self.desk.inner.lock();
-        inner.node.adopt(reread, fresh, (self.desk.now)());
-        let stands = inner.node.shared().roll.seen.position;
-        if stands != read {
-            // It was right, and goes on from where it was.
-            self.reader = self.engine.read(stands);
+        let was_away = inner.node.trouble() == Some(Trouble::Away);
+        match found {
+            Found::Same(end) => {
+                tell(Turn::GoesOn, inner.node.shared());
+                inner.node.reach(end);
+            }
+            Found::Read(reread) => {
+                if was_away {
+                    let turn = inner.node.turn(&reread);
+                    tell(turn, inner.node.shared());
+                    if turn == Turn::Other {
+                        self.keeping.set_aside(reread.identity());
+                    }
+                }
+                let (fresh, read) =
+                    (Fresh { incarnation: incarnation(), generation: fastrand::u64(1..) }, reread.position());
+                inner.node.adopt(*reread, fresh, (self.desk.now)());
+                // A node whose state was right goes on from where it stands.
+                let position = inner.node.shared().roll.seen.position;
+                if position != read {
+                    self.reader = self.engine.read(position);
+                }
+                info!("the shared log was read anew");
+            }
         }
-        info!("the shared log was read anew");
     }
 }
 
@@ -388,52 +410,6 @@ async fn done(rereading: &mut Option<Rereading>) -> Anew {
     match rereading {
         Some(rereading) => rereading.await,
         None => std::future::pending().await,
-    }
-}
-
-/// The snapshots that this node writes, one at a time.
-#[derive(Default)]
-struct Snapshots {
-    writing: Option<AbortOnDropHandle<()>>,
-    /// The position of the last one that is whole.
-    last: Arc<Mutex<Option<u64>>>,
-}
-
-impl Snapshots {
-    fn are_idle(&self) -> bool {
-        self.writing.as_ref().is_none_or(AbortOnDropHandle::is_finished)
-    }
-
-    fn write(&mut self, engine: Arc<dyn Engine>, snapshot: Snapshot) {
-        let last = self.last.clone();
-        let writing = async move {
-            let at = snapshot.position();
-            let before = *last.lock();
-            match write(&*engine, snapshot, before).await {
-                Ok(()) => *last.lock() = Some(at),
-                // Another one is due soon.
-                Err(trouble) => warn!(%trouble, "a snapshot of the shared log could not be written"),
-            }
-        };
-        self.writing = Some(AbortOnDropHandle::new(tokio::spawn(writing)));
-    }
-}
-
-/// Writes a snapshot, and trims the log below the one `before` it.
-async fn write(
-    engine: &dyn Engine,
-    snapshot: Snapshot,
-    before: Option<u64>,
-) -> Result<(), crate::journal::engine::seam::Trouble> {
-    let mut writing = engine.put_snapshot(snapshot.position()).await?;
-    for part in snapshot.parts() {
-        writing.put(part.into()).await?;
-    }
-    writing.finish().await?;
-    match before {
-        // Its last entry stays, by which a reader knows that it fits.
-        Some(position) => engine.trim(position).await,
-        None => Ok(()),
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::journal::disk::names::{self, Listing};
-use crate::journal::disk::walk::{read_checkpoint, walk};
+use crate::journal::disk::walk::{read_whole, walk};
 use crate::journal::error::OpenError;
 use crate::journal::frame::{self, HEADER, Header, Kind, Note};
 use crate::journal::log::Read;
@@ -40,6 +40,9 @@ pub fn repair_store(store: &dyn Store, judge: &dyn Fn() -> Judge) -> Result<Vec<
         let listing = Listing::of(&files);
         if listing.is_unfinished {
             return Err(OpenError::Unfinished);
+        }
+        if listing.is_of_node() {
+            return Err(OpenError::NothingToCut);
         }
         let (file, offset) = match walk(store, &listing, &mut *judge()) {
             Ok(_) => return Ok(said),
@@ -97,7 +100,8 @@ impl Cut<'_> {
     }
 
     fn put_empty_segment(&mut self, sequence: u64) -> std::io::Result<()> {
-        let checkpoint = read_checkpoint(self.store, sequence, &mut |_| Ok(())).map_err(std::io::Error::other)?;
+        let checkpoint = read_whole(self.store, Kind::Checkpoint, sequence, &mut |_| Ok(()));
+        let checkpoint = checkpoint.map_err(std::io::Error::other)?;
         let (identity, end) = (checkpoint.identity, checkpoint.end);
         let header = Header { kind: Kind::Segment, seed: fastrand::u32(..), identity, sequence };
         let begins = Note::Begins { at: checkpoint.at, after_gap: false, previous: 0, last: checkpoint.at, identity };

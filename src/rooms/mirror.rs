@@ -14,6 +14,7 @@ use crate::journal::cluster::node::{Cause, Node, Told};
 use crate::journal::cluster::record::Record;
 use crate::journal::participant::Audience;
 use crate::model::cursor::{Cursor, Position};
+use crate::model::denylist::{Denial, Denylist};
 use crate::model::event::{Change, DelReason, Event};
 use crate::model::id::{ClientId, ConnectionId};
 use crate::model::moment::Tick;
@@ -82,6 +83,12 @@ impl Rooms {
             .rooms()
             .filter(|room| !room.is_idle())
             .for_each(|room| self.directory.restore(Presence::copy_of(room, now)));
+        let mut denylist = Denylist::default();
+        for denial in shared.lists().denylist.all() {
+            let deadline = now + denial.deadline.since(shared.roll.clock);
+            denylist.put(Denial { deadline, ..denial });
+        }
+        self.directory.registers().restore_denylist(denylist);
     }
 
     /// Rooms that begin from here on begin where the log is.

@@ -56,7 +56,9 @@ pub(super) async fn take(config: &Config, inherited: Inherited) -> Result<(Estat
 impl Takeover {
     /// Lets other processes of the same user take over from this one, which has the directory of `--data`.
     pub fn new(config: &Config, predecessor: Option<Predecessor>) -> Self {
-        let succession = config.data.dir.as_deref().and_then(|folder| {
+        // A node of a cluster has no journal to hand over, and others that serve.
+        let folder = config.data.dir.as_deref().filter(|_| config.cluster.url.is_none());
+        let succession = folder.and_then(|folder| {
             let failed = |error: &_| warn!(error = reason(error), "no other process can take over; see --takeover");
             Succession::open(folder).inspect_err(failed).ok()
         });

@@ -30,13 +30,27 @@ impl Cluster {
     }
 
     pub async fn add(&mut self) -> &Binary {
-        let more: Vec<_> = self.more.iter().map(String::as_str).collect();
-        self.nodes.push(Binary::start(&[&["--cluster", &self.url], &more[..]].concat()).await);
+        self.add_with(&[]).await
+    }
+
+    pub async fn add_with(&mut self, more: &[&str]) -> &Binary {
+        self.nodes.push(Binary::start(&[&self.args()[..], more].concat()).await);
         self.nodes.last().expect("a node")
+    }
+
+    /// The options by which a gateway belongs to the cluster.
+    pub fn args(&self) -> Vec<&str> {
+        ["--cluster", &self.url].into_iter().chain(self.more.iter().map(String::as_str)).collect()
     }
 
     pub fn addr(&self, node: usize) -> SocketAddr {
         self.nodes[node].addr
+    }
+
+    pub async fn stop(&mut self, node: usize) {
+        let mut node = self.nodes.remove(node);
+        node.signal("TERM").await;
+        assert_eq!(node.exit().await.code(), Some(0), "{:#?}", node.log());
     }
 
     pub async fn kill(&mut self, node: usize) {
@@ -209,7 +223,7 @@ async fn a_node_that_stops_leaves_its_people_the_time_to_come_back() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sign_out_on_one_node_ends_the_hold_on_another() {
-    let cluster = Cluster::start(Program::NewNats, 2, &[]).await;
+    let mut cluster = Cluster::start(Program::NewNats, 2, &[]).await;
     let mut ann = joined(cluster.addr(0), "lobby", "ann", CLIENT).await;
     ann.subscribe("lobby").await;
     assert_eq!(ann.hear().await["action"], "snapshot");
@@ -228,6 +242,9 @@ async fn a_sign_out_on_one_node_ends_the_hold_on_another() {
         }
     });
     assert_eq!(refused.await["code"], "signed_out", "the client may only watch, on all nodes");
+    let mut late = Talker::open(cluster.add().await.addr, &format!("client={CLIENT}")).await;
+    let refused = late.ask(json!({"action": "join", "room": "lobby", "user": "ann", "ref": 1})).await;
+    assert_eq!(refused["code"], "signed_out", "also on one that starts later");
 }
 
 /// A batch has more events than a room remembers.

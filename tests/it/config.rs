@@ -136,14 +136,14 @@ async fn options_of_a_cluster_that_are_a_mistake_are_one_sentence() {
             "PRESENTLY_CLUSTER_PASSWORD is for Redis; NATS takes --cluster-credentials",
         ),
         (
-            &["--cluster", "nats://a", "--data", data],
-            &[],
-            "--cluster does not go with --data yet: the servers of --cluster keep what lasts",
-        ),
-        (
             &["--cluster", "nats://a", "--data", data, "--takeover"],
             &[],
-            "--cluster does not go with --takeover yet: the servers of --cluster keep what lasts",
+            "--cluster does not go with --takeover: the other gateways of the cluster serve its clients meanwhile",
+        ),
+        (
+            &["--cluster", "nats://a", "--data", data, "--sync", "always"],
+            &[],
+            "--cluster does not go with --sync, which is about the journal of a gateway alone: the servers of --cluster keep each change",
         ),
     ] {
         stays(args, vars, why).await;

@@ -34,7 +34,7 @@ pub use dialogue::Dialogue;
 pub use documented_proxy::DocumentedProxy;
 pub use guarded::{Guarded, SECRET};
 pub use key_server::KeyServer;
-pub use keyed::{API_KEY, Keyed, READ_KEY, Token, grant, now};
+pub use keyed::{API_KEY, Keyed, READ_KEY, TOKEN_SECRET, Token, grant, now};
 pub use metrics::Metrics;
 pub use mirror::{Member, Mirror, Set, offset};
 pub use mutants::Mutants;

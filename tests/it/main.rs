@@ -2,6 +2,7 @@
 
 mod harness;
 
+mod apart;
 mod architecture;
 mod assets;
 mod auth;

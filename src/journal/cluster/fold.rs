@@ -230,7 +230,7 @@ impl Step<'_> {
             }
             Record::Reap { who, since } => self.reap(*who, *since),
             Record::Generation { from, to } => self.restart(*from, *to),
-            Record::Claim(entries) => self.shared.roll.claim(by, *entries),
+            Record::Claim(origin) => self.shared.roll.claim(by, *origin),
             Record::Restore { room, commands } => {
                 if self.shared.roll.is_restorer(by) {
                     self.restore(room, commands);

@@ -52,7 +52,8 @@ impl Lag {
         since.unwrap_or_default()
     }
 
-    fn was_away(&self, now: u64) -> bool {
+    /// Whether there was no sign of the log lately.
+    pub fn was_away(&self, now: u64) -> bool {
         now.saturating_sub(self.heard) > AWAY
     }
 

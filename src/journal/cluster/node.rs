@@ -3,6 +3,7 @@
 mod again;
 mod asking;
 mod filling;
+pub mod kept;
 mod reading;
 pub mod survey;
 
@@ -19,6 +20,7 @@ use crate::journal::cluster::judge::Judge;
 use crate::journal::cluster::lag::Lag;
 use crate::journal::cluster::leases::Leases;
 use crate::journal::cluster::node::asking::Asking;
+use crate::journal::cluster::origin::Origin;
 use crate::journal::cluster::record::Record;
 use crate::journal::cluster::reread::{Reread, Ring};
 use crate::journal::cluster::snapshot::Snapshot;
@@ -74,6 +76,8 @@ pub enum Trouble {
     Lost,
     /// The log begins behind what was read.
     Behind,
+    /// This node began with its own snapshot, and has not reached the log yet.
+    Away,
     /// A gateway of a later version wrote what this one can't read.
     Newer,
 }
@@ -86,6 +90,7 @@ impl Trouble {
             Trouble::Differs => "differs",
             Trouble::Lost => "lost",
             Trouble::Behind => "behind",
+            Trouble::Away => "away",
             Trouble::Newer => "newer",
         }
     }
@@ -171,8 +176,8 @@ enum Item {
     Came(Key, ClientId),
     /// A fact of this node's own.
     Record(Record),
-    /// From memory after so many entries, for an empty log.
-    Restore(u64, Record),
+    /// From memory or disk, for an empty log.
+    Restore(Origin, Record),
 }
 
 /// One node.
@@ -205,6 +210,8 @@ pub struct Node {
     verified: u64,
     /// The position of this life's first batch; 0 until that came back.
     begun: u64,
+    /// This node says nothing before it has read the entry at this position.
+    until: u64,
     /// An own batch of after the curtain came back.
     caught_up: bool,
     snapshot_at: u64,
@@ -241,6 +248,7 @@ impl Node {
             beat: now,
             verified: 0,
             begun: 0,
+            until: 0,
             caught_up: true,
             snapshot_at: now,
             lag: Lag::default(),
@@ -272,7 +280,7 @@ impl Node {
 
     /// Whether this node knows nothing of the present: callers should wait.
     pub fn is_stale(&self, now: Moment) -> bool {
-        now.tick.0.saturating_sub(self.echo) > FRESH
+        self.echo == 0 || now.tick.0.saturating_sub(self.echo) > FRESH
     }
 
     /// Whether readers see an older set for the moment.
@@ -396,8 +404,7 @@ impl Node {
     pub fn snapshot(&mut self, now: Moment) -> Option<Snapshot> {
         let is_first = self.shared.roll.live().next() == Some(self.id);
         let is_due = now.tick.0.saturating_sub(self.snapshot_at) > self.options.snapshot_every;
-        let is_well = !self.is_stale(now) && self.curtain.is_none() && self.trouble.is_none();
-        if !(is_first && is_due && is_well) {
+        if !(is_first && is_due && self.is_well(now)) {
             return None;
         }
         self.snapshot_at = now.tick.0;
@@ -417,9 +424,11 @@ impl Node {
             let records = self.judge.judge(&self.shared.roll, self.grace(), self.id);
             self.queue.extend(records.into_iter().map(Item::Record));
         }
-        self.queue.extend(self.asking.owed(&self.shared.roll).into_iter().map(Item::Record));
         self.lift(now.tick.0);
-        self.fill(now);
+        if !self.is_silent() {
+            self.queue.extend(self.asking.owed(&self.shared.roll).into_iter().map(Item::Record));
+            self.fill(now);
+        }
         self.window.to_send(now.tick.0)
     }
 
@@ -463,7 +472,8 @@ impl Node {
     fn lift(&mut self, now: u64) {
         let settled = || self.caught_up && self.queue.is_empty() && !self.window.has_keys();
         let lifts = |curtain: &Curtain| curtain.is_over(now) || settled() && curtain.since() + SILENT <= now;
-        if self.trouble.is_none() && self.curtain.as_ref().is_some_and(lifts) {
+        let reads = self.trouble.is_none() && !self.is_silent();
+        if reads && self.curtain.as_ref().is_some_and(lifts) {
             let curtain = self.curtain.take();
             self.told.extend(curtain.map(|curtain| Told::Lifted(curtain.lift(&self.shared))));
         }

@@ -7,6 +7,7 @@ use crate::access::passbook::SecretId;
 use crate::access::revocations::Revoked;
 use crate::journal::bytes::{Input, Keep, Unreadable};
 use crate::journal::cluster::incarnation::Incarnation;
+use crate::journal::cluster::origin::Origin;
 use crate::journal::entry::Rules;
 use crate::journal::values::{put, take};
 use crate::model::command::Command;
@@ -52,9 +53,9 @@ pub enum Record {
         /// The new one, drawn at random: a generation that was forgotten as well must not come back.
         to: u64,
     },
-    /// The teller restores an empty log from its memory, the state after so many entries of the old log. The first counts, and
-    /// whoever had read more.
-    Claim(u64),
+    /// The teller restores an empty log from its memory or disk, from this state of the old log. The first counts, and whoever had
+    /// read more of the same log.
+    Claim(Origin),
     /// Sign-ins from the memory of the node that claimed. Those that are there already stay as they are.
     Restore {
         /// The room.
@@ -138,7 +139,8 @@ impl Record {
     pub fn format(&self) -> u8 {
         match self {
             Record::Up { .. } | Record::Retire(_) | Record::Down | Record::Suspect { .. } | Record::Reap { .. } => 1,
-            Record::Generation { .. } | Record::Claim(_) | Record::Restore { .. } | Record::Restored => 1,
+            Record::Generation { .. } | Record::Restore { .. } | Record::Restored => 1,
+            Record::Claim(origin) => 1 + u8::from(origin.is_named()),
             Record::Change { .. } | Record::Came { .. } | Record::Denied { .. } | Record::Rules(_) => 1,
             Record::Revoked { .. } | Record::Cookie { .. } | Record::CookieEnded(_) => 1,
             Record::Ticket { .. } | Record::TicketUsed(_) => 1,
@@ -157,7 +159,8 @@ impl Keep for Record {
             Record::Suspect { who, next } => put!(to: 3, who, next),
             Record::Reap { who, since } => put!(to: 4, who, since),
             Record::Generation { from, to: new } => put!(to: 5, from, new),
-            Record::Claim(entries) => put!(to: 6, entries),
+            Record::Claim(Origin { entries, .. }) if self.format() == 1 => put!(to: 6, entries),
+            Record::Claim(origin) => put!(to: 19, origin),
             Record::Restore { room, commands } => put!(to: 7, room, commands),
             Record::Restored => put!(to: 8),
             Record::Change { room, commands } => put!(to: 9, room, commands),
@@ -181,7 +184,7 @@ impl Keep for Record {
             3 => take!(from: Record::Suspect { who, next }),
             4 => take!(from: Record::Reap { who, since }),
             5 => Keep::take(from).map(|(from, to)| Record::Generation { from, to }),
-            6 => take!(from: Record::Claim(entries)),
+            6 => Keep::take(from).map(|entries| Record::Claim(Origin::unnamed(entries))),
             7 => take!(from: Record::Restore { room, commands }),
             8 => Ok(Record::Restored),
             9 => take!(from: Record::Change { room, commands }),
@@ -194,6 +197,7 @@ impl Keep for Record {
             16 => take!(from: Record::Ticket { id, pass, end }),
             17 => take!(from: Record::TicketUsed(id)),
             18 => take!(from: Record::Asks { room, ask }),
+            19 => take!(from: Record::Claim(origin)),
             _ => Err(from.malformed("an unknown kind of record")),
         }
     }

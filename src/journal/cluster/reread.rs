@@ -10,6 +10,7 @@ use crate::journal::cluster::timing::RING;
 use crate::model::command::{Action, Command};
 use crate::model::event::DelReason;
 use crate::model::id::ClientId;
+use crate::model::identity::Identity;
 use crate::model::name::Name;
 
 /// The last entries that a node read.
@@ -31,6 +32,8 @@ pub struct Reread {
     is_newer: bool,
     /// Who was signed out in what the node did not read.
     pub(super) signed_out: Vec<(Key, DelReason)>,
+    /// An entry that the node had read is known not to be there.
+    pub(super) lacks: bool,
 }
 
 impl Ring {
@@ -63,7 +66,17 @@ impl Reread {
         let mut ring = Ring::default();
         ring.push(shared.roll.seen);
         let there = (shared.roll.seen.position == old.position).then_some(shared.roll.seen.hash);
-        Reread { shared, ring, older, old, there, common: 0, is_newer: false, signed_out: Vec::new() }
+        Reread { shared, ring, older, old, there, common: 0, is_newer: false, signed_out: Vec::new(), lacks: false }
+    }
+
+    /// An entry that the node had read is not there, or is another one.
+    pub fn lacks(&mut self, lacks: bool) {
+        self.lacks = lacks;
+    }
+
+    /// The log's name in cursors.
+    pub fn identity(&self) -> Identity {
+        self.shared.roll.identity
     }
 
     /// The position to read on after.

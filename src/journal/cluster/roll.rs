@@ -6,6 +6,7 @@ use crate::journal::bytes::{Input, Keep, Unreadable, put_all};
 use crate::journal::cluster::batch::{Batch, Seen};
 use crate::journal::cluster::digest::{self, mix};
 use crate::journal::cluster::incarnation::Incarnation;
+use crate::journal::cluster::origin::Origin;
 use crate::journal::cluster::record::Record;
 use crate::journal::cluster::timing::{CLAIM, LATE, PER_ECHO};
 use crate::journal::values::{fields, put, take};
@@ -86,10 +87,12 @@ pub enum Restorer {
     /// Nobody so far.
     #[default]
     Nobody,
-    /// This incarnation, so far, from a state after so many entries.
-    One(Incarnation, u64),
-    /// All is restored, from a state after so many entries.
-    Done(u64),
+    /// This incarnation, so far, from this state.
+    One(Incarnation, Origin),
+    /// Somebody who is gone now, and had not restored all of this state.
+    Left(Origin),
+    /// All is restored, from this state.
+    Done(Origin),
 }
 
 /// Which incarnations live, and how far the log goes.
@@ -128,6 +131,10 @@ impl Roll {
         self.last = digest::of(bytes);
         self.seen.position = position;
         self.seen.entries += 1;
+        if !self.is_young() && self.names_origin() {
+            // Nobody may claim any more, and version 0.1 can read snapshots again.
+            self.restorer = Restorer::Nobody;
+        }
         self.mix(self.last);
     }
 
@@ -236,8 +243,12 @@ impl Roll {
             let next = self.lives.remove(gone).map_or(0, |life| life.next);
             self.dead.insert(*gone, Dead { entries, next });
         }
-        if self.is_restorer(who) {
-            self.restorer = Restorer::Nobody;
+        if let Restorer::One(one, origin) = self.restorer
+            && gone.iter().any(|(gone, _)| *gone == one)
+        {
+            // As version 0.1 does, which only knows unnamed ones.
+            let of_old = if one == who { Restorer::Nobody } else { self.restorer };
+            self.restorer = if origin.is_named() { Restorer::Left(origin) } else { of_old };
         }
         gone
     }
@@ -249,18 +260,42 @@ impl Roll {
     }
 
     /// Lets an incarnation restore the log, if the log is young and nobody does who had read more.
-    pub fn claim(&mut self, who: Incarnation, entries: u64) {
-        if self.seen.entries < CLAIM && self.has_more(entries) {
-            self.restorer = Restorer::One(who, entries);
+    pub fn claim(&mut self, who: Incarnation, origin: Origin) {
+        if self.is_young() && self.has_more(origin) {
+            self.restorer = Restorer::One(who, origin);
         }
     }
 
-    /// Whether a state after so many entries is newer than the one from which the log was restored.
-    pub fn has_more(&self, entries: u64) -> bool {
+    /// Whether the log from which this one is restored is named, which version 0.1 can't read.
+    pub fn names_origin(&self) -> bool {
+        match self.restorer {
+            Restorer::Nobody => false,
+            Restorer::One(_, origin) | Restorer::Left(origin) | Restorer::Done(origin) => origin.is_named(),
+        }
+    }
+
+    /// Whether the log has so few entries that somebody may still claim to restore it.
+    pub fn is_young(&self) -> bool {
+        self.seen.entries < CLAIM
+    }
+
+    /// Whether somebody else is restoring the log, who may leave before all is there.
+    pub fn is_restored_by_another(&self, who: Incarnation) -> bool {
+        matches!(self.restorer, Restorer::One(one, _) if one != who)
+    }
+
+    /// Whether a state is newer than the one of the same log from which this one was restored, if it was.
+    pub fn has_more(&self, origin: Origin) -> bool {
         match self.restorer {
             Restorer::Nobody => true,
-            Restorer::One(_, older) | Restorer::Done(older) => entries > older,
+            Restorer::Left(older) => origin.is_of(older),
+            Restorer::One(_, older) | Restorer::Done(older) => origin.is_of(older) && origin.entries > older.entries,
         }
+    }
+
+    /// The state here, as one from which another log is restored.
+    pub fn origin(&self) -> Origin {
+        Origin { journal: self.identity.journal, entries: self.seen.entries }
     }
 
     /// Whether this incarnation restores the log.
@@ -270,10 +305,10 @@ impl Roll {
 
     /// All is restored.
     pub fn restored(&mut self, by: Incarnation) {
-        if let Restorer::One(who, entries) = self.restorer
+        if let Restorer::One(who, origin) = self.restorer
             && who == by
         {
-            self.restorer = Restorer::Done(entries);
+            self.restorer = Restorer::Done(origin);
         }
     }
 }
@@ -316,16 +351,22 @@ impl Keep for Restorer {
     fn put(&self, to: &mut Vec<u8>) {
         match self {
             Restorer::Nobody => put!(to: 0),
-            Restorer::One(who, entries) => put!(to: 1, who, entries),
-            Restorer::Done(entries) => put!(to: 2, entries),
+            Restorer::One(who, origin) if origin.is_named() => put!(to: 3, who, origin),
+            Restorer::Done(origin) if origin.is_named() => put!(to: 4, origin),
+            Restorer::Left(origin) => put!(to: 5, origin),
+            Restorer::One(who, Origin { entries, .. }) => put!(to: 1, who, entries),
+            Restorer::Done(Origin { entries, .. }) => put!(to: 2, entries),
         }
     }
 
     fn take(from: &mut Input<'_>) -> Result<Self, Unreadable> {
         match from.byte()? {
             0 => Ok(Restorer::Nobody),
-            1 => Keep::take(from).map(|(who, entries)| Restorer::One(who, entries)),
-            2 => take!(from: Restorer::Done(entries)),
+            1 => Keep::take(from).map(|(who, entries)| Restorer::One(who, Origin::unnamed(entries))),
+            2 => Keep::take(from).map(|entries| Restorer::Done(Origin::unnamed(entries))),
+            3 => Keep::take(from).map(|(who, origin)| Restorer::One(who, origin)),
+            4 => take!(from: Restorer::Done(origin)),
+            5 => take!(from: Restorer::Left(origin)),
             _ => Err(from.malformed("an unknown restorer")),
         }
     }

@@ -13,10 +13,11 @@ use crate::journal::cluster::fold::Shared;
 use crate::journal::cluster::roll::Roll;
 use crate::journal::fold::Memory;
 use crate::journal::fold::restore::Restore;
-use crate::model::moment::Tick;
+use crate::model::identity::Identity;
+use crate::model::moment::{Moment, Tick};
 
 /// The latest format of the first part. The earliest one that has all is written, since nodes of two versions share a log: 1 has
-/// nothing of who asks.
+/// nothing of who asks, and no name of a log from which this one is restored.
 const FORMAT: u8 = 2;
 
 type Passes = Vec<(SecretId, (Arc<Pass>, Tick))>;
@@ -70,12 +71,23 @@ impl Snapshot {
         self.roll.seen.position
     }
 
+    /// The log's name in cursors.
+    pub fn identity(&self) -> Identity {
+        self.roll.identity
+    }
+
+    /// The moment of the last entry.
+    pub fn moment(&self) -> Moment {
+        self.header.moment
+    }
+
     /// The parts, in order.
     pub fn parts(self) -> impl Iterator<Item = Vec<u8>> {
-        let mut first = vec![if self.asks.is_empty() { 1 } else { FORMAT }];
+        let is_early = self.asks.is_empty() && !self.roll.names_origin();
+        let mut first = vec![if is_early { 1 } else { FORMAT }];
         self.roll.put(&mut first);
         put_all(&self.tickets, &mut first);
-        if !self.asks.is_empty() {
+        if !is_early {
             self.asks.put(&mut first);
         }
         std::iter::once(first).chain(Parts::of(self.header, self.pieces))

@@ -8,11 +8,16 @@ use super::batch::{Batch, Seen};
 use super::fold::{Effect, Shared};
 use super::incarnation::Incarnation;
 use super::judge::Judge;
+use super::node::kept::Turn;
 use super::node::survey::Recency;
-use super::node::{Faults, Node, Options, Trouble};
+use super::node::{Faults, Fresh, Node, Options, Told, Trouble};
+use super::origin::Origin;
 use super::record::Record;
+use super::roll::Restorer;
 use super::snapshot::{Snapshot, fits};
 use super::{Memory, Rules, node};
+use crate::access::passbook::SecretId;
+use crate::access::revocations::Revoked;
 use crate::journal::made_up;
 use crate::model::command::{Action, Command, NodeAction, SignIn};
 use crate::model::cursor::Offset;
@@ -38,7 +43,7 @@ fn record(rng: &mut Rng) -> Record {
         3 => Record::Suspect { who, next: rng.u64(..) },
         4 => Record::Reap { who, since: rng.u64(..) },
         5 => Record::Generation { from: rng.u64(..), to: rng.u64(..) },
-        6 => Record::Claim(rng.u64(..)),
+        6 => Record::Claim(Origin { journal: Uuid::from_u128(rng.u128(..3)), entries: rng.u64(..) }),
         7 => Record::Restore { room, commands: vec![Command::sign_in(user)] },
         8 => Record::Restored,
         9 => Record::Change { room, commands: vec![Command::sign_out(user)] },
@@ -302,6 +307,137 @@ fn a_node_tells_of_all_incarnations() {
     let survey = node.survey(at(1_700));
     assert_eq!(survey.nodes.iter().map(|peer| peer.incarnation.0.as_u128()).collect::<Vec<_>>(), [1, 4]);
     assert_eq!(survey.figures.lost, 1, "who said before that it stops is no loss");
+}
+
+fn begun(node: &mut Node) {
+    let first = node.tick(at(1_500)).remove(0);
+    node.entry(1, &first, at(1_530));
+    node.told();
+}
+
+/// A log that was trimmed, for instance: what others made and ended meanwhile is in no entry that this node reads.
+#[test]
+fn what_a_node_did_not_read_one_by_one_is_told_all_the_same() {
+    let options = Options { version: "1".into(), rules: RULES, snapshot_every: u64::MAX, faults: Faults::default() };
+    let mut node = Node::new(Incarnation(Uuid::from_u128(1)), shared(), options, at(1_000));
+    begun(&mut node);
+    let mut rng = Rng::with_seed(7);
+    let pass = made_up::pass(&mut rng);
+    let (old, new, end) = (SecretId([1; 32]), SecretId([2; 32]), Tick(1 << 40));
+    let revoked = Record::Revoked { revoked: Revoked::Token("a".into()), before: 5, at: 9 };
+    let denied = Record::Denied {
+        room: Name::lobby(),
+        user: Name::kept("ann"),
+        client: made_up::client(&mut rng),
+        reason: DelReason::SignedOut,
+    };
+    let cookie = |id| Record::Cookie { id, pass: pass.clone(), end };
+    let ticket = |id| Record::Ticket { id, pass: pass.clone(), end };
+    node.entry(2, &batch(2, 1, vec![up(), cookie(old), ticket(old)]).encode(), at(1_540));
+    node.told();
+    let mut others = shared();
+    let records = vec![up(), cookie(new), ticket(new), revoked.clone(), denied.clone()];
+    others.fold(9, &batch(2, 1, records).encode());
+    node.is_troubled(Trouble::Behind);
+    let (reread, incarnation) = (node.reread(others), Incarnation(Uuid::from_u128(3)));
+    node.adopt(reread, Fresh { incarnation, generation: 4 }, at(1_600));
+    let facts = node.told().into_iter().filter_map(|told| if let Told::Fact(fact) = told { Some(fact) } else { None });
+    let facts: Vec<_> = facts.collect();
+    let wanted = [
+        cookie(new),
+        Record::CookieEnded(old),
+        ticket(new),
+        Record::TicketUsed(old),
+        Record::Revoked { revoked: Revoked::Token("a".into()), before: 5, at: 0 },
+        denied,
+    ];
+    assert_eq!(facts, wanted);
+}
+
+fn origin(journal: u128, entries: u64) -> Origin {
+    Origin { journal: Uuid::from_u128(journal), entries }
+}
+
+/// A log of this number in which these batches are.
+fn log(journal: u128, batches: &[Batch]) -> Shared {
+    let mut shared = Shared::new(Identity { journal: Uuid::from_u128(journal), generation: 0 }, MEMORY);
+    (1..).zip(batches).for_each(|(position, batch)| drop(shared.fold(position, &batch.encode())));
+    shared
+}
+
+#[test]
+fn what_a_log_is_to_a_state_that_a_node_kept() {
+    let kept = log(7, &[batch(1, 1, vec![up()]), batch(1, 2, vec![change("ann", Action::SignIn(SignIn::default()))])]);
+    let turn = |log: &Shared| Turn::of(log, &kept, false);
+    assert_eq!((turn(&kept), Turn::of(&kept, &kept, true)), (Turn::GoesOn, Turn::Forgot));
+    let generation = Record::Generation { from: 0, to: 5 };
+    let found = log(7, &[batch(1, 1, vec![up(), generation])]);
+    assert_eq!(Turn::of(&found, &kept, true), Turn::GoesOn, "others have found the loss");
+
+    let of = |records: Vec<Record>| turn(&log(8, &[batch(2, 1, [vec![up()], records].concat())]));
+    let claims = |journal, entries| Record::Claim(origin(journal, entries));
+    let signs_in = || change("bob", Action::SignIn(SignIn::default()));
+    let mut rng = Rng::with_seed(8);
+    let cookie = Record::Cookie { id: SecretId([1; 32]), pass: made_up::pass(&mut rng), end: Tick(1 << 40) };
+    for (what, records, wanted) in [
+        ("nothing", vec![], Turn::Emptied),
+        ("a connection", vec![change("bob", join(2))], Turn::Emptied),
+        ("a sign-in", vec![signs_in()], Turn::Other),
+        ("a cookie", vec![cookie], Turn::Other),
+        ("a revocation", vec![Record::Revoked { revoked: Revoked::Token("a".into()), before: 5, at: 9 }], Turn::Other),
+        ("an older state", vec![claims(7, 1), signs_in(), Record::Restored], Turn::Emptied),
+        ("the same state", vec![claims(7, 2), signs_in(), Record::Restored], Turn::Restored),
+        ("the same, so far", vec![claims(7, 2), signs_in()], Turn::Emptied),
+        ("a newer state, so far", vec![claims(7, 3), signs_in()], Turn::Restored),
+        ("another log's", vec![claims(6, 1), signs_in(), Record::Restored], Turn::Other),
+        ("an older gateway's", vec![claims(0, 1), signs_in(), Record::Restored], Turn::Emptied),
+    ] {
+        assert_eq!(of(records), wanted, "{what}");
+    }
+}
+
+#[test]
+fn whoever_restores_and_leaves_is_followed_by_another_with_the_same_log() {
+    let first = batch(1, 1, vec![up(), Record::Claim(origin(7, 9))]);
+    let leaves = batch(2, 1, vec![up(), Record::Suspect { who: Incarnation(Uuid::from_u128(1)), next: 2 }]);
+    let reap = batch(2, 2, vec![Record::Reap { who: Incarnation(Uuid::from_u128(1)), since: 2 }]);
+    let claims = |journal, entries| batch(3, 1, vec![up(), Record::Claim(origin(journal, entries))]);
+    let restorer =
+        |batches: &[&Batch]| log(8, &batches.iter().map(|batch| (*batch).clone()).collect::<Vec<_>>()).roll.restorer;
+    let (one, three) = (Incarnation(Uuid::from_u128(1)), Incarnation(Uuid::from_u128(3)));
+    assert_eq!(restorer(&[&first, &claims(7, 9)]), Restorer::One(one, origin(7, 9)), "the first counts");
+    assert_eq!(restorer(&[&first, &claims(7, 10)]), Restorer::One(three, origin(7, 10)), "and whoever has more");
+    assert_eq!(restorer(&[&first, &claims(6, 10)]), Restorer::One(one, origin(7, 9)), "of the same log");
+    assert_eq!(restorer(&[&first, &leaves, &reap]), Restorer::Left(origin(7, 9)));
+    assert_eq!(restorer(&[&first, &leaves, &reap, &claims(7, 5)]), Restorer::One(three, origin(7, 5)));
+    assert_eq!(restorer(&[&first, &leaves, &reap, &claims(6, 10)]), Restorer::Left(origin(7, 9)));
+    // As version 0.1 has it.
+    let first = batch(1, 1, vec![up(), Record::Claim(Origin::unnamed(9))]);
+    assert_eq!(restorer(&[&first, &claims(0, 10)]), Restorer::One(three, origin(0, 10)));
+    assert_eq!(restorer(&[&first, &leaves, &reap]), Restorer::Nobody);
+}
+
+/// Versions of before the name read what has none.
+#[test]
+fn the_name_of_a_log_that_is_restored_is_told_only_to_those_who_can_read_it() {
+    for (journal, format) in [(0, 1), (7, 2)] {
+        let claim = batch(1, 1, vec![up(), Record::Claim(origin(journal, 9))]).encode();
+        let mut shared = shared();
+        shared.fold(1, &claim);
+        let first = Snapshot::of(&shared).parts().next().unwrap();
+        assert_eq!((claim[0], first[0]), (format, format), "{journal}");
+    }
+    let options =
+        Options { version: "0.2.0".into(), rules: RULES, snapshot_every: u64::MAX, faults: Faults::default() };
+    for (version, journal) in [("0.1.9", 0), ("0.2.0", 7)] {
+        let up = Record::Up { version: version.into(), rules: RULES, replaces: None };
+        let kept = log(7, &[batch(2, 1, vec![up])]);
+        let mut node = Node::away(Incarnation(Uuid::from_u128(1)), kept, options.clone(), at(10_000));
+        let reread = node.reread(log(8, &[]));
+        node.adopt(reread, Fresh { incarnation: Incarnation(Uuid::from_u128(3)), generation: 4 }, at(10_000));
+        let first = Batch::decode(&node.tick(at(10_500)).remove(0)).unwrap();
+        assert_eq!(first.records.get(1), Some(&Record::Claim(origin(journal, 1))), "beside {version}");
+    }
 }
 
 #[test]

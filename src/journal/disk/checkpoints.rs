@@ -10,6 +10,7 @@ use tracing::warn;
 use crate::journal::disk::names::{self, Listing};
 use crate::journal::disk::reserve;
 use crate::journal::disk::walk::Checkpoint;
+use crate::journal::disk::whole;
 use crate::journal::frame::{self, Header};
 use crate::journal::log::Sizes;
 use crate::journal::store::{Appended, Store};
@@ -42,6 +43,11 @@ impl Checkpoints {
         &*self.store
     }
 
+    /// The store, for a file of its own.
+    pub fn shared_store(&self) -> Arc<dyn Store> {
+        self.store.clone()
+    }
+
     /// Counts bytes of segments.
     pub fn count(&self, bytes: u64) {
         self.kept.fetch_add(bytes, Relaxed);
@@ -58,10 +64,7 @@ impl Checkpoints {
     ///
     /// The system could not.
     pub fn create(&self, name: &str, header: &Header) -> io::Result<Arc<dyn Appended>> {
-        let file = self.store.create(name)?;
-        file.append(&header.encode())?;
-        file.sync()?;
-        self.store.sync_names()?;
+        let file = whole::create(self.store(), name, header)?;
         self.count(frame::HEADER as u64);
         Ok(file)
     }

@@ -21,17 +21,23 @@ pub fn checkpoint(sequence: u64) -> String {
     format!("checkpoint-{sequence:010}")
 }
 
+/// The name of a node's own snapshot.
+pub fn snapshot(sequence: u64) -> String {
+    format!("snapshot-{sequence:010}")
+}
+
 /// The name of a file.
 pub fn name(kind: Kind, sequence: u64) -> String {
     match kind {
         Kind::Segment => segment(sequence),
         Kind::Checkpoint => checkpoint(sequence),
+        Kind::Snapshot => snapshot(sequence),
     }
 }
 
-/// A checkpoint while it is written.
-pub fn unfinished(sequence: u64) -> String {
-    format!("checkpoint-{sequence:010}.new")
+/// The file of this name while it is written.
+pub fn unfinished(name: &str) -> String {
+    format!("{name}.new")
 }
 
 /// What was taken out of use for damage, and is kept for whoever wants to look at it.
@@ -46,11 +52,13 @@ pub struct Listing {
     pub segments: Vec<u64>,
     /// The checkpoints, the newest first.
     pub checkpoints: Vec<u64>,
-    /// Checkpoints that were not written to their end.
+    /// A node's own snapshots, the newest first.
+    pub snapshots: Vec<u64>,
+    /// Checkpoints and snapshots that were not written to their end.
     pub leftovers: Vec<String>,
     /// The highest number of any file, also of those out of use.
     pub highest: u64,
-    /// The bytes of segments and checkpoints.
+    /// The bytes of segments, checkpoints and snapshots.
     pub bytes: u64,
     /// It is a backup that was not started yet.
     pub is_backup: bool,
@@ -67,6 +75,7 @@ impl Listing {
         }
         listing.segments.sort_unstable();
         listing.checkpoints.sort_unstable_by(|a, b| b.cmp(a));
+        listing.snapshots.sort_unstable_by(|a, b| b.cmp(a));
         listing
     }
 
@@ -76,19 +85,25 @@ impl Listing {
         let Some((kind, rest)) = name.split_once('-') else { return };
         let (number, ending) = rest.split_once('.').unwrap_or((rest, ""));
         let Ok(sequence) = number.parse::<u64>() else { return };
-        if kind != "segment" && kind != "checkpoint" {
-            return;
-        }
+        let files = match kind {
+            "segment" => &mut self.segments,
+            "checkpoint" => &mut self.checkpoints,
+            "snapshot" => &mut self.snapshots,
+            _ => return,
+        };
         self.highest = self.highest.max(sequence);
-        if name == segment(sequence) {
-            self.segments.push(sequence);
+        let whole = format!("{kind}-{sequence:010}");
+        if name == whole {
+            files.push(sequence);
             self.bytes += bytes;
-        } else if name == checkpoint(sequence) {
-            self.checkpoints.push(sequence);
-            self.bytes += bytes;
-        } else if kind == "checkpoint" && ending == "new" {
+        } else if kind != "segment" && ending == "new" {
             self.leftovers.push(name.to_owned());
         }
+    }
+
+    /// Whether it is the directory of a node of a cluster.
+    pub fn is_of_node(&self) -> bool {
+        !self.snapshots.is_empty()
     }
 
     /// Whether there is nothing of a journal, but perhaps what was taken out of use.
@@ -113,6 +128,17 @@ mod tests {
         assert_eq!((listing.highest, listing.bytes, listing.is_backup, listing.is_unfinished), (13, 40, true, false));
         assert!(!listing.is_fresh() && Listing::of(&[("lock".to_owned(), 0), ("lost+found".to_owned(), 0)]).is_fresh());
         let lost = Listing::of(&[("segment-0000000001.lost".to_owned(), 0)]);
-        assert!(lost.is_fresh() && lost.highest == 1);
+        assert!(lost.is_fresh() && lost.highest == 1 && !lost.is_of_node());
+    }
+
+    #[test]
+    fn snapshots_are_those_of_a_node() {
+        let names =
+            ["snapshot-0000000002", "snapshot-0000000003", "snapshot-0000000004.new", "snapshot-0000000001.lost"];
+        let listing = Listing::of(&names.map(|name| (name.to_owned(), 10)));
+        assert_eq!((listing.snapshots.as_slice(), listing.highest, listing.bytes), (&[3, 2][..], 4, 20));
+        assert_eq!(listing.leftovers, ["snapshot-0000000004.new"]);
+        assert!(listing.is_of_node() && listing.is_fresh());
+        assert!(!Listing::of(&[("snapshot-0000000004.new".to_owned(), 0)]).is_of_node());
     }
 }

@@ -1,32 +1,22 @@
-//! Writes a checkpoint: aside, flushed and renamed, and the directory flushed.
+//! Writes a checkpoint: a whole file, and the segment that begins with it.
 
 use std::io;
 use std::sync::Arc;
 
 use crate::journal::disk::checkpoints::Checkpoints;
-use crate::journal::disk::names;
 use crate::journal::disk::segments::{Begun, Segments};
-use crate::journal::frame::{self, Header, Kind, Note};
-use crate::journal::log::{End, Record, Snapshot};
-use crate::journal::store::{self, Appended};
+use crate::journal::disk::whole::Whole;
+use crate::journal::frame::{Header, Kind};
+use crate::journal::log::{End, Snapshot};
+use crate::journal::store;
 use crate::model::cursor::Position;
-use crate::model::moment::Moment;
 
-/// A long checkpoint is flushed each time after so many bytes: one flush of all of it would hold up the segments' flushes.
-const FLUSH_AFTER: usize = 8 << 20;
-
-/// A checkpoint while it is written.
+/// A checkpoint while it is written. Its segment may be removed, and must not be missed: what is not finished is removed.
 pub struct Writing {
     segments: Arc<Segments>,
     checkpoints: Arc<Checkpoints>,
-    file: Arc<dyn Appended>,
-    header: Header,
+    whole: Whole,
     begun: Begun,
-    parts: u64,
-    bytes: u64,
-    unflushed: usize,
-    /// The file's name, until the checkpoint is durable.
-    unfinished: Option<String>,
 }
 
 impl Writing {
@@ -37,43 +27,10 @@ impl Writing {
     /// There is no such segment after a failure, or no place for a file.
     pub fn new(segments: Arc<Segments>, checkpoints: Arc<Checkpoints>) -> io::Result<Writing> {
         let begun = segments.begun()?;
-        let sequence = begun.sequence;
-        let name = names::unfinished(sequence);
-        let identity = segments.identity();
+        let (sequence, identity) = (begun.sequence, segments.identity());
         let header = Header { kind: Kind::Checkpoint, seed: fastrand::u32(..), identity, sequence };
-        // One of an attempt that failed may be there.
-        let _ = checkpoints.store().remove(&name);
-        let created = checkpoints.create(&name, &header).inspect_err(|error| full(&checkpoints, error));
-        if created.is_err() {
-            let _ = checkpoints.store().remove(&name);
-        }
-        let bytes = frame::HEADER as u64;
-        let (file, unfinished) = (created?, Some(name));
-        Ok(Writing { segments, checkpoints, file, header, begun, parts: 0, bytes, unflushed: 0, unfinished })
-    }
-
-    fn append(&mut self, mut record: Vec<u8>) -> io::Result<()> {
-        frame::seal(&mut record, self.header.seed);
-        self.bytes += record.len() as u64;
-        self.unflushed += record.len();
-        let mut appended = self.file.append(&record);
-        if appended.is_ok() && self.unflushed >= FLUSH_AFTER {
-            self.unflushed = 0;
-            appended = self.file.sync();
-        }
-        appended.inspect_err(|error| full(&self.checkpoints, error))
-    }
-
-    fn publish(&mut self) -> io::Result<()> {
-        self.file.sync()?;
-        let (sequence, store, unfinished) = (self.header.sequence, self.checkpoints.store(), &mut self.unfinished);
-        self.segments.publish(sequence, || {
-            store.rename(&names::unfinished(sequence), &names::checkpoint(sequence))?;
-            *unfinished = Some(names::checkpoint(sequence));
-            store.sync_names()?;
-            *unfinished = None;
-            Ok(())
-        })
+        let whole = Whole::begin(checkpoints.shared_store(), header).inspect_err(|error| full(&checkpoints, error))?;
+        Ok(Writing { segments, checkpoints, whole, begun })
     }
 }
 
@@ -90,30 +47,17 @@ impl Snapshot for Writing {
     }
 
     fn put(&mut self, part: &[u8]) -> io::Result<()> {
-        self.parts += 1;
-        let mut record = Vec::with_capacity(frame::HEAD + part.len());
-        let position = Position(self.parts);
-        frame::push(&Record { position, takes: 1, moment: Moment::default(), payload: part }, &mut record);
-        self.append(record)
+        self.whole.put(part).inspect_err(|error| full(&self.checkpoints, error))
     }
 
     fn finish(mut self: Box<Self>, end: End) -> io::Result<()> {
-        let mut record = Vec::new();
-        let complete = Note::Complete { parts: self.parts, at: self.begun.at, last: end.last };
-        complete.push(end.last, end.moment, &mut record);
-        self.append(record)?;
-        self.publish().inspect_err(|error| full(&self.checkpoints, error))?;
-        self.segments.settle(self.begun);
-        self.checkpoints.finished(self.header.sequence, self.bytes);
+        let Writing { segments, checkpoints, whole, begun } = &mut *self;
+        let sequence = whole.sequence();
+        let completed = whole.complete(begun.at, end);
+        let published = completed.and_then(|()| segments.publish(sequence, || whole.publish()));
+        published.inspect_err(|error| full(checkpoints, error))?;
+        segments.settle(*begun);
+        checkpoints.finished(sequence, whole.bytes());
         Ok(())
-    }
-}
-
-impl Drop for Writing {
-    fn drop(&mut self) {
-        // Its segment may be removed, and must not be missed.
-        if let Some(name) = self.unfinished.take() {
-            let _ = self.checkpoints.store().remove(&name);
-        }
     }
 }

@@ -13,6 +13,7 @@ use crate::journal::store::pretended::Pretended;
 use crate::model::moment::{Moment, Tick, Timestamp};
 
 mod bad_days;
+mod own;
 mod power;
 mod shared;
 

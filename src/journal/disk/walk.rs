@@ -12,14 +12,14 @@ use crate::model::identity::Identity;
 /// Takes what is read, in order, or refuses it with a reason.
 pub type Each<'a> = &'a mut dyn FnMut(Read<'_>) -> Result<(), String>;
 
-/// A checkpoint, read to its end.
+/// A checkpoint or a snapshot, read to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Checkpoint {
-    /// The segment that begins with it.
+    /// The segment that begins with it, or the snapshot's number.
     pub sequence: u64,
     /// The journal's name then.
     pub identity: Identity,
-    /// The entries before this position are in it.
+    /// The entries before this position are in it; of a snapshot, also that entry.
     pub at: Position,
     /// What may be in it at most.
     pub end: End,
@@ -72,7 +72,7 @@ pub fn walk(store: &dyn Store, listing: &Listing, each: Each<'_>) -> Result<Walk
     let mut walked = Walked::default();
     walked.choose(store, listing)?;
     if let Some(checkpoint) = walked.checkpoint {
-        read_checkpoint(store, checkpoint.sequence, each)?;
+        read_whole(store, Kind::Checkpoint, checkpoint.sequence, each)?;
         (walked.identity, walked.end) = (checkpoint.identity, checkpoint.end);
     }
     let start = walked.checkpoint.map_or(0, |checkpoint| checkpoint.sequence);
@@ -85,15 +85,15 @@ pub fn walk(store: &dyn Store, listing: &Listing, each: Each<'_>) -> Result<Walk
     }
 }
 
-/// Reads a checkpoint to its end.
+/// Reads a checkpoint or a snapshot to its end.
 ///
 /// # Errors
 ///
 /// It can't be read, or is not whole.
-pub fn read_checkpoint(store: &dyn Store, sequence: u64, each: Each<'_>) -> Result<Checkpoint, OpenError> {
-    let name = names::checkpoint(sequence);
+pub fn read_whole(store: &dyn Store, kind: Kind, sequence: u64, each: Each<'_>) -> Result<Checkpoint, OpenError> {
+    let name = names::name(kind, sequence);
     let damaged = |offset, what: &str| Err(OpenError::damaged(&name, offset, what));
-    let Some(mut frames) = Frames::open(store, &name, Kind::Checkpoint, sequence)? else {
+    let Some(mut frames) = Frames::open(store, &name, kind, sequence)? else {
         return damaged(0, "it is empty");
     };
     let (identity, mut parts, mut complete) = (frames.header.identity, 0, None);
@@ -130,7 +130,7 @@ impl Walked {
     /// Finds the newest checkpoint that is whole, before anything of it is given on.
     fn choose(&mut self, store: &dyn Store, listing: &Listing) -> Result<(), OpenError> {
         for sequence in &listing.checkpoints {
-            match read_checkpoint(store, *sequence, &mut |_| Ok(())) {
+            match read_whole(store, Kind::Checkpoint, *sequence, &mut |_| Ok(())) {
                 Ok(checkpoint) => {
                     self.checkpoint = Some(checkpoint);
                     return Ok(());

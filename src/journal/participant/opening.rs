@@ -1,54 +1,178 @@
-//! The log as it is opened: with the state of its newest snapshot, where that fits.
+//! The log as it is opened: with the state of its newest snapshot, where that fits, and read to its end.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::journal::cluster::fold::Shared;
-use crate::journal::cluster::{Memory, Unreadable, snapshot};
-use crate::journal::engine::seam::{Engine, LogId, Trouble};
+use crate::journal::cluster::{Memory, Unreadable, digest, snapshot};
+use crate::journal::engine::reader::Reader;
+use crate::journal::engine::seam::{Engine, LogId, Snapshot, Trouble};
 use crate::model::identity::Identity;
+
+/// How long the next entry may take that is known to be there: longer than NATS takes for another leader.
+const STUCK: Duration = Duration::from_secs(10);
 
 /// Opens the log, as it is now.
 pub type Opening = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<Arc<dyn Engine>, String>> + Send>> + Send + Sync>;
 
-/// Opens the log, with the state of its newest snapshot, or of nothing where the log has its first entry.
-pub(super) async fn begin(opening: &Opening, memory: Memory) -> Result<(Arc<dyn Engine>, Shared), String> {
-    let engine = opening().await?;
-    let failed = |trouble: Trouble| trouble.to_string();
-    if let Some(mut found) = engine.snapshot().await.map_err(failed)? {
-        let mut parts = Vec::new();
-        while let Some(part) = found.next().await.map_err(failed)? {
-            parts.push(part);
-        }
-        if fits(&*engine, &parts).await.map_err(|error| error.to_string())? {
-            let shared = snapshot::restore(parts.iter().map(|part| &part[..]), memory);
-            return shared.map(|shared| (engine, shared)).map_err(|error| error.to_string());
-        }
+/// Why the log was not read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unread {
+    /// It was written by a later version.
+    #[error(
+        "a gateway of a later version writes to the shared log what version {} can't read: update this gateway",
+        env!("CARGO_PKG_VERSION")
+    )]
+    Newer,
+    /// There is no answer, or not the wanted one.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl From<String> for Unread {
+    fn from(why: String) -> Unread {
+        Unread::Failed(why)
+    }
+}
+
+/// The end of a state: the last entry that is in it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    journal: Uuid,
+    position: u64,
+    digest: u64,
+}
+
+/// What a log is to a state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fit {
+    /// The state's last entry is there, and the log ends at this position.
+    Fits(u64),
+    /// That entry is no longer there, since the log was trimmed.
+    Trimmed,
+    /// That entry is not there, or is another one.
+    Lacks,
+    /// It is another log.
+    Other,
+}
+
+impl Place {
+    /// The state's last entry.
+    pub fn position(self) -> u64 {
+        self.position
+    }
+
+    /// The end of `shared`.
+    pub fn of(shared: &Shared) -> Place {
+        let roll = &shared.roll;
+        Place { journal: roll.identity.journal, position: roll.seen.position, digest: roll.last }
+    }
+}
+
+/// What the log is to the state that ends at `place`.
+pub(super) async fn fit(engine: &dyn Engine, place: Place) -> Result<Fit, String> {
+    if name(engine.identity()).journal != place.journal {
+        return Ok(Fit::Other);
+    }
+    let extent = engine.extent().await.map_err(failed)?;
+    if extent.first > place.position && extent.last >= place.position {
+        return Ok(Fit::Trimmed);
+    }
+    let there = entry(engine, place.position).await?;
+    Ok(match there.is_some_and(|bytes| digest::of(&bytes) == place.digest) {
+        true => Fit::Fits(extent.last),
+        false => Fit::Lacks,
+    })
+}
+
+/// The state of the newest snapshot of the log, or of nothing where the log has its first entry.
+pub(super) async fn begin(engine: &dyn Engine, memory: Memory) -> Result<Shared, String> {
+    if let Some(found) = engine.snapshot().await.map_err(failed)?
+        && let Some(shared) = restore(engine, found, memory).await?
+    {
+        return Ok(shared);
     }
     match engine.extent().await.map_err(failed)?.first {
-        1 => {
-            let shared = Shared::new(name(engine.identity()), memory);
-            Ok((engine, shared))
-        }
+        1 => Ok(Shared::new(name(engine.identity()), memory)),
         first => Err(format!("the log begins at {first}, and no snapshot leads there")),
     }
 }
 
+/// The state of the log's newest snapshot, if that is newer than one that ends at `position`.
+pub(super) async fn later(engine: &dyn Engine, position: u64, memory: Memory) -> Result<Option<Shared>, String> {
+    match engine.snapshot().await.map_err(failed)? {
+        Some(found) if found.at > position => restore(engine, found, memory).await,
+        Some(_) | None => Ok(None),
+    }
+}
+
+/// Reads the log from `after` on to where it ends now, and gives the reader of what follows. `each` says of an entry whether it is a
+/// later version's.
+pub(super) async fn read(
+    engine: &dyn Engine,
+    after: u64,
+    mut each: impl FnMut(u64, &[u8]) -> bool,
+) -> Result<Reader, Unread> {
+    let mut reader = engine.read(after);
+    let (end, mut at) = (engine.extent().await.map_err(failed)?.last, after);
+    while at < end {
+        let next = timeout(STUCK, reader.next()).await.map_err(|_| "reading the log stopped".to_owned())?;
+        let (position, bytes) = next.map_err(|end| format!("reading the log ended: {end:?}"))?;
+        if each(position, &bytes) {
+            return Err(Unread::Newer);
+        }
+        at = position;
+    }
+    Ok(reader)
+}
+
+async fn restore(engine: &dyn Engine, mut found: Snapshot, memory: Memory) -> Result<Option<Shared>, String> {
+    let mut parts = Vec::new();
+    while let Some(part) = found.next().await.map_err(failed)? {
+        parts.push(part);
+    }
+    if !fits(engine, &parts).await? {
+        return Ok(None);
+    }
+    snapshot::restore(parts.iter().map(|part| &part[..]), memory).map(Some).map_err(unreadable)
+}
+
 /// Whether a snapshot is one of this very log: of entries that are there.
-async fn fits(engine: &dyn Engine, parts: &[Bytes]) -> Result<bool, Unreadable> {
+async fn fits(engine: &dyn Engine, parts: &[Bytes]) -> Result<bool, String> {
     let Some(first) = parts.first() else { return Ok(false) };
     let mut place = 0;
-    snapshot::fits(first, |at| {
+    let at = |at| {
         place = at;
         None
-    })?;
-    let Some(before) = place.checked_sub(1) else { return Ok(false) };
-    let entry = engine.read(before).next().await.ok().filter(|(position, _)| *position == place);
-    Ok(snapshot::fits(first, |_| entry.map(|(_, bytes)| bytes.to_vec()))?.is_some())
+    };
+    snapshot::fits(first, at).map_err(unreadable)?;
+    let there = entry(engine, place).await?;
+    Ok(snapshot::fits(first, |_| there.map(|bytes| bytes.to_vec())).map_err(unreadable)?.is_some())
+}
+
+/// The entry at a position, if it is there.
+async fn entry(engine: &dyn Engine, position: u64) -> Result<Option<Bytes>, String> {
+    let extent = engine.extent().await.map_err(failed)?;
+    let Some(before) = position.checked_sub(1).filter(|_| (extent.first..=extent.last).contains(&position)) else {
+        return Ok(None);
+    };
+    let mut reader = engine.read(before);
+    let next = timeout(STUCK, reader.next()).await.map_err(|_| "reading the log stopped".to_owned())?;
+    Ok(next.ok().filter(|(at, _)| *at == position).map(|(_, bytes)| bytes))
+}
+
+fn failed(trouble: Trouble) -> String {
+    trouble.to_string()
+}
+
+fn unreadable(error: Unreadable) -> String {
+    error.to_string()
 }
 
 /// The log's name in cursors.

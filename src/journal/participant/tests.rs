@@ -1,5 +1,8 @@
 //! Three nodes on a log in memory, on a clock that passes as they wait.
 
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::SeqCst;
+
 use tokio::time::Instant;
 
 use super::*;
@@ -16,23 +19,43 @@ use crate::model::roster::Mark;
 
 const MEMORY: Memory = Memory { history: Bound { events: 100, bytes: usize::MAX }, bytes: usize::MAX };
 
+mod away;
+
 async fn node(log: &Log) -> Participant {
+    begin(log, None, Arc::default()).await.unwrap()
+}
+
+/// A node with `keeper`, on a log that nobody reaches while it `is_away`.
+async fn begin(log: &Log, keeper: Option<Arc<Keeper>>, is_away: Arc<AtomicBool>) -> Result<Participant, String> {
     let (log, start) = (log.clone(), Instant::now());
     let opening: Opening = Box::new(move || {
-        let log = log.open();
-        Box::pin(async move { Ok(Arc::new(log) as Arc<dyn Engine>) })
+        let (log, is_away) = (log.clone(), is_away.clone());
+        Box::pin(async move {
+            while is_away.load(SeqCst) {
+                sleep(EVERY).await;
+            }
+            Ok(Arc::new(log.open()) as Arc<dyn Engine>)
+        })
     });
     let now = move || {
         let tick = 1_000 + u64::try_from(start.elapsed().as_millis()).unwrap();
         Moment { tick: Tick(tick), time: Timestamp(1_700_000_000_000 + tick) }
     };
+    Ok(Joining::read(opening, keeper, options(), MEMORY, Box::new(now)).await?.begin(Box::new(())))
+}
+
+fn options() -> Options {
     let rules = Rules { members: 0, grace: Duration::from_secs(5), max_named: 100 };
-    let options = Options { version: "1".into(), rules, snapshot_every: 3_000, faults: Faults::default() };
-    Joining::read(opening, options, MEMORY, Box::new(now)).await.unwrap().begin(Box::new(()))
+    Options { version: "1".into(), rules, snapshot_every: 3_000, faults: Faults::default() }
 }
 
 fn name(text: &str) -> Name {
     text.parse().unwrap()
+}
+
+async fn signed_in(node: &Participant, user: &str) {
+    let (_, answer) = node.ask(signs_in(user)).await;
+    assert!(matches!(answer, Answer::Done(_)), "{answer:?}");
 }
 
 fn signs_in(user: &str) -> Record {
@@ -133,6 +156,24 @@ async fn a_node_starts_from_a_snapshot_and_the_entries_since() {
     let late = node(&log).await;
     assert_eq!(lobby(&late), lobby(&nodes[0]));
     assert_eq!(lobby(&late).0.len(), 20);
+}
+
+/// A snapshot whose last entry is just the one that the log forgot.
+#[tokio::test(start_paused = true)]
+async fn a_start_does_not_wait_for_an_entry_that_the_log_forgot() {
+    let log = Log::default();
+    let first = node(&log).await;
+    signed_in(&first, "ann").await;
+    let at = loop {
+        match log.snapshot().await.unwrap() {
+            Some(snapshot) => break snapshot.at,
+            None => sleep(EVERY).await,
+        }
+    };
+    drop(first);
+    log.forget(at - 1);
+    let late = timeout(Duration::from_secs(60), node(&log)).await.expect("a start");
+    assert_eq!(lobby(&late).0, ["ann"]);
 }
 
 /// A node of which nothing is there but its batches.

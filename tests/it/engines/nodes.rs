@@ -35,7 +35,7 @@ async fn node(served: &Served) -> Participant {
     let rules = Rules { members: 0, grace: Duration::from_secs(5), max_named: 100 };
     let options = NodeOptions { version: "1".into(), rules, snapshot_every: 60_000, faults: Faults::default() };
     let memory = Memory { history: Bound { events: 100, bytes: usize::MAX }, bytes: usize::MAX };
-    let joining = Joining::read(opening, options, memory, Box::new(now)).await;
+    let joining = Joining::read(opening, None, options, memory, Box::new(now)).await;
     joining.unwrap_or_else(|why| panic!("{why}")).begin(Box::new(()))
 }
 

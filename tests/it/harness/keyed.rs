@@ -17,7 +17,7 @@ pub const API_KEY: &str = "a-backend's-own-secret-of-40-bytes-or-so";
 /// An API key that only reads.
 pub const READ_KEY: &str = "an-operator's-secret-which-only-reads-it";
 /// The secret that signs tokens.
-const SECRET: &str = "a-secret-that-signs-tokens-in-the-tests!";
+pub const TOKEN_SECRET: &str = "a-secret-that-signs-tokens-in-the-tests!";
 
 /// A running gateway with a key and two API keys.
 pub struct Keyed {
@@ -37,7 +37,7 @@ impl Keyed {
             fs::write(&path, text).expect("a written file");
             path
         };
-        let key = KeyFile { kid: None, path: file("token.key", SECRET.to_owned()) };
+        let key = KeyFile { kid: None, path: file("token.key", TOKEN_SECRET.to_owned()) };
         let api_keys = file("api.key", format!("{API_KEY}\nread {READ_KEY}\n"));
         let server = TestServer::with(|config| {
             config.keys.push(key);
@@ -120,7 +120,7 @@ impl Token {
 
     /// The token, signed.
     pub fn sign(&self) -> String {
-        let key = EncodingKey::from_secret(SECRET.as_bytes());
+        let key = EncodingKey::from_secret(TOKEN_SECRET.as_bytes());
         jsonwebtoken::encode(&Header::default(), &self.0, &key).expect("a token")
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use presently::cluster::Memory;
+use presently::cluster::digest;
 use presently::cluster::fold::Shared;
 use presently::cluster::node;
 use presently::cluster::snapshot::{Snapshot, fits};
@@ -48,6 +49,19 @@ impl Engine {
     pub fn after(&self, position: u64) -> Option<&[Entry]> {
         let from = self.entries.partition_point(|(at, _)| *at <= position);
         (position >= self.trimmed).then(|| &self.entries[from..])
+    }
+
+    /// Whether this very history has the end of the state.
+    pub fn has(&self, shared: &Shared) -> bool {
+        let roll = &shared.roll;
+        roll.identity.journal == self.journal
+            && self.at(roll.seen.position).is_some_and(|bytes| digest::of(&bytes) == roll.last)
+    }
+
+    /// Whether an entry at the end of the state is missing, or is another one.
+    pub fn lacks(&self, shared: &Shared) -> bool {
+        let position = shared.roll.seen.position;
+        shared.roll.identity.journal == self.journal && position >= self.trimmed && !self.has(shared)
     }
 
     fn at(&self, position: u64) -> Option<Vec<u8>> {

@@ -10,15 +10,18 @@ use std::time::Duration;
 use fastrand::Rng;
 use presently::cluster::Rules;
 use presently::cluster::batch::Batch;
+use presently::cluster::fold::Shared;
 use presently::cluster::incarnation::Incarnation;
-use presently::cluster::node::{Faults, Fresh, Node, Options, Told, Trouble};
+use presently::cluster::node::kept::Turn;
+use presently::cluster::node::{self, Faults, Fresh, Node, Options, Told, Trouble};
+use presently::cluster::snapshot::Snapshot;
 use presently::model::moment::{Moment, Tick, Timestamp};
 use presently::model::name::Name;
 use uuid::Uuid;
 
 use super::Mode;
 use super::clients::{self, ROOMS, Tabs};
-use super::engine::Engine;
+use super::engine::{Engine, MEMORY};
 use super::readers::{Names, Reader};
 use super::truth::Truth;
 
@@ -39,6 +42,8 @@ struct Seat {
     troubled: u64,
     /// How far its clocks are from those of others.
     skew: u64,
+    /// Its own last snapshot.
+    kept: Option<Vec<Vec<u8>>>,
     /// The last position of what it appended that arrived, so that most of it arrives in order.
     line: u64,
 }
@@ -56,6 +61,7 @@ pub struct Tally {
     pub rereads: u64,
     pub lives: u64,
     pub losses: u64,
+    pub away: u64,
     pub suspects: u64,
 }
 
@@ -63,6 +69,8 @@ struct World {
     rng: Rng,
     /// For what readers ask, so that the rest goes on as without it.
     asking: Rng,
+    /// For when nodes write own snapshots.
+    keeping: Rng,
     mode: Mode,
     now: u64,
     engine: Engine,
@@ -111,6 +119,7 @@ impl World {
         let mut world = World {
             rng,
             asking: Rng::with_seed(seed.wrapping_add(1 << 32)),
+            keeping: Rng::with_seed(seed.wrapping_add(2 << 32)),
             mode,
             now: START,
             engine: Engine::new(1),
@@ -132,7 +141,17 @@ impl World {
         };
         for _ in 0..nodes {
             let skew = world.rng.u64(..100_000);
-            let seat = Seat { node: None, cut: false, asleep: false, back: 0, born: START, troubled: 0, skew, line: 0 };
+            let seat = Seat {
+                node: None,
+                cut: false,
+                asleep: false,
+                back: 0,
+                born: START,
+                troubled: 0,
+                kept: None,
+                skew,
+                line: 0,
+            };
             world.seats.push(seat);
         }
         (0..nodes).for_each(|seat| world.start(seat));
@@ -178,21 +197,43 @@ impl World {
         }
     }
 
-    /// Starts a node with what the log has, if the log is there.
+    /// Starts a node with what the log has, if the log is there, or else with its own snapshot.
     fn start(&mut self, seat: usize) {
-        let Some(mut shared) = self.engine.state() else { return };
-        shared.any_number = self.faults.any_number;
-        for (position, bytes) in self.engine.after(shared.roll.seen.position).unwrap_or(&[]) {
-            shared.fold(*position, bytes);
-        }
+        let own = self.seats[seat].kept.as_ref().map(|parts| node::restore(parts, MEMORY).expect("a snapshot"));
+        let reaches = self.engine.up && !self.seats[seat].cut;
+        let (shared, is_away) = match (reaches.then(|| self.read_all(own.as_ref())).flatten(), own) {
+            (Some((shared, turn)), own) => match own.filter(|_| [Turn::Forgot, Turn::Emptied].contains(&turn)) {
+                Some(own) => (own, true),
+                None => (shared, false),
+            },
+            (None, Some(own)) => (own, true),
+            (None, None) => return,
+        };
+        self.tally.away += u64::from(is_away);
         let members = if self.seats.len() == 3 { 11 } else { 0 };
         let rules = Rules { members, grace: Duration::from_secs(5), max_named: 100 };
         let options = Options { version: "1".into(), rules, snapshot_every: 4_000, faults: self.faults };
         let (id, now) = (self.incarnation(), self.moment(seat));
-        self.seats[seat].node = Some(Node::new(id, shared, options, now));
+        let begin = if is_away { Node::away } else { Node::new };
+        self.seats[seat].node = Some(begin(id, shared, options, now));
         self.readers_ask(seat);
         self.seats[seat].born = self.now;
         self.tally.lives += 1;
+    }
+
+    /// Reads the log, from the own snapshot if that is of this history, and what the log is to that snapshot.
+    fn read_all(&self, own: Option<&Shared>) -> Option<(Shared, Turn)> {
+        let fits = own.filter(|own| self.engine.has(own)).map(|own| Snapshot::of(own).parts().collect::<Vec<_>>());
+        let mut shared = match fits {
+            Some(parts) => node::restore(&parts, MEMORY).expect("a snapshot"),
+            None => self.engine.state()?,
+        };
+        shared.any_number = self.faults.any_number;
+        for (position, bytes) in self.engine.after(shared.roll.seen.position).unwrap_or(&[]) {
+            shared.fold(*position, bytes);
+        }
+        let turn = own.map_or(Turn::GoesOn, |own| Turn::of(&shared, own, self.engine.lacks(own)));
+        Some((shared, turn))
     }
 
     /// Readers of some rooms ask who is suspect.
@@ -244,6 +285,11 @@ impl World {
             if let Some(snapshot) = node.snapshot(now) {
                 self.engine.keep(snapshot);
             }
+            if self.keeping.u8(..40) == 0
+                && let Some(picture) = node.picture(now)
+            {
+                self.seats[seat].kept = Some(picture.parts().collect());
+            }
         }
         for bytes in node.tick(now) {
             let peace = self.mode == Mode::Calm || self.now > START + TROUBLE;
@@ -264,7 +310,9 @@ impl World {
     fn follow(&mut self, node: &mut Node, now: Moment) -> Result<(), String> {
         let roll = &node.shared().roll;
         let position = roll.seen.position;
-        if roll.identity.journal != self.engine.journal || self.engine.last() < position {
+        if node.trouble() == Some(Trouble::Away) && self.engine.has(node.shared()) {
+            node.reach(self.engine.last());
+        } else if roll.identity.journal != self.engine.journal || self.engine.last() < position {
             node.is_troubled(Trouble::Lost);
         } else if self.engine.after(position).is_none() {
             node.is_troubled(Trouble::Behind);
@@ -290,10 +338,11 @@ impl World {
                 node.live_again(self.incarnation(), now);
             }
             Some(Trouble::Newer) => return Err("a batch of another version".into()),
-            Some(Trouble::Differs | Trouble::Lost | Trouble::Behind) => {
+            Some(Trouble::Differs | Trouble::Lost | Trouble::Behind | Trouble::Away) => {
                 self.tally.rereads += 1;
                 let Some(state) = self.engine.state() else { return Err("no snapshot".into()) };
                 let mut reread = node.reread(state);
+                reread.lacks(self.engine.lacks(node.shared()));
                 for (position, bytes) in self.engine.after(reread.position()).unwrap_or(&[]) {
                     reread.entry(*position, bytes);
                 }

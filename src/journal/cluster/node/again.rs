@@ -4,6 +4,7 @@ use crate::journal::cluster::attendance::Key;
 use crate::journal::cluster::fold::{LeaseKey, Shared};
 use crate::journal::cluster::incarnation::Incarnation;
 use crate::journal::cluster::node::{Answer, Fresh, Item, Node, Told, Trouble};
+use crate::journal::cluster::origin::Origin;
 use crate::journal::cluster::record::Record;
 use crate::journal::cluster::reread::Reread;
 use crate::journal::cluster::roll::Standing;
@@ -11,6 +12,7 @@ use crate::journal::cluster::timing::{GRACE, SILENT};
 use crate::model::command::{Action, Command, SignIn};
 use crate::model::hold::{Hold, HoldKind, Holds};
 use crate::model::moment::{Moment, Tick};
+use crate::model::name::Name;
 use crate::model::presence::Presence;
 use crate::model::roster::{Mark, Member};
 
@@ -29,6 +31,9 @@ impl Node {
         let tick = now.tick.0;
         let why = self.trouble.take();
         self.lag.clear();
+        if why == Some(Trouble::Away) {
+            return self.arrive(reread, fresh.generation, tick);
+        }
         why.iter().for_each(|why| self.figures.reread(why.word(), |who| reread.shared.roll.lives.contains_key(who)));
         let same_log = reread.shared.roll.identity.journal == self.shared.roll.identity.journal;
         if why != Some(Trouble::Behind) && same_log && reread.is_same() {
@@ -39,7 +44,8 @@ impl Node {
         self.lower(tick, tick + SILENT + GRACE);
         let Reread { shared, ring, signed_out, common, .. } = reread;
         let old = std::mem::replace(&mut self.shared, shared);
-        self.ring = ring;
+        (self.ring, self.until) = (ring, 0);
+        self.tell_lists(&old, !same_log);
         for (key, reason) in signed_out {
             self.sign_out(&key, reason, None);
         }
@@ -136,9 +142,7 @@ impl Node {
         self.judge.clear();
         self.beat = 0;
         self.queue.push_back(Item::Record(self.up(Some(was))));
-        let entries =
-            restore.iter().find_map(|record| if let Record::Claim(entries) = record { Some(*entries) } else { None });
-        self.queue.extend(restore.into_iter().map(|record| Item::Restore(entries.unwrap_or_default(), record)));
+        self.queue.extend(restored(restore));
         self.asking.untell();
         for key in self.attendance.untell() {
             self.owe(&key);
@@ -158,19 +162,12 @@ impl Node {
     }
 
     /// What an empty log is to be told: first the permanent sign-ins, which one node tells, then what this node owns, and lists.
-    fn restoration(&self, old: &Shared) -> Vec<Record> {
-        let mut records = vec![Record::Claim(old.roll.seen.entries)];
-        let mut rooms: Vec<_> = old.rooms().collect();
-        rooms.sort_unstable_by(|a, b| a.room().cmp(b.room()));
-        for room in rooms {
-            let held = room.roster().held_from(Mark::default());
-            let permanent = held.flat_map(|(member, holds)| {
-                let holds = holds.cloned().unwrap_or_else(|| Holds::plain(&member.meta));
-                holds.iter().filter_map(|hold| sign_in(member, hold)).collect::<Vec<_>>()
-            });
-            let permanent: Vec<_> = permanent.collect();
-            let some =
-                |commands: &[Command]| Record::Restore { room: room.room().clone(), commands: commands.to_vec() };
+    pub(super) fn restoration(&self, old: &Shared) -> Vec<Record> {
+        let (origin, named) = (old.roll.origin(), Record::Claim(old.roll.origin()).format());
+        let all_read = old.roll.all_read(named) && self.shared.roll.all_read(named);
+        let mut records = vec![Record::Claim(if all_read { origin } else { Origin::unnamed(origin.entries) })];
+        for (room, permanent) in permanent(old) {
+            let some = |commands: &[Command]| Record::Restore { room: room.clone(), commands: commands.to_vec() };
             records.extend(permanent.chunks(RESTORED).map(some));
         }
         let (lists, clock) = (old.lists(), self.shared.roll.clock.0);
@@ -214,6 +211,28 @@ impl Node {
         };
         leases.into_iter().filter_map(again).collect()
     }
+}
+
+/// What is said when it is the turn of this node to restore.
+pub(super) fn restored(records: Vec<Record>) -> impl Iterator<Item = Item> {
+    let claims = |record: &Record| if let Record::Claim(origin) = record { Some(*origin) } else { None };
+    let origin = records.iter().find_map(claims).unwrap_or_default();
+    records.into_iter().map(move |record| Item::Restore(origin, record))
+}
+
+/// The commands that make the permanent sign-ins of each room again, in order of rooms.
+pub(super) fn permanent(old: &Shared) -> Vec<(Name, Vec<Command>)> {
+    let mut rooms: Vec<_> = old.rooms().collect();
+    rooms.sort_unstable_by(|a, b| a.room().cmp(b.room()));
+    let of = |room: &Presence| {
+        let held = room.roster().held_from(Mark::default());
+        let permanent = held.flat_map(|(member, holds)| {
+            let holds = holds.cloned().unwrap_or_else(|| Holds::plain(&member.meta));
+            holds.iter().filter_map(|hold| sign_in(member, hold)).collect::<Vec<_>>()
+        });
+        (room.room().clone(), permanent.collect())
+    };
+    rooms.into_iter().map(of).collect()
 }
 
 /// The command that makes a permanent sign-in again.

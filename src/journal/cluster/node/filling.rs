@@ -61,9 +61,12 @@ impl Node {
                 Item::Key(key) => self.load_key(key, &mut load, &mut own),
                 Item::Came(key, client) => self.load_coming(key, client, &mut load, &mut own),
                 Item::Record(record) => drop(load.put(&record)),
-                Item::Restore(entries, record) => {
-                    if self.shared.roll.is_restorer(self.id) || self.shared.roll.has_more(entries) {
+                Item::Restore(origin, record) => {
+                    let roll = &self.shared.roll;
+                    if roll.is_restorer(self.id) || roll.has_more(origin) {
                         load.put(&record);
+                    } else if roll.is_restored_by_another(self.id) {
+                        later.push_back(Item::Restore(origin, record));
                     }
                 }
             }

@@ -91,6 +91,9 @@ impl Node {
     pub fn recency(&self, now: Moment) -> Recency {
         match self.trouble {
             Some(Trouble::Differs | Trouble::Lost | Trouble::Behind | Trouble::Newer) => Recency::Rereading,
+            // Nobody is known to have newer ones.
+            Some(Trouble::Away) => Recency::Stale,
+            None if self.is_silent() && !self.lag.was_away(now.tick.0) => Recency::Behind,
             Some(Trouble::Reaped) | None if self.lag.at(now.tick.0) > MOST_LAG => Recency::Behind,
             Some(Trouble::Reaped) | None if self.is_stale(now) || self.is_curtained() => Recency::Stale,
             Some(Trouble::Reaped) | None => Recency::Current,

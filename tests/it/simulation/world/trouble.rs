@@ -96,7 +96,11 @@ impl World {
         let seat = self.rng.usize(..self.seats.len());
         let loses = self.mode.forgets() && self.now > self.lost_at + 25_000;
         match self.rng.u32(..1_000) {
-            0..=2 => self.crash(seat),
+            0..=2 => {
+                self.crash(seat);
+                // A node that starts without the log begins with its own snapshot.
+                self.engine.up &= self.keeping.u8(..3) > 0;
+            }
             3..=7 => self.seats[seat].cut = true,
             8..=18 => self.seats[seat].cut = false,
             19 => self.engine.up = false,
@@ -163,7 +167,7 @@ impl World {
     pub(super) fn restart_crashed(&mut self) {
         for seat in 0..self.seats.len() {
             let comes = self.now >= START + TROUBLE || self.rng.u8(..40) == 0;
-            if self.seats[seat].node.is_none() && comes && self.engine.up && !self.seats[seat].cut {
+            if self.seats[seat].node.is_none() && comes {
                 self.start(seat);
             }
         }
