@@ -221,7 +221,7 @@ async fn listen(
     let mut flow = peer.begin(&mut Talk { connection, subscriptions });
     let mut patience = Patience::default();
     patience.after(flow, connection);
-    patience.rest(peer.pause(), connection);
+    patience.rest(peer, connection);
     loop {
         connection.catch_up();
         if flow == Flow::End {
@@ -240,16 +240,16 @@ async fn listen(
             },
             next = poll_fn(|cx| patience.poll_next(cx, connection, reads.then_some(&mut *peer))) => match next {
                 Next::Late => return Some(Ending::Ours(Code::TooSlow)),
-                Next::Rested => patience.rest(peer.pause(), connection),
+                Next::Rested => patience.rest(peer, connection),
                 Next::Posted => {
                     flow = peer.take_posted(&mut Talk { connection, subscriptions });
-                    patience.rest(peer.pause(), connection);
+                    patience.rest(peer, connection);
                 }
                 Next::Bytes => match receive(connection, peer, subscriptions, |buffer| connection.try_read(buffer)) {
                     Ok(next) => {
                         flow = next;
                         patience.after(flow, connection);
-                        patience.rest(peer.pause(), connection);
+                        patience.rest(peer, connection);
                     }
                     Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                     Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Some(Ending::Lost("client closed")),
@@ -299,6 +299,8 @@ fn receive(
 struct Patience {
     message: Option<Pin<Box<Sleep>>>,
     rest: Option<Pin<Box<Sleep>>>,
+    /// Nothing is read at the moment.
+    unread: bool,
 }
 
 impl Patience {
@@ -318,12 +320,14 @@ impl Patience {
         }
     }
 
-    /// Reads nothing for as long as `pause`, if given.
-    fn rest(&mut self, pause: Option<Duration>, connection: &Connection) {
-        if pause.is_some() || self.rests() {
-            connection.reads_answers(pause.is_none());
-            self.rest = pause.map(|pause| Box::pin(sleep(pause)));
+    /// Reads nothing for as long as the peer wants to pause, or is busy. Then nobody waits for the client's answers either.
+    fn rest(&mut self, peer: &mut impl Peer, connection: &Connection) {
+        self.rest = peer.pause().map(|pause| Box::pin(sleep(pause)));
+        let unread = self.rests() || peer.is_busy();
+        if unread || self.unread {
+            connection.reads_answers(!unread);
         }
+        self.unread = unread;
     }
 
     fn rests(&self) -> bool {
@@ -350,8 +354,8 @@ impl Patience {
         }
         while let Some(end) = &mut self.message {
             ready!(end.as_mut().poll(cx));
-            // Time in which the process was stopped does not count.
-            if connection.enforces_deadlines() {
+            // Time in which the process was stopped does not count, nor time in which it does not read.
+            if connection.enforces_deadlines() && !self.unread {
                 return Poll::Ready(Next::Late);
             }
             self.renew(connection);

@@ -136,3 +136,64 @@ async fn a_client_that_is_too_fast_is_read_later_and_not_lost_for_a_pong_that_wa
     let read = ["4096 bytes", "a pause", "a pause"];
     assert_eq!(hasty.seen, [&read[..], &read[..], &["the end"]].concat());
 }
+
+/// Waits after each read, as for a change that the log has to take.
+struct Waiting {
+    connection: Arc<Connection>,
+    busy: bool,
+    seen: Vec<String>,
+}
+
+impl Peer for &mut Waiting {
+    fn begin(&mut self, _: &mut Talk<'_>) -> Flow {
+        Flow::Continue
+    }
+
+    fn receive(&mut self, input: &[u8], _: &mut Talk<'_>) -> Flow {
+        self.seen.push(format!("{} bytes", input.len()));
+        self.busy = true;
+        Flow::Continue
+    }
+
+    fn poll_posted(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        if !self.busy {
+            return Poll::Pending;
+        }
+        // During the wait, a ping is sent, and its time is over.
+        self.connection.keep_alive();
+        self.connection.check_answers(Tick(u64::MAX), Duration::ZERO);
+        Poll::Ready(())
+    }
+
+    fn take_posted(&mut self, _: &mut Talk<'_>) -> Flow {
+        if std::mem::take(&mut self.busy) {
+            self.seen.push("went on".into());
+        }
+        Flow::Continue
+    }
+
+    fn is_busy(&self) -> bool {
+        self.busy
+    }
+
+    fn gone(&mut self, _: Option<Code>) {
+        self.seen.push("the end".into());
+    }
+
+    fn farewell(&mut self, _: Farewell, _: Framing) -> Bytes {
+        Bytes::new()
+    }
+}
+
+/// A past bug: a client whose change waited for the log of a cluster was taken for silent.
+#[tokio::test]
+async fn a_client_whose_message_waits_is_not_lost_for_a_pong_that_was_not_read() {
+    let (connection, mut client) = connected().await;
+    client.write_all(&[0; 2 * READ]).await.unwrap();
+    client.shutdown().await.unwrap();
+    let mut waiting = Waiting { connection: connection.clone(), busy: false, seen: Vec::new() };
+    let talk = converse(connection, &mut waiting, NoRooms);
+    timeout(Duration::from_secs(30), talk).await.expect("the client's end");
+    let read = ["4096 bytes", "went on"];
+    assert_eq!(waiting.seen, [&read[..], &read[..], &["the end"]].concat());
+}

@@ -31,6 +31,7 @@ pub async fn short_cut(members: usize) {
     let mut scene = Scene::open(wanted(1, 1), members, 2).await;
     let (first, bad) = (&scene.cluster.gateways[0], &scene.cluster.gateways[BAD]);
     let incarnation = bad.incarnation().await;
+    let held = scene.crowd.held_by(&scene.cluster, &incarnation).await;
     let mut standing = Observer::standing(&scene.cluster.http, first.addr, &incarnation);
     let ready = Observer::readiness(&scene.cluster.http, bad.addr);
     standing.sees("live").await;
@@ -49,6 +50,7 @@ pub async fn short_cut(members: usize) {
     let caught_up = scene.marker().await;
     println!("  a sign-in at another gateway then reaches all watchers in {}", seconds(caught_up));
     assert_eq!(standing.changes().len(), 3, "live, suspect, live: {}", standing.story());
+    assert_eq!(scene.suspects(), held, "who asks is told of the doubt");
     scene.judge(&Names::new(), true).await;
 }
 
@@ -80,6 +82,7 @@ pub async fn long_cut(members: usize) {
     println!("  its members are back after {}", scene.seen_at(&name, "add", &held));
     let own = scene.cluster.gateways[BAD].name.clone();
     assert_eq!(scene.seen_at(&own, "del", &held), "never", "its own readers are told how it is now");
+    assert_eq!(scene.suspects(), held, "who asks is told of the doubt");
     scene.judge(&held, true).await;
 }
 
@@ -159,6 +162,7 @@ pub async fn loss(members: usize) {
     println!("  the slowest median of 10 sign-ins was {}; the gateway is {}", seconds(longest), standing.story());
     println!("  all watchers have a sign-in in {}", seconds(scene.marker().await));
     assert_eq!(standing.changes().len(), 1, "never suspect");
+    assert_eq!(scene.suspects(), Names::new());
     scene.judge(&Names::new(), true).await;
 }
 

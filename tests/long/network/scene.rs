@@ -17,6 +17,8 @@ pub struct Scene {
     pub cluster: Cluster,
     pub crowd: Crowd,
     pub watchers: Vec<Watcher>,
+    /// Those who ask for suspects.
+    askers: Vec<Watcher>,
     before: Set,
     backend: Backend,
     markers: Names,
@@ -29,13 +31,14 @@ impl Scene {
         let cluster = Cluster::start(wanted).await;
         let crowd = Crowd::gather(&cluster.http, cluster.proxy.addr, members).await;
         let watchers = cluster.watch(watchers).await;
+        let askers = cluster.ask().await;
         let before = cluster.agree(&watchers).await;
         assert!(before.keys().eq(&crowd.names()), "{} are here", before.len());
         crowd.talk(true);
         let backend = Backend::start(&cluster.http, &[cluster.proxy.addr], GUESTS);
         let (many, took) = (watchers.len(), begun.elapsed().as_secs_f64());
         println!("  {members} members and {many} watchers are here after {took:.1} s");
-        Scene { cluster, crowd, watchers, before, backend, markers: Names::new(), begun: Instant::now() }
+        Scene { cluster, crowd, watchers, askers, before, backend, markers: Names::new(), begun: Instant::now() }
     }
 
     /// From now on times count.
@@ -77,6 +80,13 @@ impl Scene {
         }
     }
 
+    /// Who was suspect for those who ask at the first gateway.
+    pub fn suspects(&self) -> Names {
+        let seen = self.askers[0].seen.borrow();
+        let suspect = seen.events.values().filter(|(event, _)| event["suspect"] == true);
+        suspect.map(|(event, _)| event["user"].as_str().expect("a user").to_owned()).collect()
+    }
+
     /// The members who left.
     pub fn lost(&self) -> Names {
         let mut lost = Names::new();
@@ -116,6 +126,7 @@ impl Scene {
             requests.again,
             requests.longest.as_secs_f64()
         );
+        println!("  a member was without a connection for {:.1} s at most", self.crowd.absence().as_secs_f64());
         let stay: Names = self.crowd.names().difference(lost).cloned().collect();
         assert_eq!(verdict.moves(&stay), Moves::default(), "who stayed was never away");
         assert!(stay.iter().all(|user| after[user].joined == self.before[user].joined), "nor joined anew");

@@ -80,6 +80,15 @@ impl Cluster {
         watchers
     }
 
+    /// A watcher of each gateway that asks for suspects.
+    pub async fn ask(&self) -> Vec<Watcher> {
+        let mut watchers = Vec::new();
+        for (gateway, transport) in self.gateways.iter().zip(Transport::BOTH.into_iter().cycle()) {
+            watchers.push(Watcher::asking(&self.http, gateway.addr, transport, &gateway.name).await);
+        }
+        watchers
+    }
+
     /// Waits until all gateways tell the same set at the same cursor, and all watchers have it.
     pub async fn agree(&self, watchers: &[Watcher]) -> Set {
         let last = tokio::sync::watch::Sender::new(String::new());

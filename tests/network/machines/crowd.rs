@@ -52,6 +52,11 @@ impl Crowd {
         self.members.iter().map(|member| member.user.clone()).collect()
     }
 
+    /// The longest time between a member's connection and the next hold.
+    pub fn absence(&self) -> Duration {
+        self.members.iter().map(Member::absence).max().unwrap_or_default()
+    }
+
     /// Waits until all these are here.
     pub async fn are_back(&self, names: &Names) {
         let away = || self.members.iter().filter(|member| !member.is_here() && names.contains(&member.user));

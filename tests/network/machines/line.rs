@@ -55,8 +55,8 @@ impl Line {
     }
 
     /// The room's event stream after a cursor, unless it is refused.
-    pub async fn events(http: &Client, addr: SocketAddr, since: &str) -> Option<Self> {
-        let asked = http.get(format!("http://{addr}/api/rooms/{ROOM}/stream")).header("Last-Event-ID", since);
+    pub async fn events(http: &Client, addr: SocketAddr, since: &str, query: &str) -> Option<Self> {
+        let asked = http.get(format!("http://{addr}/api/rooms/{ROOM}/stream?{query}")).header("Last-Event-ID", since);
         Self::answered(asked).await
     }
 

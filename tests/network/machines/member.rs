@@ -1,15 +1,15 @@
 //! A member: a client that holds its user, comes back when its connection ends, and may say something now and then.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{interval, sleep};
+use tokio::time::{Instant, interval, sleep};
 
 use super::ROOM;
 use super::line::{Line, Transport, some_time};
@@ -24,6 +24,7 @@ pub type Says = (Duration, Arc<AtomicBool>);
 pub struct Member {
     pub user: String,
     returns: Arc<AtomicBool>,
+    absence: Arc<AtomicU64>,
     here: watch::Receiver<bool>,
     _task: JoinSet<()>,
 }
@@ -31,7 +32,7 @@ pub struct Member {
 impl Member {
     /// Holds `user` from now on, and may say something now and then.
     pub fn join(http: &Client, to: SocketAddr, transport: Transport, user: &str, says: Option<Says>) -> Self {
-        let returns = Arc::new(AtomicBool::new(true));
+        let (returns, absence) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicU64::new(0)));
         let (sender, here) = watch::channel(false);
         let (says, talks) = says.unwrap_or((Duration::MAX / 4, Arc::default()));
         let person = Person {
@@ -43,10 +44,17 @@ impl Member {
             says,
             talks,
             returns: returns.clone(),
+            absence: absence.clone(),
+            left: Mutex::default(),
         };
         let mut task = JoinSet::new();
         task.spawn(async move { person.live(&sender).await });
-        Member { user: user.to_owned(), returns, here, _task: task }
+        Member { user: user.to_owned(), returns, absence, here, _task: task }
+    }
+
+    /// The longest time between the end of a connection and the next hold.
+    pub fn absence(&self) -> Duration {
+        Duration::from_millis(self.absence.load(Ordering::SeqCst))
     }
 
     /// Whether its connection holds the user, as far as it knows.
@@ -74,6 +82,9 @@ struct Person {
     says: Duration,
     talks: Arc<AtomicBool>,
     returns: Arc<AtomicBool>,
+    absence: Arc<AtomicU64>,
+    /// When the last connection ended.
+    left: Mutex<Option<Instant>>,
 }
 
 impl Person {
@@ -83,8 +94,17 @@ impl Person {
                 Transport::WebSocket => self.connection(here).await,
                 Transport::Events => self.session(here).await,
             };
-            here.send_replace(false);
+            if here.send_replace(false) {
+                *self.left.lock().expect("unpoisoned") = Some(Instant::now());
+            }
             sleep(wait.unwrap_or_else(some_time)).await;
+        }
+    }
+
+    fn arrives(&self, here: &watch::Sender<bool>) {
+        here.send_replace(true);
+        if let Some(left) = self.left.lock().expect("unpoisoned").take() {
+            self.absence.fetch_max(u64::try_from(left.elapsed().as_millis()).unwrap_or(u64::MAX), Ordering::SeqCst);
         }
     }
 
@@ -105,7 +125,7 @@ impl Person {
         loop {
             tokio::select! {
                 heard = line.hear() => match heard {
-                    Some(frame) if joined(&frame)? => drop(here.send_replace(true)),
+                    Some(frame) if joined(&frame)? => self.arrives(here),
                     Some(_) => {}
                     None => return Some(line.wait),
                 },
@@ -129,7 +149,7 @@ impl Person {
             }
             tokio::select! {
                 heard = line.hear() => match heard {
-                    Some(frame) if joined(&frame)? => drop(here.send_replace(true)),
+                    Some(frame) if joined(&frame)? => self.arrives(here),
                     Some(frame) if frame["ask"] == true => due = Some(json!({ "action": "alive" })),
                     Some(_) => {}
                     None => return Some(line.wait),

@@ -29,6 +29,7 @@ impl Verdict {
             for (place, (event, _)) in &watcher.seen.borrow().events {
                 let (first, who) = events.entry(*place).or_insert_with(|| (event.clone(), &watcher.name));
                 assert_eq!(event, first, "{} and {who}", watcher.name);
+                assert!(event.get("suspect").is_none(), "{} did not ask: {event}", watcher.name);
             }
         }
         for watcher in watchers {

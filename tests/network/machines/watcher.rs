@@ -65,11 +65,20 @@ pub struct Watcher {
 impl Watcher {
     /// Watches from now on, and waits for the first set.
     pub async fn open(http: &Client, to: SocketAddr, transport: Transport, name: &str) -> Self {
+        Self::start(http, to, transport, name, "").await
+    }
+
+    /// The same for one that asks for suspects.
+    pub async fn asking(http: &Client, to: SocketAddr, transport: Transport, name: &str) -> Self {
+        Self::start(http, to, transport, name, "suspect=1").await
+    }
+
+    async fn start(http: &Client, to: SocketAddr, transport: Transport, name: &str, query: &'static str) -> Self {
         let seen =
             Seen { mirror: Mirror::of(ROOM), events: BTreeMap::new(), jumps: Vec::new(), connections: 0, open: false };
         let (sender, seen) = watch::channel(seen);
         let (mut task, http) = (JoinSet::new(), http.clone());
-        task.spawn(async move { live(&http, to, transport, &sender).await });
+        task.spawn(async move { live(&http, to, transport, query, &sender).await });
         let mut watcher = Watcher { name: format!("{transport:?} at {name}"), seen, _task: task };
         watcher.until("the first set", |seen| seen.open).await;
         watcher
@@ -82,12 +91,12 @@ impl Watcher {
     }
 }
 
-async fn live(http: &Client, to: SocketAddr, transport: Transport, seen: &watch::Sender<Seen>) {
+async fn live(http: &Client, to: SocketAddr, transport: Transport, query: &str, seen: &watch::Sender<Seen>) {
     loop {
         let since = seen.borrow().mirror.cursor.clone().unwrap_or_default();
         let line = match transport {
-            Transport::WebSocket => Line::websocket(to, &format!("room={ROOM}&since={since}")).await,
-            Transport::Events => Line::events(http, to, &since).await,
+            Transport::WebSocket => Line::websocket(to, &format!("room={ROOM}&since={since}&{query}")).await,
+            Transport::Events => Line::events(http, to, &since, query).await,
         };
         let Some(mut line) = line else {
             sleep(some_time()).await;
