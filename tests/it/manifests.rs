@@ -157,9 +157,11 @@ fn compose_has_the_servers_of_the_cluster_and_a_proxy_that_notices_a_stop() {
         assert!(compose.contains(&format!("\"--name\", \"{}\"]", server.host)), "{server}");
     }
     let gateways: Vec<_> = lines(&proxy).filter_map(|line| line.strip_prefix("server ")).collect();
-    assert_eq!(gateways, [1, 2, 3].map(|n| format!("gateway-{n} gateway-{n}:4000")));
+    // HAProxy 2.6 takes no `tcp-ut` from default-server.
+    assert_eq!(gateways, [1, 2, 3].map(|n| format!("gateway-{n} gateway-{n}:4000 tcp-ut 3s")));
     for n in [1, 2, 3] {
         assert!(compose.contains(&format!("\n  gateway-{n}:")), "{n}");
+        assert!(compose.contains(&format!("\n    volumes: [\"gateway-{n}:/data\"]")), "a directory of its own");
     }
     // The checks that fail until a gateway is out.
     assert!(proxy.contains("check inter 2s fall 3 ") && proxy.contains("httpchk GET /readyz\n"), "{proxy}");

@@ -458,3 +458,22 @@ fn who_stops_or_is_silent_is_waited_for_as_long_as_the_grace_period() {
         assert_eq!(judge.clock(), grace + 500, "the first beat after the grace");
     }
 }
+
+#[test]
+fn a_node_that_is_taken_for_lost_by_an_entry_in_doubt_begins_another_life() {
+    let options = Options { version: "1".into(), rules: RULES, snapshot_every: u64::MAX, faults: Faults::default() };
+    let me = Incarnation(Uuid::from_u128(1));
+    let mut node = Node::new(me, shared(), options, at(1_000));
+    let mut entries = vec![node.tick(at(1_500)).remove(0).to_vec(), batch(2, 1, vec![up()]).encode()];
+    entries.push(batch(2, 2, vec![Record::Suspect { who: me, next: 2 }]).encode());
+    let other = Seen { position: 1, entries: 1, hash: 7 };
+    let reaps = vec![Record::Reap { who: me, since: 3 }];
+    entries.push(Batch { seen: other, ..batch(2, 3, reaps) }.encode());
+    (1..).zip(&entries).for_each(|(position, bytes)| node.entry(position, bytes, at(1_500 + position)));
+    assert_eq!(node.trouble(), Some(Trouble::Differs));
+    let mut reread = node.reread(shared());
+    (1..).zip(&entries).for_each(|(position, bytes)| reread.entry(position, bytes));
+    let fresh = Fresh { incarnation: Incarnation(Uuid::from_u128(3)), generation: 4 };
+    node.adopt(reread, fresh, at(1_600));
+    assert_eq!(node.trouble(), Some(Trouble::Reaped), "the others were wrong about the log, and not about the node");
+}

@@ -39,6 +39,10 @@ impl Node {
         if why != Some(Trouble::Behind) && same_log && reread.is_same() {
             // Others were wrong, and find out by themselves.
             self.verified = tick + SILENT;
+            if self.begun > 0 && !self.shared.roll.lives.contains_key(&self.id) {
+                // The entry in doubt says so.
+                self.trouble = Some(Trouble::Reaped);
+            }
             return;
         }
         self.lower(tick, tick + SILENT + GRACE);
