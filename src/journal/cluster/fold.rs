@@ -269,6 +269,7 @@ impl Step<'_> {
 
     fn suspected(&mut self, who: Incarnation, is: bool) {
         self.tell(Effect::Suspected(who, is, self.shared.roll.next));
+        // As in version 0.1: nodes of both versions give the same entries the same positions.
         self.shared.roll.next.0 += 1;
         for room in self.shared.asks.rooms().cloned().collect::<Vec<_>>() {
             self.silence(&room, Some(who), is);
