@@ -53,11 +53,12 @@ test('no source but one that bundles leave out asks for its own address', () => 
   assert.deepEqual(importing, []);
 });
 
-test('a url is absolute or relative to the page, and a folder', () => {
+test('a url is absolute or relative to the page, and a folder, without query and fragment', () => {
   const script = 'https://cdn.test/presently.js';
   const urls = {
     'https://presence.test': 'https://presence.test/',
     'https://presence.test/a': 'https://presence.test/a/',
+    'https://presence.test/a?v=2#x': 'https://presence.test/a/',
     '/apps/presence': 'https://app.test/apps/presence/',
     './': 'https://app.test/shop/',
   };

@@ -2,7 +2,7 @@ import { Socket } from './fake-socket.js';
 
 /** The sessions of a gateway behind a proxy that breaks upgrades, as `fetch` sees them. */
 export class Sessions {
-  /** What was asked: the path, and for messages the number and the actions. */
+  /** What was asked: the path with its query, and for messages the number and the actions. */
   asked = [];
   /** The bytes of each request. */
   sizes = [];
@@ -24,7 +24,7 @@ export class Sessions {
     const messages = body ? JSON.parse(body) : [];
     this.sizes.push(new TextEncoder().encode(body).length);
     const actions = messages.map(({ action, user }) => (user ? `${action} ${user}` : action));
-    this.asked.push([`${method} ${url.pathname}`, number, ...actions].join(' '));
+    this.asked.push([`${method} ${url.pathname}${url.search}`, number, ...actions].join(' '));
     const instead = await this.before?.({ ...request, number });
     if (instead) return instead;
     const answer = url.pathname.endsWith('/messages') ? this.#post(headers, number, messages) : this.#open(request, messages);

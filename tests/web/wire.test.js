@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 
 import { Members } from '../../web/client/members.js';
+import { Sessions } from './fake-session.js';
 import { World } from './world.js';
 
 const golden = (name) => JSON.parse(readFileSync(new URL(`../wire/${name}.json`, import.meta.url), 'utf8'));
@@ -92,6 +93,18 @@ test('only a room that asks for suspects has a connection that asks', async (t) 
   await tab.room('lobby');
   await tab.room('den', { suspects: true });
   assert.deepEqual([...world.sockets].map(({ url }) => new URL(url).search).sort(), ['?alive=1', '?alive=1&suspect=1']);
+});
+
+test('a session asks for suspects, too, and the query is shown to nobody', async (t) => {
+  const world = new World(t);
+  const sessions = new Sessions(world);
+  const tab = await world.tab();
+  const options = { suspects: true, transport: 'sse', share: false, url: 'http://gateway.test/a?v=2#x' };
+  assert.equal((await tab.room('lobby', options)).state, 'live');
+  sessions.before = () => new Response('', { status: 404 });
+  const { refusal } = await tab.room('lobby', options);
+  assert.deepEqual(refusal, { code: 'no_gateway', message: 'http://gateway.test/a/ answers with 404, and is no gateway.' });
+  assert.deepEqual(sessions.asked, Array(2).fill('POST /a/api/stream?suspect=1 0 subscribe'));
 });
 
 /** The fake stands for the gateway in what follows, so it has to keep to the same golden messages. */

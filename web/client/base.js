@@ -18,6 +18,7 @@ export function baseOf(url, page, script = served.by) {
     // Judged below: a URL's own error does not say whose it is.
   }
   if (!base?.protocol.startsWith('http')) throw new TypeError('Room needs the url of a gateway: { url: "https://…/" }');
+  base.search = base.hash = ''; // the query of a request is the client's own
   if (!base.pathname.endsWith('/')) base.pathname += '/';
   return base.href;
 }

@@ -37,7 +37,7 @@ const LOOPBACK = /^(127\.|\[::1)|localhost$/;
 export async function diagnose(base, status) {
   const { origin, protocol } = globalThis.location ?? {};
   const there = new URL(base);
-  const refusal = (code, message) => ({ code, message: `${base} ${message}`, retry: code !== 'mixed_content' });
+  const refusal = (code, message) => ({ code, message: `${there.origin}${there.pathname} ${message}`, retry: code !== 'mixed_content' });
   if (status) return refusal('no_gateway', `answers with ${status}, and is no gateway.`);
   if (!origin || origin === there.origin) return null;
   if (protocol === 'https:' && there.protocol === 'http:' && !LOOPBACK.test(there.hostname)) {
