@@ -95,6 +95,23 @@ test('only a room that asks for suspects has a connection that asks', async (t) 
   assert.deepEqual([...world.sockets].map(({ url }) => new URL(url).search).sort(), ['?alive=1', '?alive=1&suspect=1']);
 });
 
+test('a room that asks for suspects shows the members it is given, and takes the whole set all the same', async (t) => {
+  const world = new World(t);
+  await world.signIn('lobby', 'ann');
+  await world.signIn('lobby', 'bob');
+  const ann = { user: 'ann', meta: {}, info: {}, joined: '2026-11-22T05:53:00Z' };
+  world.up = false;
+  const tab = await world.tab();
+  const room = await tab.room('lobby', { suspects: true, since: 'k3f.1', members: [ann] });
+  assert.deepEqual([room.list, room.cursor, room.seen], [[ann], '', []]);
+  world.up = true;
+  await world.pass(500);
+  assert.deepEqual([world.heard.at(-1).since, room.count, room.cursor, room.seen], [undefined, 2, 'k3f.2', ['snapshot 2']]);
+  await world.cut();
+  await world.pass(10_000);
+  assert.equal(world.heard.at(-1).since, 'k3f.2', 'a cursor of its own stream');
+});
+
 test('a session asks for suspects, too, and the query is shown to nobody', async (t) => {
   const world = new World(t);
   const sessions = new Sessions(world);

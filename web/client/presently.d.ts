@@ -166,12 +166,19 @@ export interface RoomOptions<M extends object = Meta, I extends object = Meta> {
   url?: string | { readonly href: string };
   /** Names who holds, a UUID: who comes back with the same takes the older hold's place. By default each hold has one of its own. */
   client?: string;
-  /** A cursor to go on from, with the `members` at it: what a page was served with need not be sent again. */
+  /**
+   * A cursor to go on from, with the `members` at it: what a page was served with need not be sent again. With `suspects` the
+   * members are shown until the whole set is there, since no cursor from elsewhere tells who is in doubt already.
+   */
   since?: string;
   members?: Iterable<Member<M, I>>;
   /** `auto` is a WebSocket, and `sse`, a session, where WebSockets fail while HTTP works. */
   transport?: 'auto' | 'websocket' | 'sse';
-  /** Shows whose connection is in doubt, by an `update` and `suspect` of members. Rooms with and without it share no connection. */
+  /**
+   * Shows whose connection is in doubt, by an `update` and `suspect` of members. Rooms with and without it share no connection.
+   * All gateways have to be of version 0.2 or later: earlier ones refuse the connection with `bad_parameter`, and while one is in
+   * the cluster, nobody is shown as in doubt.
+   */
   suspects?: boolean;
   /**
    * `count` follows only the number of members, at most two changes a second: `count` and the event `change` say it, and

@@ -72,7 +72,9 @@ export class Tab {
   /** Takes a seat for a room: `{ id, name, feed, hold, tell(type, detail) }`, with the name of its feed. */
   add(seat, since, members) {
     const feed = this.#feeds.of(seat.feed);
-    if (since && !feed.members.cursor) feed.members.start(since, members);
+    // With `suspects`, a cursor from elsewhere would leave out who is in doubt already: the members are shown, and the whole set comes.
+    const cursor = new URL(this.#base).search ? '' : since;
+    if (since && !feed.members.cursor) feed.members.start(cursor, members);
     feed.seats.add(seat);
     seat.home = feed;
     this.#begin(feed, [seat]);
