@@ -381,7 +381,8 @@ impl Rooms {
         let _ = self.cluster.set(cluster);
     }
 
-    /// Tells the log of the cluster in which rooms readers ask who is suspect, for as long as the rooms are there.
+    /// Tells the log of the cluster in which rooms readers ask who is suspect. Once the rooms are gone nobody asks any more, and the
+    /// task waits until the process ends.
     pub async fn tell_asked(this: Weak<Self>) {
         let Some(asked) = this.upgrade().map(|rooms| rooms.directory.registers().asked.clone()) else { return };
         let tell = |rooms| {

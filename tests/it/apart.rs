@@ -38,6 +38,17 @@ fn snapshots(dir: &TempDir) -> Vec<String> {
     files(dir.path(), "").into_iter().filter(|name| !name.contains('.')).collect()
 }
 
+/// Waits until the directory has so many whole snapshots.
+async fn until_snapshots(dir: &TempDir, count: usize) {
+    within("snapshots", async {
+        while snapshots(dir).len() < count {
+            // Without it, the deadline would never be looked at.
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
 async fn until_ready(node: &Client, body: &str) {
     within(body, async { while node.get("/readyz").await.expect(200).text() != body {} }).await;
 }
@@ -92,7 +103,10 @@ async fn a_gateway_starts_without_the_servers_and_goes_on_with_them() {
         assert_eq!(users(other).await, ["ann", "bob", "cyd", "zoe"]);
         let cursors = [cluster.nodes[0].cursor("lobby").await, cluster.nodes[1].cursor("lobby").await];
         assert_eq!(cursors[0], cursors[1]);
-        Reader::resume(cluster.addr(1), Transport::Sse, readers.remove(0).mirror).await.begun().await;
+        let mirror = readers.remove(0).mirror;
+        let snapshots = mirror.seen("snapshot");
+        let resumed = Reader::resume(cluster.addr(1), Transport::Sse, mirror).await.begun().await;
+        assert_eq!(resumed.mirror.seen("snapshot"), snapshots, "the cursor is good at the other gateway");
     }
 }
 
@@ -194,7 +208,7 @@ async fn a_damaged_snapshot_is_left_aside_and_the_one_before_is_used() {
     cluster.nodes[0].sign_in("lobby", "ann").await;
     cluster.stop(0).await;
     cluster.add_with(&["--data", text(&dir)]).await;
-    within("a further snapshot", async { while snapshots(&dir).len() < 2 {} }).await;
+    until_snapshots(&dir, 2).await;
     cluster.stop(0).await;
     cluster.server.kill();
     let [older, newest] = &snapshots(&dir)[..] else { panic!("two are kept: {:?}", snapshots(&dir)) };
@@ -256,7 +270,7 @@ async fn a_directory_is_for_a_gateway_alone_or_for_one_of_a_cluster() {
     let said = refused(&[&url[..], &["--data", text(&alone)]].concat()).await;
     let why = "the directory has the journal of a gateway without --cluster; with --cluster, choose another directory";
     assert_eq!(said, format!("presently: --data {}: {why}", text(&alone)));
-    within("a snapshot", async { while snapshots(&own).is_empty() {} }).await;
+    until_snapshots(&own, 1).await;
     for more in [&[][..], &["--takeover"]] {
         let said = refused(&[&["--data", text(&own)], more].concat()).await;
         let why = "the directory is that of a gateway with --cluster, and has no journal; start with --cluster, or choose \

@@ -25,14 +25,14 @@ pub struct Data {
     #[arg(long, env = "PRESENTLY_TAKEOVER", value_parser = FalseyValueParser::new())]
     pub takeover: bool,
 
-    /// When a change counts as kept, with --data and without --cluster. A time is the longest until a flush to the disk, while answers wait only until
-    /// the system has the change, so that kill -9 loses nothing and a power cut at most that time; always makes answers wait
-    /// for the flush
+    /// When a change counts as kept, with --data and without --cluster. A time is the longest until a flush to the disk, while
+    /// answers wait only until the system has the change, so that kill -9 loses nothing and a power cut at most that time; always
+    /// makes answers wait for the flush
     #[arg(long, env = "PRESENTLY_SYNC", default_value = "50ms", value_name = "TIME|always")]
     pub sync: Sync,
 
-    /// Maximum size of changes that wait for the disk, with --data and without --cluster. Beyond it, further changes are refused, because the disk
-    /// is slower than its clients. The default is a second of 80,000 changes
+    /// Maximum size of changes that wait for the disk, with --data and without --cluster. Beyond it, further changes are refused,
+    /// because the disk is slower than its clients. The default is a second of 80,000 changes
     #[arg(long, env = "PRESENTLY_JOURNAL_QUEUE", default_value = "16MiB", value_name = "SIZE", value_parser = bytes)]
     pub journal_queue: u64,
 }

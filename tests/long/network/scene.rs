@@ -47,7 +47,7 @@ impl Scene {
         self.begun
     }
 
-    /// Signs somebody in at the first gateway; gives the time until all watchers know.
+    /// Signs somebody in at the first gateway; gives the time until all watchers know, and those who ask for suspects.
     pub async fn marker(&mut self) -> Duration {
         let (begun, user) = (Instant::now(), format!("marker-{}", self.markers.len()));
         let url = format!("http://{}/api/rooms/{ROOM}/users/{user}", self.cluster.gateways[0].addr);
@@ -57,7 +57,7 @@ impl Scene {
             }
         };
         within("a sign-in", signing_in).await;
-        for watcher in &mut self.watchers {
+        for watcher in self.watchers.iter_mut().chain(&mut self.askers) {
             watcher.until(&user, |seen| seen.mirror.users.contains_key(&user)).await;
         }
         self.markers.insert(user);
@@ -99,11 +99,15 @@ impl Scene {
     }
 
     /// Lets all become quiet, and judges: nobody came or went but guests and `lost`, who left once, and came back with `back`.
-    pub async fn judge(self, lost: &Names, back: bool) {
+    pub async fn judge(mut self, lost: &Names, back: bool) {
         let ended = Instant::now();
         self.crowd.talk(false);
         let requests = self.backend.stop().await;
         let after = self.cluster.agree(&self.watchers).await;
+        // Answers over HTTP never tell of suspects, so a set that equals theirs has none.
+        for asker in &mut self.askers {
+            asker.until("the same set, without a suspect", |seen| seen.open && seen.mirror.users == after).await;
+        }
         println!(
             "  all agree {:.1} s after the last change, at {} members",
             ended.elapsed().as_secs_f64(),
