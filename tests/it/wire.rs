@@ -2,19 +2,23 @@
 
 use std::sync::Arc;
 
+use presently::model::changes::Changes;
 use presently::model::cursor::Cursor;
 use presently::model::event::{Change, DelReason, Event};
-use presently::model::hold::Holds;
+use presently::model::history::{Brief, Kind};
+use presently::model::hold::{ConnectionHold, HoldKind, Holds, Transport};
+use presently::model::id::ConnectionId;
 use presently::model::info::Info;
 use presently::model::meta::Meta;
 use presently::model::moment::{Taken, Timestamp};
 use presently::model::name::Name;
-use presently::model::roster::{Member, Roster};
+use presently::model::roster::{Member, Roster, Suspect};
 use presently::model::snapshot::Snapshot;
 use presently::wire::{object, part};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::harness::{Dialogue, Session, Sse, Talker, TestServer, offset, within};
 
@@ -68,6 +72,11 @@ fn story() -> Vec<Told> {
     serde_json::from_str(include_str!("../wire/story.json")).expect("a story")
 }
 
+/// The story of a reader who asks for suspects.
+fn suspects() -> Vec<Told> {
+    serde_json::from_str(include_str!("../wire/suspects.json")).expect("a story")
+}
+
 fn name(told: &Value, key: &str) -> Name {
     told[key].as_str().expect(key).parse().expect("a name")
 }
@@ -78,6 +87,27 @@ fn member(told: &Value) -> Arc<Member> {
     let info = told.get("info").map(|info| RawValue::from_string(info.to_string()).expect("JSON"));
     let info = info.map(|info| Info::try_from(&*info).expect("an object")).unwrap_or_default();
     Arc::new(Member { user: name(told, "user"), meta, info, joined })
+}
+
+/// The members of a list; who is suspect has a hold through a silent node only.
+fn roster(told: &Value) -> Roster {
+    let mut roster = Roster::default();
+    for user in told.as_array().expect("members") {
+        let hold = ConnectionHold {
+            connection: ConnectionId(Uuid::nil()),
+            client: None,
+            transport: Transport::WebSocket,
+            deadline: None,
+            unclaimed: false,
+            silent: true,
+        };
+        let holds = match user["suspect"] == true {
+            true => Holds::of(HoldKind::Connection(hold), None),
+            false => Holds::plain(&Meta::default()),
+        };
+        roster.put(member(user), holds);
+    }
+    roster
 }
 
 fn time(told: &Value, key: &str) -> Timestamp {
@@ -105,17 +135,38 @@ fn encoded(told: &Value) -> Option<String> {
         "update" => Change::Update(member(told)),
         "del" => Change::Del(name(told, "user"), reason(told)),
         "snapshot" if told["part"] == 0 && told["last"] == true => {
-            let mut roster = Roster::default();
-            for user in told["users"].as_array().expect("users") {
-                roster.put(member(user), Holds::plain(&Meta::default()));
-            }
             let taken = Taken { at: time(told, "at"), fresh_for: told["fresh_for"].as_u64() };
-            let snapshot = Snapshot { room: name(told, "room"), cursor, taken, roster };
+            let snapshot = Snapshot { room: name(told, "room"), cursor, taken, roster: roster(&told["users"]) };
             return Some(part::snapshot(&snapshot, part::SnapshotMark::default(), false).json);
         }
         _ => return None,
     };
     Some(object::event(&Event::new(name(told, "room"), cursor, time(told, "at"), change)).to_owned())
+}
+
+/// The frame as encoded for a reader who asks for suspects.
+fn encoded_for_asker(told: &Value) -> String {
+    let (room, at) = (name(told, "room"), time(told, "at"));
+    let cursor: Cursor = told["cursor"].as_str().expect("a cursor").parse().expect("a cursor");
+    let taken = Taken { at, fresh_for: None };
+    match told["action"].as_str().expect("an action") {
+        "snapshot" => {
+            let snapshot = Snapshot { room, cursor, taken, roster: roster(&told["users"]) };
+            part::snapshot(&snapshot, part::SnapshotMark::default(), true).json
+        }
+        "update" => {
+            let is = told["suspect"] == true;
+            let change = Change::Suspect(Suspect { member: member(told), is, changed: false });
+            object::suspect(&Event::new(room, cursor, at, change), is)
+        }
+        "changes" => {
+            let brief = |set: &Value| Brief { user: name(set, "user"), kind: Kind::Suspect, at: time(set, "at") };
+            let briefs: Vec<_> = told["set"].as_array().expect("set").iter().map(brief).collect();
+            let changes = Changes::net(room, cursor, taken, briefs.into_iter(), &roster(&told["set"]));
+            part::changes(&changes, part::ChangesMark::default(), true).json
+        }
+        other => panic!("no frame of the story: {other}"),
+    }
 }
 
 /// Whether the frame has fields that the gateway does not send: the story uses such fields to test that readers ignore
@@ -135,6 +186,14 @@ fn the_frames_of_the_story_are_encoded_as_written() {
         }
     }
     assert!(checked > 10, "{checked} frames are few");
+}
+
+#[test]
+fn the_frames_for_a_reader_who_asks_for_suspects_are_encoded_as_written() {
+    for Told { about, frame } in suspects() {
+        let told: Value = serde_json::from_str(frame.get()).expect("an object");
+        assert_eq!(frame.get(), encoded_for_asker(&told), "{about}");
+    }
 }
 
 #[tokio::test]

@@ -9,17 +9,22 @@ import { World } from './world.js';
 const golden = (name) => JSON.parse(readFileSync(new URL(`../wire/${name}.json`, import.meta.url), 'utf8'));
 
 /** By entries: an object made here would take `__proto__` for its prototype. */
-const set = (members) => [...members].map(([user, { meta, info = {}, joined }]) => [user, { meta, info, joined }]).sort();
+const set = (members) => [...members].map(([user, { meta, info = {}, joined, suspect }]) => [user, { meta, info, joined, suspect }]).sort();
 
-test('a reader comes to the set and the cursor of the story, frame by frame', () => {
-  const members = new Members();
-  for (const { about, frame, users, cursor } of golden('story')) {
-    members.apply(frame);
-    assert.deepEqual(set(members.map), set(Object.entries(users)), about);
-    assert.equal(members.cursor, cursor, about);
-    for (const [user, member] of members.map) assert.deepEqual(Object.keys(member), ['user', 'meta', 'info', 'joined'], user);
-  }
-});
+for (const story of ['story', 'suspects']) {
+  test(`a reader comes to the set and the cursor of the ${story}, frame by frame`, () => {
+    const members = new Members();
+    for (const { about, frame, users, cursor } of golden(story)) {
+      members.apply(frame);
+      assert.deepEqual(set(members.map), set(Object.entries(users)), about);
+      assert.equal(members.cursor, cursor, about);
+      for (const [user, member] of members.map) {
+        const fields = ['user', 'meta', 'info', 'joined', ...(member.suspect ? ['suspect'] : [])];
+        assert.deepEqual(Object.keys(member), fields, user);
+      }
+    }
+  });
+}
 
 test('the frame that stands for several parts has all of them, and leads to the same set', () => {
   const [members, other] = [new Members(), new Members()];

@@ -12,7 +12,8 @@ fn golden(text: &str) -> Vec<Value> {
 }
 
 fn story() -> Vec<Value> {
-    golden(include_str!("../../wire/story.json")).iter().map(|told| told["frame"].clone()).collect()
+    let stories = [include_str!("../../wire/story.json"), include_str!("../../wire/suspects.json")];
+    stories.into_iter().flat_map(golden).map(|told| told["frame"].clone()).collect()
 }
 
 /// Whether the story tests by it that readers pass over what they do not know.
