@@ -381,19 +381,18 @@ impl Task {
         match found {
             Found::Same(end) => {
                 tell(Turn::GoesOn, inner.node.shared());
-                inner.node.reach(end);
+                inner.node.reach(end, (self.desk.now)());
             }
             Found::Read(reread) => {
+                let turn = inner.node.turn(&reread);
                 if was_away {
-                    let turn = inner.node.turn(&reread);
                     tell(turn, inner.node.shared());
-                    if turn == Turn::Other {
-                        self.keeping.set_aside(reread.identity());
-                    }
                 }
-                let (fresh, read) =
-                    (Fresh { incarnation: incarnation(), generation: fastrand::u64(1..) }, reread.position());
+                let (fresh, read, log) = (fresh(), reread.position(), reread.identity());
                 inner.node.adopt(*reread, fresh, (self.desk.now)());
+                if turn == Turn::Other && !inner.node.is_restoring() {
+                    self.keeping.set_aside(log);
+                }
                 // A node whose state was right goes on from where it stands.
                 let position = inner.node.shared().roll.seen.position;
                 if position != read {
@@ -411,6 +410,10 @@ async fn done(rereading: &mut Option<Rereading>) -> Anew {
         Some(rereading) => rereading.await,
         None => std::future::pending().await,
     }
+}
+
+fn fresh() -> Fresh {
+    Fresh { incarnation: incarnation(), generation: fastrand::u64(1..) }
 }
 
 fn incarnation() -> Incarnation {

@@ -9,6 +9,12 @@ use crate::model::moment::Moment;
 /// The latest format. A batch is written in the earliest one that has its records, since nodes of two versions share a log.
 const FORMAT: u8 = 2;
 
+/// The later formats that are taken for such. Each minor version has one at most, and is understood by the next one.
+const LATER: u8 = 4;
+
+/// The fewest bytes of a batch: the format, who, and at least one for each of six numbers, the flag and the count.
+const HEAD: usize = 1 + 16 + 8;
+
 /// What a node has read of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
@@ -63,6 +69,12 @@ impl Batch {
         count.put(&mut bytes);
         bytes.extend_from_slice(records);
         bytes
+    }
+
+    /// Whether bytes of a later format may be a batch: others are nobody's, such as a line of text, or a message that was meant for
+    /// another stream.
+    pub fn may_be_newer(bytes: &[u8]) -> bool {
+        bytes.len() >= HEAD && (FORMAT + 1..=FORMAT + LATER).contains(&bytes[0])
     }
 
     /// Reads a batch.

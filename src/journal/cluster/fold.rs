@@ -27,9 +27,6 @@ use crate::model::presence::{Bounds, Presence};
 use crate::model::refusal::{Code, Refusal};
 use crate::model::roster::Mark;
 
-/// Formats of later versions are below this: an entry that begins with such a byte is text, and nobody's batch.
-const NO_FORMAT: u8 = b' ';
-
 /// What the batches make: the same on each node.
 #[derive(Debug)]
 pub struct Shared {
@@ -149,7 +146,7 @@ impl Shared {
         let batch = match Batch::decode(bytes) {
             Ok(batch) => batch,
             Err(unreadable) => {
-                let is_newer = matches!(unreadable, Unreadable::Newer(format) if format < NO_FORMAT);
+                let is_newer = matches!(unreadable, Unreadable::Newer(_)) && Batch::may_be_newer(bytes);
                 return Folded { is_newer, ..Folded::default() };
             }
         };

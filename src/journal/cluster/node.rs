@@ -5,6 +5,7 @@ mod asking;
 mod filling;
 pub mod kept;
 mod reading;
+mod restoring;
 pub mod survey;
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
@@ -20,7 +21,7 @@ use crate::journal::cluster::judge::Judge;
 use crate::journal::cluster::lag::Lag;
 use crate::journal::cluster::leases::Leases;
 use crate::journal::cluster::node::asking::Asking;
-use crate::journal::cluster::origin::Origin;
+use crate::journal::cluster::node::restoring::Restoration;
 use crate::journal::cluster::record::Record;
 use crate::journal::cluster::reread::{Reread, Ring};
 use crate::journal::cluster::snapshot::Snapshot;
@@ -176,8 +177,6 @@ enum Item {
     Came(Key, ClientId),
     /// A fact of this node's own.
     Record(Record),
-    /// From memory or disk, for an empty log.
-    Restore(Origin, Record),
 }
 
 /// One node.
@@ -194,6 +193,8 @@ pub struct Node {
     /// The users in the queue.
     queued: HashSet<Key>,
     asking: Asking,
+    /// What this node has for an empty log, from memory or disk.
+    restoration: Option<Restoration>,
     curtain: Option<Curtain>,
     ring: Ring,
     trouble: Option<Trouble>,
@@ -212,6 +213,10 @@ pub struct Node {
     begun: u64,
     /// This node says nothing before it has read the entry at this position.
     until: u64,
+    /// When this node read an entry last.
+    read_at: u64,
+    /// The log, which this node has not reached, has something of a later version.
+    outdated: bool,
     /// An own batch of after the curtain came back.
     caught_up: bool,
     snapshot_at: u64,
@@ -237,6 +242,7 @@ impl Node {
             queue: VecDeque::new(),
             queued: HashSet::new(),
             asking: Asking::default(),
+            restoration: None,
             curtain: None,
             ring,
             trouble: None,
@@ -249,6 +255,8 @@ impl Node {
             verified: 0,
             begun: 0,
             until: 0,
+            read_at: now,
+            outdated: false,
             caught_up: true,
             snapshot_at: now,
             lag: Lag::default(),
@@ -425,10 +433,12 @@ impl Node {
             self.queue.extend(records.into_iter().map(Item::Record));
         }
         self.lift(now.tick.0);
-        if !self.is_silent() {
-            self.queue.extend(self.asking.owed(&self.shared.roll).into_iter().map(Item::Record));
-            self.fill(now);
+        self.doubt(now.tick.0);
+        if self.is_silent() {
+            return Vec::new();
         }
+        self.queue.extend(self.asking.owed(&self.shared.roll, now.tick.0).into_iter().map(Item::Record));
+        self.fill(now);
         self.window.to_send(now.tick.0)
     }
 
@@ -470,7 +480,8 @@ impl Node {
 
     /// Lifts the curtain once all is said again, or its time is over.
     fn lift(&mut self, now: u64) {
-        let settled = || self.caught_up && self.queue.is_empty() && !self.window.has_keys();
+        let all_told = self.queue.is_empty() && self.restoration.is_none();
+        let settled = || self.caught_up && all_told && !self.window.has_keys();
         let lifts = |curtain: &Curtain| curtain.is_over(now) || settled() && curtain.since() + SILENT <= now;
         let reads = self.trouble.is_none() && !self.is_silent();
         if reads && self.curtain.as_ref().is_some_and(lifts) {

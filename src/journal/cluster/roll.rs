@@ -131,7 +131,11 @@ impl Roll {
         self.last = digest::of(bytes);
         self.seen.position = position;
         self.seen.entries += 1;
-        if !self.is_young() && self.names_origin() {
+        let is_over = match self.restorer {
+            Restorer::Left(origin) | Restorer::Done(origin) => origin.is_named() && !self.is_young(),
+            Restorer::One(..) | Restorer::Nobody => false,
+        };
+        if is_over {
             // Nobody may claim any more, and version 0.1 can read snapshots again.
             self.restorer = Restorer::Nobody;
         }
@@ -261,9 +265,14 @@ impl Roll {
 
     /// Lets an incarnation restore the log, if the log is young and nobody does who had read more.
     pub fn claim(&mut self, who: Incarnation, origin: Origin) {
-        if self.is_young() && self.has_more(origin) {
+        if self.may_claim(origin) {
             self.restorer = Restorer::One(who, origin);
         }
+    }
+
+    /// Whether somebody with this state may restore the log.
+    pub fn may_claim(&self, origin: Origin) -> bool {
+        self.is_young() && self.has_more(origin)
     }
 
     /// Whether the log from which this one is restored is named, which version 0.1 can't read.

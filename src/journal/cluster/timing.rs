@@ -28,6 +28,10 @@ pub const LATE: u64 = 1_000;
 /// The entries within which a node may claim that it restores an empty log: later, an older state is no longer the newest.
 pub const CLAIM: u64 = 10_000;
 
+/// How long after the last gateway of an older version nothing is told that it could not read: it may only have been away, or start
+/// again, from a snapshot as old as they get.
+pub const OLDER: u64 = 120_000;
+
 /// The entries of which a node remembers the running hash.
 pub const RING: usize = 1_024;
 

@@ -37,7 +37,7 @@ struct Shared {
     news: watch::Sender<()>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct State {
     identity: LogId,
     first: u64,
@@ -94,6 +94,12 @@ impl Memory {
     /// Replaces the log by another one without entries.
     pub fn replace(&self) {
         self.change(|state| *state = State::new(drawn()));
+    }
+
+    /// Replaces the log by another one with its entries, as it is now.
+    pub fn replace_by(&self, other: &Memory) {
+        let theirs = other.shared.state.lock().clone();
+        self.change(|state| *state = theirs);
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {

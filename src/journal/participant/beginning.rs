@@ -64,7 +64,7 @@ fn away(own: Box<Shared>, why: &str) -> Beginning {
 
 /// Reads the log without a snapshot of its own.
 async fn read_all(engine: Arc<dyn Engine>, memory: Memory) -> Result<Beginning, String> {
-    let shared = begin(&*engine, memory).await?;
+    let shared = begin(&*engine, memory).await.map_err(|why| why.to_string())?;
     read_on(engine, shared, false).await.map(Beginning::Log).map_err(|(_, why)| why.to_string())
 }
 

@@ -6,17 +6,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
 use crate::journal::cluster::fold::Shared;
 use crate::journal::cluster::{Memory, Unreadable, digest, snapshot};
-use crate::journal::engine::reader::Reader;
+use crate::journal::engine::reader::{Break, Reader};
 use crate::journal::engine::seam::{Engine, LogId, Snapshot, Trouble};
 use crate::model::identity::Identity;
 
 /// How long the next entry may take that is known to be there: longer than NATS takes for another leader.
 const STUCK: Duration = Duration::from_secs(10);
+
+/// How often an entry is looked for that is not there, and the pause between.
+const LOOKS: u32 = 5;
+const BETWEEN: Duration = Duration::from_millis(200);
 
 /// Opens the log, as it is now.
 pub type Opening = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<Arc<dyn Engine>, String>> + Send>> + Send + Sync>;
@@ -56,7 +60,7 @@ pub(super) enum Fit {
     Fits(u64),
     /// That entry is no longer there, since the log was trimmed.
     Trimmed,
-    /// That entry is not there, or is another one.
+    /// That entry is not there, or is another one, and was not trimmed.
     Lacks,
     /// It is another log.
     Other,
@@ -75,8 +79,19 @@ impl Place {
     }
 }
 
-/// What the log is to the state that ends at `place`.
+/// What the log is to the state that ends at `place`. A server that has just become the leader may have old news of where the log
+/// ends, so what is missing must stay so for a while.
 pub(super) async fn fit(engine: &dyn Engine, place: Place) -> Result<Fit, String> {
+    for _ in 1..LOOKS {
+        match fit_now(engine, place).await? {
+            Fit::Lacks => sleep(BETWEEN).await,
+            fit @ (Fit::Fits(_) | Fit::Trimmed | Fit::Other) => return Ok(fit),
+        }
+    }
+    fit_now(engine, place).await
+}
+
+async fn fit_now(engine: &dyn Engine, place: Place) -> Result<Fit, String> {
     if name(engine.identity()).journal != place.journal {
         return Ok(Fit::Other);
     }
@@ -92,7 +107,7 @@ pub(super) async fn fit(engine: &dyn Engine, place: Place) -> Result<Fit, String
 }
 
 /// The state of the newest snapshot of the log, or of nothing where the log has its first entry.
-pub(super) async fn begin(engine: &dyn Engine, memory: Memory) -> Result<Shared, String> {
+pub(super) async fn begin(engine: &dyn Engine, memory: Memory) -> Result<Shared, Unread> {
     if let Some(found) = engine.snapshot().await.map_err(failed)?
         && let Some(shared) = restore(engine, found, memory).await?
     {
@@ -100,12 +115,12 @@ pub(super) async fn begin(engine: &dyn Engine, memory: Memory) -> Result<Shared,
     }
     match engine.extent().await.map_err(failed)?.first {
         1 => Ok(Shared::new(name(engine.identity()), memory)),
-        first => Err(format!("the log begins at {first}, and no snapshot leads there")),
+        first => Err(Unread::Failed(format!("the log begins at {first}, and no snapshot leads there"))),
     }
 }
 
 /// The state of the log's newest snapshot, if that is newer than one that ends at `position`.
-pub(super) async fn later(engine: &dyn Engine, position: u64, memory: Memory) -> Result<Option<Shared>, String> {
+pub(super) async fn later(engine: &dyn Engine, position: u64, memory: Memory) -> Result<Option<Shared>, Unread> {
     match engine.snapshot().await.map_err(failed)? {
         Some(found) if found.at > position => restore(engine, found, memory).await,
         Some(_) | None => Ok(None),
@@ -132,7 +147,7 @@ pub(super) async fn read(
     Ok(reader)
 }
 
-async fn restore(engine: &dyn Engine, mut found: Snapshot, memory: Memory) -> Result<Option<Shared>, String> {
+async fn restore(engine: &dyn Engine, mut found: Snapshot, memory: Memory) -> Result<Option<Shared>, Unread> {
     let mut parts = Vec::new();
     while let Some(part) = found.next().await.map_err(failed)? {
         parts.push(part);
@@ -144,7 +159,7 @@ async fn restore(engine: &dyn Engine, mut found: Snapshot, memory: Memory) -> Re
 }
 
 /// Whether a snapshot is one of this very log: of entries that are there.
-async fn fits(engine: &dyn Engine, parts: &[Bytes]) -> Result<bool, String> {
+async fn fits(engine: &dyn Engine, parts: &[Bytes]) -> Result<bool, Unread> {
     let Some(first) = parts.first() else { return Ok(false) };
     let mut place = 0;
     let at = |at| {
@@ -163,16 +178,23 @@ async fn entry(engine: &dyn Engine, position: u64) -> Result<Option<Bytes>, Stri
         return Ok(None);
     };
     let mut reader = engine.read(before);
-    let next = timeout(STUCK, reader.next()).await.map_err(|_| "reading the log stopped".to_owned())?;
-    Ok(next.ok().filter(|(at, _)| *at == position).map(|(_, bytes)| bytes))
+    match timeout(STUCK, reader.next()).await.map_err(|_| "reading the log stopped".to_owned())? {
+        Ok((at, bytes)) => Ok((at == position).then_some(bytes)),
+        // As if the extent had told so.
+        Err(Break::Trimmed { .. } | Break::Forgotten { .. }) => Ok(None),
+        Err(end @ (Break::Other(_) | Break::Closed)) => Err(format!("reading the log ended: {end:?}")),
+    }
 }
 
 fn failed(trouble: Trouble) -> String {
     trouble.to_string()
 }
 
-fn unreadable(error: Unreadable) -> String {
-    error.to_string()
+fn unreadable(error: Unreadable) -> Unread {
+    match error {
+        Unreadable::Newer(_) => Unread::Newer,
+        Unreadable::Checkpoint(_) | Unreadable::Malformed { .. } => Unread::Failed(error.to_string()),
+    }
 }
 
 /// The log's name in cursors.

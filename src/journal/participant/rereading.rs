@@ -43,8 +43,14 @@ pub(super) async fn reread(desk: Arc<Desk>, opening: Arc<Opening>, memory: Memor
     for attempt in 0_u32.. {
         match try_reread(&desk, &opening, memory).await {
             Ok(anew) => return anew,
-            Err(why) if attempt == 0 => warn!(%why, "the shared log can't be read anew yet"),
-            Err(_) => {}
+            Err(why) => {
+                if attempt == 0 {
+                    warn!(%why, "the shared log can't be read anew yet");
+                }
+                if matches!(why, Unread::Newer) {
+                    desk.inner.lock().node.is_outdated();
+                }
+            }
         }
         sleep(if attempt < AT_FIRST { AGAIN } else { LATER }).await;
     }

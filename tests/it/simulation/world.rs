@@ -311,7 +311,7 @@ impl World {
         let roll = &node.shared().roll;
         let position = roll.seen.position;
         if node.trouble() == Some(Trouble::Away) && self.engine.has(node.shared()) {
-            node.reach(self.engine.last());
+            node.reach(self.engine.last(), now);
         } else if roll.identity.journal != self.engine.journal || self.engine.last() < position {
             node.is_troubled(Trouble::Lost);
         } else if self.engine.after(position).is_none() {

@@ -3,12 +3,13 @@
 use crate::journal::cluster::attendance::Key;
 use crate::journal::cluster::fold::{LeaseKey, Shared};
 use crate::journal::cluster::incarnation::Incarnation;
+use crate::journal::cluster::node::restoring::Restoration;
 use crate::journal::cluster::node::{Answer, Fresh, Item, Node, Told, Trouble};
-use crate::journal::cluster::origin::Origin;
 use crate::journal::cluster::record::Record;
 use crate::journal::cluster::reread::Reread;
 use crate::journal::cluster::roll::Standing;
 use crate::journal::cluster::timing::{GRACE, SILENT};
+use crate::journal::cluster::window::Ask;
 use crate::model::command::{Action, Command, SignIn};
 use crate::model::hold::{Hold, HoldKind, Holds};
 use crate::model::moment::{Moment, Tick};
@@ -31,14 +32,19 @@ impl Node {
         let tick = now.tick.0;
         let why = self.trouble.take();
         self.lag.clear();
+        self.outdated = false;
         if why == Some(Trouble::Away) {
             return self.arrive(reread, fresh.generation, tick);
         }
         why.iter().for_each(|why| self.figures.reread(why.word(), |who| reread.shared.roll.lives.contains_key(who)));
         let same_log = reread.shared.roll.identity.journal == self.shared.roll.identity.journal;
-        if why != Some(Trouble::Behind) && same_log && reread.is_same() {
+        // Entries were not read that nobody forgot.
+        let is_behind = matches!(why, Some(Trouble::Behind | Trouble::Newer));
+        if !is_behind && same_log && reread.is_same() {
             // Others were wrong, and find out by themselves.
             self.verified = tick + SILENT;
+            // The log may have forgotten what this node had not read.
+            self.until = self.until.min(reread.position());
             if self.begun > 0 && !self.shared.roll.lives.contains_key(&self.id) {
                 // The entry in doubt says so.
                 self.trouble = Some(Trouble::Reaped);
@@ -54,15 +60,18 @@ impl Node {
             self.sign_out(&key, reason, None);
         }
         let generation = self.shared.roll.identity.generation;
-        let forgot = same_log && why != Some(Trouble::Behind) && generation == old.roll.identity.generation;
+        let forgot = same_log && !is_behind && generation == old.roll.identity.generation;
         if self.is_alive(same_log) {
             self.go_on(tick);
         } else {
-            let restore = if same_log { Vec::new() } else { self.restoration(&old) };
+            let leases = if same_log { Vec::new() } else { self.own_leases(&old) };
+            if !same_log {
+                self.restoration = Some(self.lasting(&old).with(self.restoration.take()));
+            }
             // The log may have forgotten this life from its first batch on.
             let unborn = !same_log || (common > 0 && self.begun > common);
             let counted = self.shared.roll.counted(self.id).filter(|_| same_log).or(unborn.then_some(0));
-            self.begin(fresh.incarnation, restore, counted, now);
+            self.begin(fresh.incarnation, leases, counted, now);
         }
         if forgot {
             let record = Item::Record(Record::Generation { from: generation, to: fresh.generation });
@@ -135,7 +144,7 @@ impl Node {
     }
 
     /// Begins another life: all that is held is said again, then the older life ends, and then comes what was asked for.
-    fn begin(&mut self, id: Incarnation, restore: Vec<Record>, counted: Option<u64>, now: Moment) {
+    fn begin(&mut self, id: Incarnation, leases: Vec<Record>, counted: Option<u64>, now: Moment) {
         let was = std::mem::replace(&mut self.id, id);
         self.begun = 0;
         let tick = now.tick.0;
@@ -146,8 +155,9 @@ impl Node {
         self.judge.clear();
         self.beat = 0;
         self.queue.push_back(Item::Record(self.up(Some(was))));
-        self.queue.extend(restored(restore));
+        self.queue.extend(leases.into_iter().map(|record| Item::Ask(Ask { ticket: None, record })));
         self.asking.untell();
+        self.restoration.iter_mut().for_each(Restoration::untell);
         for key in self.attendance.untell() {
             self.owe(&key);
         }
@@ -156,20 +166,17 @@ impl Node {
         for item in older {
             match item {
                 Item::Ask(_) | Item::Came(..) => self.queue.push_back(item),
-                Item::Restore(..) | Item::Record(Record::Generation { .. } | Record::Down) => {
-                    self.queue.push_back(item)
-                }
+                Item::Record(Record::Generation { .. } | Record::Down) => self.queue.push_back(item),
                 Item::Key(key) => self.owe(&key),
                 Item::Record(_) => {}
             }
         }
     }
 
-    /// What an empty log is to be told: first the permanent sign-ins, which one node tells, then what this node owns, and lists.
-    pub(super) fn restoration(&self, old: &Shared) -> Vec<Record> {
-        let (origin, named) = (old.roll.origin(), Record::Claim(old.roll.origin()).format());
-        let all_read = old.roll.all_read(named) && self.shared.roll.all_read(named);
-        let mut records = vec![Record::Claim(if all_read { origin } else { Origin::unnamed(origin.entries) })];
+    /// What lasts of the state `old`, for an empty log: permanent sign-ins, and lists.
+    pub(super) fn lasting(&self, old: &Shared) -> Restoration {
+        let origin = old.roll.origin();
+        let mut records = Vec::new();
         for (room, permanent) in permanent(old) {
             let some = |commands: &[Command]| Record::Restore { room: room.clone(), commands: commands.to_vec() };
             records.extend(permanent.chunks(RESTORED).map(some));
@@ -193,9 +200,7 @@ impl Node {
             let (room, user, client, reason) = (denial.room, denial.user, denial.client, denial.reason);
             Record::Denied { room, user, client, reason }
         }));
-        records.push(Record::Restored);
-        records.extend(self.own_leases(old));
-        records
+        Restoration::of(origin, old.roll.all_read(Record::Claim(origin).format()), records)
     }
 
     /// The leases that this node measures, to be said again.
@@ -215,13 +220,6 @@ impl Node {
         };
         leases.into_iter().filter_map(again).collect()
     }
-}
-
-/// What is said when it is the turn of this node to restore.
-pub(super) fn restored(records: Vec<Record>) -> impl Iterator<Item = Item> {
-    let claims = |record: &Record| if let Record::Claim(origin) = record { Some(*origin) } else { None };
-    let origin = records.iter().find_map(claims).unwrap_or_default();
-    records.into_iter().map(move |record| Item::Restore(origin, record))
 }
 
 /// The commands that make the permanent sign-ins of each room again, in order of rooms.

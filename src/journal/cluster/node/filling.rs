@@ -15,15 +15,20 @@ use crate::model::moment::Moment;
 
 /// The records of a batch that is being made.
 #[derive(Default)]
-struct Load {
+pub(super) struct Load {
     bytes: Vec<u8>,
     count: usize,
     format: u8,
 }
 
 impl Load {
+    /// Whether another record may come.
+    pub fn has_space(&self) -> bool {
+        self.bytes.len() < BATCH
+    }
+
     /// Adds a record, and returns its index.
-    fn put(&mut self, record: &Record) -> usize {
+    pub fn put(&mut self, record: &Record) -> usize {
         record.put(&mut self.bytes);
         self.format = self.format.max(record.format());
         self.count += 1;
@@ -36,7 +41,8 @@ impl Node {
     pub(super) fn fill(&mut self, now: Moment) {
         while self.window.has_space() {
             let is_due = now.tick.0.saturating_sub(self.beat) >= BEAT;
-            if !is_due && self.queue.is_empty() || !self.load(now, is_due) {
+            let waits = !self.queue.is_empty() || self.restores();
+            if !is_due && !waits || !self.load(now, is_due) {
                 return;
             }
             self.beat = now.tick.0;
@@ -49,7 +55,12 @@ impl Node {
         let number = self.window.next();
         let mut own = Own { number, bytes: [].into(), asks: Vec::new(), keys: Vec::new(), came: Vec::new() };
         let (mut load, mut later) = (Load::default(), VecDeque::new());
-        while load.bytes.len() < BATCH
+        if let Some(Item::Record(up @ Record::Up { .. })) = self.queue.front() {
+            load.put(up);
+            self.queue.pop_front();
+        }
+        self.load_restoration(number, &mut load);
+        while load.has_space()
             && let Some(item) = self.queue.pop_front()
         {
             match item {
@@ -61,14 +72,6 @@ impl Node {
                 Item::Key(key) => self.load_key(key, &mut load, &mut own),
                 Item::Came(key, client) => self.load_coming(key, client, &mut load, &mut own),
                 Item::Record(record) => drop(load.put(&record)),
-                Item::Restore(origin, record) => {
-                    let roll = &self.shared.roll;
-                    if roll.is_restorer(self.id) || roll.has_more(origin) {
-                        load.put(&record);
-                    } else if roll.is_restored_by_another(self.id) {
-                        later.push_back(Item::Restore(origin, record));
-                    }
-                }
             }
         }
         later.append(&mut self.queue);

@@ -5,13 +5,14 @@ use std::collections::{HashMap, HashSet};
 use crate::access::passbook::{Passbook, SecretId};
 use crate::journal::cluster::fold::Shared;
 use crate::journal::cluster::incarnation::Incarnation;
-use crate::journal::cluster::node::again::{permanent, restored};
+use crate::journal::cluster::node::again::permanent;
 use crate::journal::cluster::node::{Item, Node, Options, Told, Trouble};
 use crate::journal::cluster::record::Record;
 use crate::journal::cluster::reread::Reread;
 use crate::journal::cluster::roll::Restorer;
 use crate::journal::cluster::snapshot::Snapshot;
 use crate::journal::cluster::timing::{GRACE, SILENT};
+use crate::journal::cluster::window::Ask;
 use crate::model::command::Command;
 use crate::model::hold::{HoldId, HoldKind};
 use crate::model::moment::Moment;
@@ -81,10 +82,22 @@ impl Node {
 
     /// The log is the one of the node's own snapshot, and goes on from there until `end`. The node reads that before it says
     /// something.
-    pub fn reach(&mut self, end: u64) {
-        self.trouble = None;
-        self.until = end;
+    pub fn reach(&mut self, end: u64, now: Moment) {
+        (self.trouble, self.outdated) = (None, false);
+        (self.until, self.read_at) = (end, now.tick.0);
         self.lag.clear();
+    }
+
+    /// The log, which this node has not reached yet, has something of a later version, which this one can't read.
+    pub fn is_outdated(&mut self) {
+        self.outdated = true;
+    }
+
+    /// Doubts that the log still has what this node waits for, if nothing comes.
+    pub(super) fn doubt(&mut self, now: u64) {
+        if self.trouble.is_none() && self.is_silent() && now.saturating_sub(self.read_at) > SILENT {
+            self.is_troubled(Trouble::Lost);
+        }
     }
 
     /// What a log that was read anew is to what this node has.
@@ -102,14 +115,9 @@ impl Node {
         // A log that is being restored is no substitute for the snapshot from which it is.
         let is_restored = match self.shared.roll.restorer {
             Restorer::One(..) => false,
-            Restorer::Nobody | Restorer::Left(_) | Restorer::Done(_) => !self.restores(),
+            Restorer::Nobody | Restorer::Left(_) | Restorer::Done(_) => self.restoration.is_none(),
         };
         (is_restored && self.is_well(now) && self.begun > 0).then(|| Snapshot::of(&self.shared))
-    }
-
-    /// Whether something waits that this node would restore.
-    fn restores(&self) -> bool {
-        self.queue.iter().any(|item| matches!(item, Item::Restore(..)))
     }
 
     /// Whether this node has all that the log has.
@@ -117,9 +125,9 @@ impl Node {
         !self.is_stale(now) && self.curtain.is_none() && self.trouble.is_none() && !self.is_silent()
     }
 
-    /// Whether this node says nothing, since it has not read the log to where it was when the node reached it.
+    /// Whether this node says nothing, since it has not read the log to where it was when the node reached it, or can't.
     pub(super) fn is_silent(&self) -> bool {
-        self.trouble == Some(Trouble::Away) || self.shared.roll.seen.position < self.until
+        matches!(self.trouble, Some(Trouble::Away | Trouble::Newer)) || self.shared.roll.seen.position < self.until
     }
 
     /// Takes over the log, in the place of the own snapshot with which this life began. No batch of this life was made.
@@ -130,13 +138,14 @@ impl Node {
         let old = std::mem::replace(&mut self.shared, shared);
         self.ring = ring;
         self.tell_lists(&old, turn == Turn::Emptied);
-        let said: Vec<_> = match turn {
-            Turn::Forgot => self.loss(&old, generation),
-            Turn::Emptied => restored(self.restoration(&old)).collect(),
-            Turn::GoesOn | Turn::Restored | Turn::Other => Vec::new(),
-        };
-        // Behind the first record of this life.
-        said.into_iter().rev().for_each(|item| self.queue.insert(1, item));
+        match turn {
+            // Behind the first record of this life.
+            Turn::Forgot => {
+                self.loss(&old, generation).into_iter().rev().for_each(|item| self.queue.insert(1, item));
+            }
+            Turn::Emptied => self.restoration = Some(self.lasting(&old)),
+            Turn::GoesOn | Turn::Restored | Turn::Other => {}
+        }
     }
 
     /// What is to be said of a log that forgot entries which the state `old` has: that all cursors are void, and the permanent
@@ -156,7 +165,8 @@ impl Node {
                 });
                 let each =
                     commands.into_iter().map(|command| Record::Change { room: room.clone(), commands: vec![command] });
-                said.extend(each.map(Item::Record));
+                // As of a caller who has gone: another life says them, too.
+                said.extend(each.map(|record| Item::Ask(Ask { ticket: None, record })));
             }
         }
         said

@@ -22,6 +22,7 @@ impl Node {
         }
         let tick = now.tick.0;
         self.lag.read(position, tick);
+        self.read_at = tick;
         if self.is_stale(now) && self.curtain.is_none() {
             self.lower(tick, tick + SILENT + GRACE);
         }

@@ -91,6 +91,7 @@ impl Node {
     pub fn recency(&self, now: Moment) -> Recency {
         match self.trouble {
             Some(Trouble::Differs | Trouble::Lost | Trouble::Behind | Trouble::Newer) => Recency::Rereading,
+            Some(Trouble::Away) if self.outdated => Recency::Rereading,
             // Nobody is known to have newer ones.
             Some(Trouble::Away) => Recency::Stale,
             None if self.is_silent() && !self.lag.was_away(now.tick.0) => Recency::Behind,

@@ -251,6 +251,28 @@ async fn a_log_with_members_of_its_own_is_not_mixed_with_a_directory() {
     }
 }
 
+/// Its servers were replaced while it ran.
+#[tokio::test(start_paused = true)]
+async fn a_running_node_leaves_its_directory_aside_for_another_log_with_members() {
+    let (log, folder) = (Log::default(), Folder::default());
+    let first = folder.node(&log).await;
+    signed_in(&first, "ann").await;
+    until("a snapshot", || !folder.names().is_empty()).await;
+    // What was answered lately would be said again.
+    sleep(Duration::from_secs(30)).await;
+    let theirs = Log::default();
+    let other = node(&theirs).await;
+    signed_in(&other, "bob").await;
+    stop(other).await;
+    // So old that nothing of an earlier log is restored there.
+    for _ in 0..crate::journal::cluster::timing::CLAIM {
+        theirs.append(Bytes::from_static(b"a line of text")).await.unwrap();
+    }
+    log.replace_by(&theirs);
+    until("the log's members", || lobby(&first).0 == ["bob"]).await;
+    until("left aside", || folder.has_lost()).await;
+}
+
 /// The log lost its last entries while no gateway ran: its positions are those of other entries soon.
 #[tokio::test(start_paused = true)]
 async fn a_directory_shows_that_the_log_forgot_entries_while_nobody_read() {
@@ -279,6 +301,73 @@ async fn a_directory_shows_that_the_log_forgot_entries_while_nobody_read() {
         until_all_have(&nodes, users).await;
         assert_ne!(epoch(&nodes[0]), before, "{waits} {others_wrote}");
     }
+}
+
+/// A server that has just become the leader tells for a moment that the log ends earlier.
+#[tokio::test(start_paused = true)]
+async fn old_news_of_where_the_log_ends_are_no_loss() {
+    for waits in [true, false] {
+        let (log, folder, is_away) = (Log::default(), Folder::default(), away());
+        let first = folder.node(&log).await;
+        signed_in(&first, "ann").await;
+        let kept = log.extent().await.unwrap().last;
+        signed_in(&first, "bob").await;
+        let before = epoch(&first);
+        stop(first).await;
+        let end = log.extent().await.unwrap().last;
+        let (mut reader, mut entries) = (log.read(kept), Vec::new());
+        while kept + (entries.len() as u64) < end {
+            entries.push(reader.next().await.unwrap().1);
+        }
+        log.forget(kept);
+        let server = async {
+            sleep(Duration::from_millis(300)).await;
+            for bytes in entries {
+                log.append(bytes).await.unwrap();
+            }
+        };
+        is_away.store(waits, SeqCst);
+        let starts = async {
+            let late = folder.start(&log, &is_away).await;
+            is_away.store(false, SeqCst);
+            late
+        };
+        let late = match waits {
+            // The server is there, with old news, when the node is.
+            true => {
+                let late = starts.await;
+                server.await;
+                late
+            }
+            false => tokio::join!(starts, server).0,
+        };
+        until("current", || recency(&late) == Recency::Current).await;
+        assert_eq!((lobby(&late).0, epoch(&late)), (vec!["ann".to_owned(), "bob".to_owned()], before), "{waits}");
+    }
+}
+
+/// A gateway that goes back to an earlier version says so, and is not one more gateway that serves an old set.
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_of_a_later_version_ends_the_start_and_is_no_log_that_is_away() {
+    let (log, folder, is_away) = (Log::default(), Folder::default(), away());
+    let first = folder.node(&log).await;
+    signed_in(&first, "ann").await;
+    stop(first).await;
+    let waits = folder.start(&log, &is_away).await;
+    assert_eq!(recency(&waits), Recency::Stale);
+    let last = log.extent().await.unwrap().last;
+    let mut snapshot = log.put_snapshot(last).await.unwrap();
+    snapshot.put(Bytes::from_static(b"\x09what only later versions read")).await.unwrap();
+    snapshot.finish().await.unwrap();
+    log.trim(last + 1).await.unwrap();
+    let other = Folder(Pretended::of(&folder.0.files()));
+    for keeper in [other.keeper(), None] {
+        let refused = begin(&log, keeper, Arc::default()).await.err().unwrap();
+        assert!(refused.contains("a gateway of a later version"), "{refused}");
+    }
+    is_away.store(false, SeqCst);
+    until("not ready", || recency(&waits) == Recency::Rereading).await;
+    assert_eq!(lobby(&waits).0, ["ann"]);
 }
 
 #[tokio::test(start_paused = true)]
