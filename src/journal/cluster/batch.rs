@@ -3,6 +3,7 @@
 use crate::journal::bytes::{Input, Keep, Unreadable};
 use crate::journal::cluster::incarnation::Incarnation;
 use crate::journal::cluster::record::Record;
+use crate::journal::cluster::timing::BATCH;
 use crate::journal::values::fields;
 use crate::model::moment::Moment;
 
@@ -43,6 +44,39 @@ pub struct Batch {
     pub records: Vec<Record>,
 }
 
+/// The records of a batch that is being made.
+#[derive(Debug, Default)]
+pub struct Load {
+    bytes: Vec<u8>,
+    count: usize,
+    format: u8,
+}
+
+impl Load {
+    /// Whether there are no records.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The number of records.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Whether another record may come.
+    pub fn has_space(&self) -> bool {
+        self.bytes.len() < BATCH
+    }
+
+    /// Adds a record, and returns its index.
+    pub fn put(&mut self, record: &Record) -> usize {
+        record.put(&mut self.bytes);
+        self.format = self.format.max(record.format());
+        self.count += 1;
+        self.count - 1
+    }
+}
+
 fields! {
     Seen { position, entries, hash }
 }
@@ -50,24 +84,25 @@ fields! {
 impl Batch {
     /// The batch's bytes.
     pub fn encode(&self) -> Vec<u8> {
-        let mut records = Vec::new();
-        self.records.iter().for_each(|record| record.put(&mut records));
-        let format = self.records.iter().map(Record::format).max().unwrap_or(1);
-        self.encode_with(format, self.records.len(), &records)
+        let mut load = Load::default();
+        for record in &self.records {
+            load.put(record);
+        }
+        self.encode_with(&load)
     }
 
-    /// The bytes of the batch with other records, as many as `count`, which are encoded already and need this `format`.
-    pub fn encode_with(&self, format: u8, count: usize, records: &[u8]) -> Vec<u8> {
+    /// The bytes of the batch with other records, which are encoded already.
+    pub fn encode_with(&self, load: &Load) -> Vec<u8> {
         let Batch { incarnation, number, moment, seen, full, records: _ } = self;
-        let mut bytes = Vec::with_capacity(records.len() + 64);
-        bytes.push(format);
+        let mut bytes = Vec::with_capacity(load.bytes.len() + 64);
+        bytes.push(load.format.max(1));
         incarnation.put(&mut bytes);
         number.put(&mut bytes);
         moment.put(&mut bytes);
         seen.put(&mut bytes);
         full.put(&mut bytes);
-        count.put(&mut bytes);
-        bytes.extend_from_slice(records);
+        load.count.put(&mut bytes);
+        bytes.extend_from_slice(&load.bytes);
         bytes
     }
 

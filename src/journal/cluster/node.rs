@@ -480,8 +480,7 @@ impl Node {
 
     /// Lifts the curtain once all is said again, or its time is over.
     fn lift(&mut self, now: u64) {
-        let all_told = self.queue.is_empty() && self.restoration.is_none();
-        let settled = || self.caught_up && all_told && !self.window.has_keys();
+        let settled = || self.caught_up && self.pending() == 0 && self.restoration.is_none();
         let lifts = |curtain: &Curtain| curtain.is_over(now) || settled() && curtain.since() + SILENT <= now;
         let reads = self.trouble.is_none() && !self.is_silent();
         if reads && self.curtain.as_ref().is_some_and(lifts) {

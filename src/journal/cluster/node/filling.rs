@@ -2,39 +2,16 @@
 
 use std::collections::VecDeque;
 
-use crate::journal::bytes::Keep;
 use crate::journal::cluster::attendance::Key;
-use crate::journal::cluster::batch::Batch;
+use crate::journal::cluster::batch::{Batch, Load};
+use crate::journal::cluster::node::restoring::Next;
 use crate::journal::cluster::node::{Item, Node};
 use crate::journal::cluster::record::Record;
-use crate::journal::cluster::timing::{BATCH, BEAT, SILENT};
+use crate::journal::cluster::timing::{BEAT, SILENT};
 use crate::journal::cluster::window::Own;
 use crate::model::hold::{Hold, HoldKind};
 use crate::model::id::ClientId;
 use crate::model::moment::Moment;
-
-/// The records of a batch that is being made.
-#[derive(Default)]
-pub(super) struct Load {
-    bytes: Vec<u8>,
-    count: usize,
-    format: u8,
-}
-
-impl Load {
-    /// Whether another record may come.
-    pub fn has_space(&self) -> bool {
-        self.bytes.len() < BATCH
-    }
-
-    /// Adds a record, and returns its index.
-    pub fn put(&mut self, record: &Record) -> usize {
-        record.put(&mut self.bytes);
-        self.format = self.format.max(record.format());
-        self.count += 1;
-        self.count - 1
-    }
-}
 
 impl Node {
     /// Makes batches while the window has space: of what waits, or empty ones that only say that this node lives.
@@ -49,6 +26,21 @@ impl Node {
         }
     }
 
+    /// Whether the log is to be told something for its restoration now.
+    fn restores(&mut self) -> bool {
+        let Some(restoration) = &mut self.restoration else { return false };
+        let next = restoration.next(&self.shared.roll, self.id, self.window.first());
+        if next == Next::Forget {
+            self.restoration = None;
+        }
+        next == Next::Tell
+    }
+
+    /// Whether the log is to be told something for its restoration, now or once another node has left.
+    pub fn is_restoring(&mut self) -> bool {
+        self.restores() || self.restoration.is_some()
+    }
+
     fn load(&mut self, now: Moment, even_empty: bool) -> bool {
         // After a time without the log, who came is told before who left: they may be the same people.
         let early = now.tick.0 < self.fresh_since + SILENT;
@@ -59,7 +51,11 @@ impl Node {
             load.put(up);
             self.queue.pop_front();
         }
-        self.load_restoration(number, &mut load);
+        if self.restores()
+            && let Some(restoration) = &mut self.restoration
+        {
+            restoration.tell(&self.shared.roll, number, &mut load);
+        }
         while load.has_space()
             && let Some(item) = self.queue.pop_front()
         {
@@ -76,12 +72,12 @@ impl Node {
         }
         later.append(&mut self.queue);
         self.queue = later;
-        if load.count == 0 && !even_empty {
+        if load.is_empty() && !even_empty {
             return false;
         }
         let (incarnation, seen, full) = (self.id, self.shared.roll.seen, self.full);
         let batch = Batch { incarnation, number, moment: now, seen, full, records: Vec::new() };
-        own.bytes = batch.encode_with(load.format.max(1), load.count, &load.bytes).into();
+        own.bytes = batch.encode_with(&load).into();
         self.window.push(own);
         self.figures.batches += 1;
         true
@@ -89,7 +85,7 @@ impl Node {
 
     fn load_key(&mut self, key: Key, load: &mut Load, own: &mut Own) {
         self.queued.remove(&key);
-        let commands = self.attendance.owed(&key, self.id.hold(), (own.number, load.count));
+        let commands = self.attendance.owed(&key, self.id.hold(), (own.number, load.count()));
         if commands.is_empty() {
             self.settle(&key);
         } else {

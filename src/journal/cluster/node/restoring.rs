@@ -1,9 +1,10 @@
 //! What an empty log is to be told, until it has all of it.
 
-use crate::journal::cluster::node::Node;
-use crate::journal::cluster::node::filling::Load;
+use crate::journal::cluster::batch::Load;
+use crate::journal::cluster::incarnation::Incarnation;
 use crate::journal::cluster::origin::Origin;
 use crate::journal::cluster::record::Record;
+use crate::journal::cluster::roll::Roll;
 
 /// The lasting facts of a log that is gone, for an empty one. Any node may have them, and one at a time tells them: if that one leaves
 /// halfway, another tells all of them.
@@ -13,7 +14,6 @@ pub(super) struct Restoration {
     /// Whether all who were in the log that is gone can read the name of it.
     is_named: bool,
     facts: Vec<Record>,
-    /// How far they were told since the last claim.
     told: Option<Told>,
 }
 
@@ -27,7 +27,19 @@ struct Told {
     all: bool,
 }
 
+/// What is to be done for a restoration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Tell more.
+    Tell,
+    /// Wait for the echo, or for another node.
+    Wait,
+    /// The log has all, or takes nothing.
+    Forget,
+}
+
 impl Restoration {
+    /// These facts of the state at `origin`.
     pub fn of(origin: Origin, is_named: bool, facts: Vec<Record>) -> Self {
         Restoration { origin, is_named, facts, told: None }
     }
@@ -38,17 +50,35 @@ impl Restoration {
         self
     }
 
-    /// Another life, or another state of the log: nothing is told yet.
+    /// Another life begins, of which nothing is told yet.
     pub fn untell(&mut self) {
         self.told = None;
     }
 
-    fn waits(&self) -> bool {
-        self.told.is_none_or(|told| !told.all)
+    /// What is to be done in the life `me`, whose batches from the number `first` on did not come back yet.
+    pub fn next(&mut self, roll: &Roll, me: Incarnation, first: u64) -> Next {
+        let is_under_way = self.told.is_some_and(|told| told.claim >= first);
+        if roll.is_restorer(me) || is_under_way {
+            return if self.told.is_some_and(|told| told.all) { Next::Wait } else { Next::Tell };
+        }
+        // Not claimed yet, or for nothing; or all is there.
+        self.told = None;
+        match roll.may_claim(self.claim(roll)) {
+            true => Next::Tell,
+            false if roll.is_restored_by_another(me) => Next::Wait,
+            false => Next::Forget,
+        }
+    }
+
+    /// The state from which the log is restored, named if all can read that.
+    fn claim(&self, roll: &Roll) -> Origin {
+        let is_read = self.is_named && roll.all_read(Record::Claim(self.origin).format());
+        if is_read { self.origin } else { Origin::unnamed(self.origin.entries) }
     }
 
     /// Adds to a batch of this number what is not told yet.
-    fn tell(&mut self, claim: Record, number: u64, load: &mut Load) {
+    pub fn tell(&mut self, roll: &Roll, number: u64, load: &mut Load) {
+        let claim = Record::Claim(self.claim(roll));
         let told = self.told.get_or_insert_with(|| {
             load.put(&claim);
             Told { claim: number, facts: 0, all: false }
@@ -62,45 +92,6 @@ impl Restoration {
         if told.facts == self.facts.len() && !told.all {
             load.put(&Record::Restored);
             told.all = true;
-        }
-    }
-}
-
-impl Node {
-    /// Whether something of the restoration is to be told now. Forgets it once the log has it, or takes it no more.
-    pub(super) fn restores(&mut self) -> bool {
-        let claim = self.claim();
-        let Some(restoration) = &mut self.restoration else { return false };
-        let roll = &self.shared.roll;
-        if roll.is_restorer(self.id) || restoration.told.is_some_and(|told| told.claim >= self.window.first()) {
-            return restoration.waits();
-        }
-        // Not claimed yet, or for nothing; or all is there.
-        restoration.untell();
-        let may_claim = roll.may_claim(claim);
-        if !may_claim && !roll.is_restored_by_another(self.id) {
-            self.restoration = None;
-        }
-        may_claim
-    }
-
-    /// Whether the log is to be told something for its restoration, now or once another node has left.
-    pub fn is_restoring(&mut self) -> bool {
-        self.restores() || self.restoration.is_some()
-    }
-
-    /// The state from which this node would restore the log, named if all can read that.
-    fn claim(&self) -> Origin {
-        let Some(Restoration { origin, is_named, .. }) = &self.restoration else { return Origin::default() };
-        let is_read = *is_named && self.shared.roll.all_read(Record::Claim(*origin).format());
-        if is_read { *origin } else { Origin::unnamed(origin.entries) }
-    }
-
-    /// Adds to a batch of this number what the log is to be told for its restoration.
-    pub(super) fn load_restoration(&mut self, number: u64, load: &mut Load) {
-        if self.restores() {
-            let claim = Record::Claim(self.claim());
-            self.restoration.iter_mut().for_each(|restoration| restoration.tell(claim.clone(), number, load));
         }
     }
 }
