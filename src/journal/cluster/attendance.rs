@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::model::command::{Action, Command, NodeAction};
 use crate::model::event::DelReason;
-use crate::model::hold::{ConnectionHold, HoldId, Holds, Transport};
+use crate::model::hold::{ConnectionHold, Hold, HoldId, Holds, Transport};
 use crate::model::id::{ClientId, ConnectionId};
 use crate::model::info::Info;
 use crate::model::name::Name;
@@ -38,9 +38,12 @@ struct Spoken {
 enum Told {
     /// No hold.
     Nothing,
-    /// A hold that says what was said at this turn.
+    /// A hold that says what was said at this turn, or something else at [`UNKNOWN`].
     Held(Option<u64>),
 }
+
+/// The turn of what nobody here said: the first turn is 1.
+const UNKNOWN: u64 = 0;
 
 /// The connections of a user in a room.
 #[derive(Debug)]
@@ -181,6 +184,11 @@ impl Attendance {
         self.empty(key)
     }
 
+    /// Whether the hold of the user is under way behind the record `at`.
+    pub fn joins_behind(&self, key: &Key, at: (u64, usize)) -> bool {
+        self.seats.get(key).and_then(|seat| seat.joining).is_some_and(|joining| joining > at)
+    }
+
     /// Ends all connections' holds. The log has none, or will have none.
     pub fn empty(&mut self, key: &Key) -> Vec<(ConnectionId, Option<ClientId>)> {
         let Some(seat) = self.seats.get_mut(key) else { return Vec::new() };
@@ -268,13 +276,13 @@ impl Attendance {
     /// something is under way, nothing is known.
     pub fn reconcile(&mut self, key: &Key, hold: ConnectionId, holds: Option<&Holds>) -> bool {
         let Some(seat) = self.seats.get_mut(key) else {
-            let held = holds.is_some_and(|holds| holds.get(&HoldId::Connection(hold)).is_some());
-            if held {
+            let real = holds.and_then(|holds| holds.get(&HoldId::Connection(hold)));
+            if let Some(real) = real {
                 // A hold that nobody here means: made before a sign-out ended what was meant.
                 let seat = self.seats.entry(key.clone()).or_insert_with(Seat::new);
-                seat.told = Told::Held(None);
+                seat.told = unmeant(real);
             }
-            return held;
+            return real.is_some();
         };
         if seat.flying > 0 {
             return false;
@@ -286,9 +294,9 @@ impl Attendance {
                 let mut spoken = seat.lines.values().filter_map(|line| line.said.as_ref());
                 let told = spoken.find(|said| said.turn == turn);
                 let same = told.is_none_or(|told| real.said.as_ref().is_some_and(|r| r.statement == told.statement));
-                Told::Held(same.then_some(turn))
+                if same { Told::Held(Some(turn)) } else { unmeant(real) }
             }
-            (Some(_), Told::Held(None) | Told::Nothing) => Told::Held(None),
+            (Some(real), Told::Held(None) | Told::Nothing) => unmeant(real),
         };
         let owes = seat.told != seat.meant();
         self.tidy(key);
@@ -338,6 +346,11 @@ impl Attendance {
             self.seats.remove(key);
         }
     }
+}
+
+/// What the log says through a hold, and was not told.
+fn unmeant(real: &Hold) -> Told {
+    Told::Held(real.said.is_some().then_some(UNKNOWN))
 }
 
 fn forget_end(ends: &mut BTreeSet<(u64, Key, ConnectionId)>, key: &Key, connection: ConnectionId, line: &Line) {

@@ -4,6 +4,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use uuid::Uuid;
 
+use super::attendance::Attendance;
 use super::batch::{Batch, Seen};
 use super::fold::{Effect, Shared};
 use super::incarnation::Incarnation;
@@ -24,16 +25,21 @@ use crate::model::cursor::Offset;
 use crate::model::event::{Change, DelReason, Event};
 use crate::model::history::Bound;
 use crate::model::hold::{ConnectionHold, Holds, Transport};
+use crate::model::id::ConnectionId;
 use crate::model::identity::Identity;
+use crate::model::meta::Meta;
 use crate::model::moment::{Moment, Tick, Timestamp};
 use crate::model::name::Name;
 use crate::model::roster::Mark;
+use crate::model::statement::{Rank, Statement};
 use crate::mutants::Mutants;
 
 const MEMORY: Memory = Memory { history: Bound { events: 100, bytes: 1 << 20 }, bytes: 1 << 20 };
 const RULES: Rules = Rules { members: 0, grace: Duration::from_secs(5), max_named: 100 };
 
 mod restoring;
+
+use restoring::log;
 
 fn record(rng: &mut Rng) -> Record {
     let who = Incarnation(Uuid::from_u128(rng.u128(1..4)));
@@ -293,10 +299,8 @@ fn a_node_that_reached_a_log_which_forgot_its_end_speaks_again() {
     assert!((2_000..=4_000).step_by(100).all(|tick| node.tick(at(tick)).is_empty()));
     assert_eq!(node.trouble(), None);
     node.tick(at(4_001));
-    assert_eq!(node.trouble(), Some(Trouble::Lost));
-    let mut reread = node.reread(shared());
-    (1..).zip(&entries[..2]).for_each(|(position, bytes)| reread.entry(position, bytes));
-    node.adopt(reread, Fresh { incarnation: Incarnation(Uuid::from_u128(3)), generation: 4 }, at(4_100));
+    assert_eq!((node.trouble(), node.recency(at(4_001))), (Some(Trouble::Away), Recency::Stale));
+    node.reach(2, at(4_100));
     assert_eq!((node.trouble(), node.tick(at(4_200)).len()), (None, 1));
 }
 
@@ -434,4 +438,50 @@ fn a_node_that_is_taken_for_lost_by_an_entry_in_doubt_begins_another_life() {
     let fresh = Fresh { incarnation: Incarnation(Uuid::from_u128(3)), generation: 4 };
     node.adopt(reread, fresh, at(1_600));
     assert_eq!(node.trouble(), Some(Trouble::Reaped), "the others were wrong about the log, and not about the node");
+}
+
+/// A past fault: what was said through a hold that somebody ended was refused, and with it the next hold.
+#[test]
+fn a_hold_that_comes_behind_a_sign_out_outlasts_what_was_said_before() {
+    let options = Options { version: "1".into(), rules: RULES, snapshot_every: u64::MAX, faults: Faults::default() };
+    let mut node = Node::new(Incarnation(Uuid::from_u128(9)), shared(), options, at(1_000));
+    let key = (Name::lobby(), Name::kept("ann"));
+    let connection = |number| ConnectionId(Uuid::from_u128(number));
+    let says = |text| Statement { meta: Meta::kept(text).unwrap(), rank: Rank::default() };
+    let (mut position, mut tick) = (0, 1_000);
+    let mut reads = |node: &mut Node, bytes: &[u8]| {
+        position += 1;
+        node.entry(position, bytes, at(tick));
+        tick += 10;
+    };
+    node.join(&key, connection(1), None, Some(says("{}")), None);
+    node.tick(at(1_500)).iter().for_each(|bytes| reads(&mut node, bytes));
+    node.say(&key, connection(1), says(r#"{"a":1}"#));
+    let update = node.tick(at(1_510)).remove(0);
+    let out = Record::Change { room: Name::lobby(), commands: vec![Command::sign_out(key.1.clone())] };
+    reads(&mut node, &batch(2, 1, vec![up(), out]).encode());
+    node.told();
+    node.join(&key, connection(2), None, None, None);
+    let behind = node.tick(at(1_520)).remove(0);
+    reads(&mut node, &update);
+    reads(&mut node, &behind);
+    let told = node.told();
+    assert!(!told.iter().any(|told| matches!(told, Told::Ended(..))), "{told:?}");
+    assert!(node.attendance().has(&key, connection(2)));
+    assert!(node.shared().room(&key.0).unwrap().roster().get(&key.1).is_some());
+}
+
+/// A past fault: a hold that nobody meant passed for that of the next connection, with what it said.
+#[test]
+fn what_nobody_said_is_taken_back() {
+    let (key, hold) = ((Name::lobby(), Name::kept("ann")), Incarnation(Uuid::from_u128(1)).hold());
+    let Action::Join(joins, _, _) = join(1) else { panic!("a join") };
+    let said = Statement { meta: Meta::kept(r#"{"a":1}"#).unwrap(), rank: Rank::default() };
+    let state = log(7, &[batch(1, 1, vec![up(), change("ann", Action::Join(joins, Some(said), None))])]);
+    let holds = state.room(&key.0).unwrap().roster().holds(&key.1);
+    let mut attendance = Attendance::default();
+    assert!(attendance.reconcile(&key, hold, holds.as_ref()), "nobody is here");
+    attendance.join(&key, ConnectionId(Uuid::from_u128(2)), None, None, None);
+    let owed = attendance.owed(&key, hold, (2, 0));
+    assert_eq!(owed, [Command::User(key.1, Action::Node(NodeAction::Recall(hold, None)))]);
 }

@@ -35,7 +35,7 @@ pub const OLDER: u64 = 120_000;
 /// The entries of which a node remembers the running hash.
 pub const RING: usize = 1_024;
 
-/// How long a node remembers its own commands after they came back, to say them again to a log that forgot them.
+/// How long a node remembers its own commands after they came back, by the log's clock, to say them again to a log that forgot them.
 pub const RECENT: u64 = 20_000;
 
 /// The most bytes of these commands.

@@ -47,7 +47,7 @@ pub struct Window {
     sent: usize,
     /// When a batch came back last, or all were sent again.
     progress: u64,
-    /// What came back: when, in which batch, and the bytes of that batch's share.
+    /// What came back: when by the clock of the log, in which batch, and the bytes of that batch's share.
     recent: VecDeque<(u64, u64, usize, Ask)>,
     recent_bytes: usize,
 }
@@ -117,14 +117,15 @@ impl Window {
         }
     }
 
-    /// Remembers commands of a batch that came back.
-    pub fn remember(&mut self, own: Own, now: u64) {
+    /// Remembers commands of a batch that came back, when the log's clock was at `clock`: time in which the log is away makes nothing
+    /// old, since what it forgets then is found later.
+    pub fn remember(&mut self, own: Own, clock: u64) {
         let share = own.bytes.len() / own.asks.len().max(1);
         for (_, ask) in own.asks {
             self.recent_bytes += share;
-            self.recent.push_back((now, own.number, share, Ask { ticket: None, ..ask }));
+            self.recent.push_back((clock, own.number, share, Ask { ticket: None, ..ask }));
         }
-        let is_old = |(at, ..): &(u64, u64, usize, Ask)| at + RECENT < now;
+        let is_old = |(at, ..): &(u64, u64, usize, Ask)| at + RECENT < clock;
         while self.recent.front().is_some_and(|first| is_old(first) || self.recent_bytes > RECENT_BYTES) {
             self.recent_bytes -= self.recent.pop_front().map_or(0, |(_, _, share, _)| share);
         }
@@ -132,10 +133,10 @@ impl Window {
 
     /// Begins anew. Returns what was asked for and is not in the log, of which batches before the one of the number `counted` are;
     /// and the callers of whom nobody knows. Where the number is not known, that are all.
-    pub fn restart(&mut self, counted: Option<u64>, now: u64) -> (Vec<Ask>, Vec<Ticket>) {
+    pub fn restart(&mut self, counted: Option<u64>, clock: u64, now: u64) -> (Vec<Ask>, Vec<Ticket>) {
         let older = std::mem::replace(self, Window::new(now));
         let lacks = |number: u64| counted.is_some_and(|counted| number >= counted);
-        let recent = older.recent.into_iter().filter(|(at, number, ..)| lacks(*number) && at + RECENT >= now);
+        let recent = older.recent.into_iter().filter(|(at, number, ..)| lacks(*number) && at + RECENT >= clock);
         let (lost, unknown): (Vec<_>, Vec<_>) = older.out.into_iter().partition(|own| lacks(own.number));
         let lost = lost.into_iter().flat_map(|own| own.asks).map(|(_, ask)| ask);
         let unknown = unknown.into_iter().flat_map(|own| own.asks).filter_map(|(_, ask)| ask.ticket);

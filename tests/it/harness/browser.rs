@@ -131,6 +131,11 @@ impl Page {
     /// Looks again and again, for as long as anything may take here. While a page is still loading its elements
     /// are missing and the script fails: that is one more way of not yet.
     pub async fn until(&self, what: &str, expression: &str) {
+        self.until_or_tell(what, expression, "document.body.innerText").await;
+    }
+
+    /// The same; in the end it tells the value of another expression.
+    pub async fn until_or_tell(&self, what: &str, expression: &str, other: &str) {
         let begun = Instant::now();
         let script = format!("return Boolean({expression})");
         loop {
@@ -139,7 +144,7 @@ impl Page {
                 return;
             }
             if begun.elapsed() > DEADLINE {
-                panic!("never {what}: {seen:?}; the page says {}", self.get("document.body.innerText").await);
+                panic!("never {what}: {seen:?}; {other} is {}", self.get(other).await);
             }
             sleep(Duration::from_millis(20)).await;
         }

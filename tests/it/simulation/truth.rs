@@ -26,16 +26,24 @@ pub struct Signed {
 /// The named and unnamed sign-ins of each user.
 pub type SignIns = BTreeMap<Key, BTreeMap<Option<HoldName>, Signed>>;
 
+/// The log forgot its last entries, or all.
+struct Loss {
+    at: u64,
+    all: bool,
+    /// The last entry that is left.
+    last: u64,
+}
+
 /// What callers asked for and were answered.
 #[derive(Default)]
 pub struct Truth {
     waiting: HashMap<(usize, Ticket), Record>,
-    done: Vec<((u32, u64, Ticket), Record)>,
+    done: Vec<((usize, u64, Ticket), Record)>,
     touched: Vec<(u64, usize, Key)>,
     unsure: HashSet<Key>,
     /// Nothing is known of any sign-in.
     pub nothing: bool,
-    losses: Vec<(u64, bool)>,
+    losses: Vec<Loss>,
     crashes: Vec<u64>,
     /// When a user was signed out last.
     pub kicked: HashMap<Key, u64>,
@@ -71,11 +79,20 @@ impl Truth {
         }
     }
 
-    pub fn answered(&mut self, seat: usize, ticket: Ticket, position: u64, answer: &Answer) -> Result<(), String> {
+    pub fn answered(
+        &mut self,
+        now: u64,
+        seat: usize,
+        ticket: Ticket,
+        position: u64,
+        answer: &Answer,
+    ) -> Result<(), String> {
         let Some(record) = self.waiting.remove(&(seat, ticket)) else {
             return Err(format!("{ticket:?} is answered, and nobody waits"));
         };
         self.answers += 1;
+        // It may be long ago that this was asked.
+        self.touched.extend(keys(&record).into_iter().map(|key| (now, seat, key)));
         match (answer, &record) {
             (Answer::Refused(_), _) => self.refused += 1,
             (Answer::Unknown, _) => self.doubt(&record),
@@ -88,8 +105,9 @@ impl Truth {
                 }
             }
             (Answer::Done(_) | Answer::Recorded | Answer::Used(_), _) => {
-                let losses = u32::try_from(self.losses.len()).unwrap();
-                self.done.push(((losses, position, ticket), record));
+                // The answer may come late: after losses of which the entry is none.
+                let before = self.losses.iter().rposition(|loss| loss.last < position);
+                self.done.push(((before.map_or(0, |loss| loss + 1), position, ticket), record));
             }
         }
         Ok(())
@@ -110,9 +128,9 @@ impl Truth {
         }
     }
 
-    /// The log forgot its last entries, or all.
-    pub fn lost(&mut self, now: u64, all: bool) {
-        self.losses.push((now, all));
+    /// The log forgot its last entries, or all; `last` is left.
+    pub fn lost(&mut self, at: u64, all: bool, last: u64) {
+        self.losses.push(Loss { at, all, last });
     }
 
     pub fn unanswered(&self) -> Option<String> {
@@ -123,7 +141,7 @@ impl Truth {
     /// in any order.
     fn doubted(&self) -> HashSet<Key> {
         let mut doubted = self.unsure.clone();
-        for (at, _) in &self.losses {
+        for Loss { at, .. } in &self.losses {
             let near = |time: u64| time + FORGOTTEN > *at && time < at + SAID_AGAIN;
             let crash = self.crashes.iter().any(|crash| near(*crash));
             let mut first: HashMap<&Key, usize> = HashMap::new();
@@ -138,14 +156,14 @@ impl Truth {
 
     /// Whether whoever had read what was forgotten may have crashed: then nobody knows that anything was.
     pub fn lacks_witnesses(&self) -> bool {
-        self.losses.iter().any(|(at, _)| self.crashes.iter().any(|crash| crash + 5_000 > *at))
+        self.losses.iter().any(|loss| self.crashes.iter().any(|crash| crash + 5_000 > loss.at))
     }
 
     /// Whether an empty log found nobody who remembered all of the old one.
     fn knows_nothing(&self) -> bool {
         let near = |at: u64| self.crashes.iter().any(|crash| crash + FORGOTTEN > at && *crash < at + 2 * SAID_AGAIN);
-        let many = self.losses.windows(2).any(|pair| pair[0].0 + 2 * FORGOTTEN > pair[1].0);
-        self.nothing || self.losses.iter().any(|(at, all)| *all && (many || near(*at)))
+        let many = self.losses.windows(2).any(|pair| pair[0].at + 2 * FORGOTTEN > pair[1].at);
+        self.nothing || self.losses.iter().any(|loss| loss.all && (many || near(loss.at)))
     }
 
     /// Who is signed in for good, and of whom that is not known.

@@ -356,7 +356,7 @@ impl World {
     fn hear(&mut self, seat: usize, told: Told) -> Result<(), String> {
         self.trace(|at| format!("{at} node {seat} tells {told:?}"));
         match told {
-            Told::Answer(ticket, position, answer) => self.truth.answered(seat, ticket, position, &answer),
+            Told::Answer(ticket, position, answer) => self.truth.answered(self.now, seat, ticket, position, &answer),
             Told::Ended(_, connection, _) => {
                 self.tabs.open.retain(|id, tab| *id != connection || tab.seat != seat);
                 Ok(())

@@ -102,7 +102,7 @@ impl Node {
                 self.attendance.echoed(key, self.id.hold(), own.number, holds.as_ref());
             }
             own.came.iter().for_each(|(key, client)| self.attendance.came(key, *client));
-            self.window.remember(own, now);
+            self.window.remember(own, self.shared.roll.clock.0);
         }
         let mut keys: Vec<Key> = self.attendance.keys().cloned().collect();
         keys.extend(self.held().into_iter().filter(|key| !self.attendance.holds(key)));
@@ -148,7 +148,7 @@ impl Node {
         let was = std::mem::replace(&mut self.id, id);
         self.begun = 0;
         let tick = now.tick.0;
-        let (unsaid, unknown) = self.window.restart(counted, tick);
+        let (unsaid, unknown) = self.window.restart(counted, self.shared.roll.clock.0, tick);
         self.told.extend(unknown.into_iter().map(|ticket| Told::Answer(ticket, 0, Answer::Unknown)));
         let older = std::mem::take(&mut self.queue);
         self.queued.clear();

@@ -93,10 +93,10 @@ impl Node {
         self.outdated = true;
     }
 
-    /// Doubts that the log still has what this node waits for, if nothing comes.
+    /// If nothing comes of what this node has not read yet, the log may be away again, or have forgotten that: it is to be reached anew.
     pub(super) fn doubt(&mut self, now: u64) {
-        if self.trouble.is_none() && self.is_silent() && now.saturating_sub(self.read_at) > SILENT {
-            self.is_troubled(Trouble::Lost);
+        if self.is_silent() && now.saturating_sub(self.read_at) > SILENT {
+            self.is_troubled(Trouble::Away);
         }
     }
 

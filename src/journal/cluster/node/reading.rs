@@ -42,7 +42,7 @@ impl Node {
                     self.begun = position;
                 }
                 self.follow(&batch, &folded.effects, own.last().map(|own| own.number));
-                self.answer(position, own, folded.effects, tick);
+                self.answer(position, own, folded.effects);
             }
             None => self.uncounted(folded.writer, tick),
         }
@@ -143,13 +143,13 @@ impl Node {
     }
 
     /// Answers what own batches asked for, and compares what they told with what is so.
-    fn answer(&mut self, position: u64, owns: Vec<Own>, mut effects: Vec<(usize, Effect)>, now: u64) {
+    fn answer(&mut self, position: u64, owns: Vec<Own>, mut effects: Vec<(usize, Effect)>) {
         for own in owns {
             for (index, key) in &own.keys {
                 let refused = effects.iter().find(|(at, _)| at == index).map(|(_, effect)| effect);
                 if let Some(Effect::Refused(refusal)) = refused {
                     let refusal = refusal.clone();
-                    self.refuse(key, &refusal);
+                    self.refuse(key, &refusal, (own.number, *index));
                 }
                 self.told_of(key, own.number);
             }
@@ -167,13 +167,14 @@ impl Node {
                 };
                 self.told.push(Told::Answer(ticket, position, answer));
             }
-            self.window.remember(own, now);
+            self.window.remember(own, self.shared.roll.clock.0);
         }
     }
 
-    /// A hold was refused, unless it is there already and only what it says was.
-    fn refuse(&mut self, key: &Key, refusal: &crate::model::refusal::Refusal) {
-        if self.holds_of(key).is_some_and(|holds| self.has_hold(&holds)) {
+    /// The record `at` was refused: a hold, unless it is there already, or was ended meanwhile and another one comes behind it.
+    fn refuse(&mut self, key: &Key, refusal: &crate::model::refusal::Refusal, at: (u64, usize)) {
+        let is_there = self.holds_of(key).is_some_and(|holds| self.has_hold(&holds));
+        if is_there || self.attendance.joins_behind(key, at) {
             return;
         }
         for (connection, _) in self.attendance.empty(key) {

@@ -7,7 +7,7 @@ fn origin(journal: u128, entries: u64) -> Origin {
 }
 
 /// A log of this number in which these batches are.
-fn log(journal: u128, batches: &[Batch]) -> Shared {
+pub(super) fn log(journal: u128, batches: &[Batch]) -> Shared {
     let mut shared = Shared::new(Identity { journal: Uuid::from_u128(journal), generation: 0 }, MEMORY);
     (1..).zip(batches).for_each(|(position, batch)| drop(shared.fold(position, &batch.encode())));
     shared
@@ -193,4 +193,24 @@ fn a_restoration_that_has_begun_comes_to_its_end_however_many_entries_others_wri
     assert_eq!(shared.roll.restorer, Restorer::Done(origin(7, 9)));
     shared.fold(timing::CLAIM + 4, b"a line of text");
     assert_eq!(shared.roll.restorer, Restorer::Nobody, "version 0.1 can read snapshots again");
+}
+
+/// A power cut of the log's machine takes longer than a node remembers commands. A past fault: they were too old by then.
+#[test]
+fn what_the_log_forgot_is_said_again_however_long_it_was_away() {
+    let options = Options { version: "1".into(), rules: RULES, snapshot_every: u64::MAX, faults: Faults::default() };
+    let mut node = Node::new(Incarnation(Uuid::from_u128(9)), log(7, &[]), options, at(1_000));
+    let mut entries = Entries::default();
+    entries.turn(std::slice::from_mut(&mut node), 1_500);
+    node.ask(change("ann", Action::SignIn(SignIn::default())));
+    entries.turn(std::slice::from_mut(&mut node), 1_600);
+    assert_eq!((entries.0.len(), members(node.shared())), (2, 1));
+    (1_700..90_000).step_by(100).for_each(|tick| drop(node.tick(at(tick))));
+    node.is_troubled(Trouble::Lost);
+    let mut reread = node.reread(log(7, &[]));
+    reread.entry(1, &entries.0[0]);
+    node.adopt(reread, fresh(10), at(90_000));
+    assert_eq!(members(node.shared()), 0);
+    let said = node.tick(at(90_100)).into_iter().flat_map(|bytes| Batch::decode(&bytes).unwrap().records);
+    assert!(said.collect::<Vec<_>>().contains(&change("ann", Action::SignIn(SignIn::default()))));
 }

@@ -137,7 +137,7 @@ impl World {
 
     fn lose(&mut self, all: bool) {
         (self.lost_at, self.engine_troubled) = (self.now, self.now);
-        self.truth.lost(self.now, all);
+        self.truth.lost(self.now, all, self.engine.last());
         self.tally.losses += 1;
     }
 
