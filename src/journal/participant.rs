@@ -388,7 +388,8 @@ impl Task {
                 if was_away {
                     tell(turn, inner.node.shared());
                 }
-                let (fresh, read, log) = (fresh(), reread.position(), reread.identity());
+                let fresh = Fresh { incarnation: incarnation(), generation: fastrand::u64(1..) };
+                let (read, log) = (reread.position(), reread.identity());
                 inner.node.adopt(*reread, fresh, (self.desk.now)());
                 if turn == Turn::Other && !inner.node.is_restoring() {
                     self.keeping.set_aside(log);
@@ -410,10 +411,6 @@ async fn done(rereading: &mut Option<Rereading>) -> Anew {
         Some(rereading) => rereading.await,
         None => std::future::pending().await,
     }
-}
-
-fn fresh() -> Fresh {
-    Fresh { incarnation: incarnation(), generation: fastrand::u64(1..) }
 }
 
 fn incarnation() -> Incarnation {

@@ -177,7 +177,7 @@ export interface RoomOptions<M extends object = Meta, I extends object = Meta> {
   /**
    * Shows whose connection is in doubt, by an `update` and `suspect` of members. Rooms with and without it share no connection.
    * All gateways have to be of version 0.2 or later: earlier ones refuse the connection with `bad_parameter`, and while one is in
-   * the cluster, nobody is shown as in doubt.
+   * the cluster, and for two minutes after, nobody is shown as in doubt.
    */
   suspects?: boolean;
   /**

@@ -275,8 +275,8 @@ impl Attendance {
     /// What the log says of the user's hold and what was told become the same: true if the log is to be told more. While
     /// something is under way, nothing is known.
     pub fn reconcile(&mut self, key: &Key, hold: ConnectionId, holds: Option<&Holds>) -> bool {
+        let real = holds.and_then(|holds| holds.get(&HoldId::Connection(hold)));
         let Some(seat) = self.seats.get_mut(key) else {
-            let real = holds.and_then(|holds| holds.get(&HoldId::Connection(hold)));
             if let Some(real) = real {
                 // A hold that nobody here means: made before a sign-out ended what was meant.
                 let seat = self.seats.entry(key.clone()).or_insert_with(Seat::new);
@@ -287,7 +287,6 @@ impl Attendance {
         if seat.flying > 0 {
             return false;
         }
-        let real = holds.and_then(|holds| holds.get(&HoldId::Connection(hold)));
         seat.told = match (real, seat.told) {
             (None, _) => Told::Nothing,
             (Some(real), Told::Held(Some(turn))) => {

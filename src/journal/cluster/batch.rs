@@ -10,7 +10,7 @@ use crate::model::moment::Moment;
 /// The latest format. A batch is written in the earliest one that has its records, since nodes of two versions share a log.
 const FORMAT: u8 = 2;
 
-/// The later formats that are taken for such. Each minor version has one at most, and is understood by the next one.
+/// The number of later formats that are taken for such: versions further ahead share no log with this one.
 const LATER: u8 = 4;
 
 /// The fewest bytes of a batch: the format, who, and at least one for each of six numbers, the flag and the count.

@@ -131,11 +131,8 @@ impl Roll {
         self.last = digest::of(bytes);
         self.seen.position = position;
         self.seen.entries += 1;
-        let is_over = match self.restorer {
-            Restorer::Left(origin) | Restorer::Done(origin) => origin.is_named() && !self.is_young(),
-            Restorer::One(..) | Restorer::Nobody => false,
-        };
-        if is_over {
+        let goes_on = matches!(self.restorer, Restorer::One(..));
+        if !self.is_young() && !goes_on && self.names_origin() {
             // Nobody may claim any more, and version 0.1 can read snapshots again.
             self.restorer = Restorer::Nobody;
         }

@@ -36,6 +36,9 @@ impl Asking {
 
     /// What the log is to be told now: nothing new that a version in it can't read, or one that was in it lately and may come back.
     pub fn owed(&mut self, roll: &Roll, now: u64) -> Vec<Record> {
+        if !self.is_due && self.older_at == 0 {
+            return Vec::new();
+        }
         let record = |room: &Name, ask| Record::Asks { room: room.clone(), ask };
         if !roll.all_read(record(&Name::lobby(), true).format()) {
             self.older_at = now;

@@ -211,6 +211,59 @@ fn what_the_log_forgot_is_said_again_however_long_it_was_away() {
     reread.entry(1, &entries.0[0]);
     node.adopt(reread, fresh(10), at(90_000));
     assert_eq!(members(node.shared()), 0);
-    let said = node.tick(at(90_100)).into_iter().flat_map(|bytes| Batch::decode(&bytes).unwrap().records);
-    assert!(said.collect::<Vec<_>>().contains(&change("ann", Action::SignIn(SignIn::default()))));
+    assert!(says(&mut node, 90_100).contains(&change("ann", Action::SignIn(SignIn::default()))));
+}
+
+/// The log is replaced again before all is restored.
+#[test]
+fn what_was_not_restored_yet_goes_into_the_next_empty_log() {
+    let (mut nodes, mut entries) = (adopters(1), Entries::default());
+    entries.turn(&mut nodes, 10_500);
+    assert!((1..SIGN_INS).contains(&members(nodes[0].shared())));
+    nodes[0].is_troubled(Trouble::Lost);
+    let reread = nodes[0].reread(log(9, &[]));
+    nodes[0].adopt(reread, fresh(20), at(10_600));
+    Entries::default().until_restored(&mut nodes, 10_700..40_000);
+}
+
+/// What a node says first in its next life.
+fn says(node: &mut Node, tick: u64) -> Vec<Record> {
+    node.tick(at(tick)).into_iter().flat_map(|bytes| Batch::decode(&bytes).unwrap().records).collect()
+}
+
+/// A past fault: only the node that restored said its leases again, and in that life alone.
+#[test]
+fn each_node_says_its_leases_again_whoever_restores_and_in_whichever_life() {
+    let options = Options { version: "1".into(), rules: RULES, snapshot_every: u64::MAX, faults: Faults::default() };
+    let mut node = Node::new(Incarnation(Uuid::from_u128(9)), log(7, &[]), options, at(1_000));
+    let mut entries = Entries::default();
+    entries.turn(std::slice::from_mut(&mut node), 1_500);
+    let lease = change("ann", Action::SignIn(SignIn { ttl: Some(Duration::from_secs(60)), ..SignIn::default() }));
+    node.ask(lease.clone());
+    entries.turn(std::slice::from_mut(&mut node), 1_600);
+    // By the log's clock, the command is too old to be said again as such.
+    (1_700..40_000).step_by(500).for_each(|tick| entries.turn(std::slice::from_mut(&mut node), tick));
+    node.is_troubled(Trouble::Lost);
+    let reread = node.reread(log(8, &[batch(2, 1, vec![up(), Record::Claim(origin(7, 1_000))])]));
+    node.adopt(reread, fresh(10), at(40_000));
+    node.live_again(fresh(11).incarnation, at(40_100));
+    let said = says(&mut node, 40_200);
+    assert!(said.contains(&lease), "{said:?}");
+    assert!(!said.iter().any(|record| matches!(record, Record::Restored)), "somebody else restores");
+}
+
+/// A past fault: another life did not say them.
+#[test]
+fn sign_ins_that_a_log_forgot_while_nobody_ran_are_said_in_whichever_life() {
+    let options = Options { version: "1".into(), rules: RULES, snapshot_every: u64::MAX, faults: Faults::default() };
+    let lost = change("ann", Action::SignIn(SignIn::default()));
+    let entries = [batch(2, 1, vec![up()]), batch(2, 2, vec![lost.clone()])];
+    let mut node = Node::away(Incarnation(Uuid::from_u128(9)), log(7, &entries), options, at(1_000));
+    let mut reread = node.reread(log(7, &entries[..1]));
+    reread.lacks(true);
+    node.adopt(reread, fresh(10), at(1_100));
+    node.live_again(fresh(11).incarnation, at(1_200));
+    let said = says(&mut node, 1_300);
+    assert!(said.contains(&lost), "{said:?}");
+    assert!(said.iter().any(|record| matches!(record, Record::Generation { .. })), "{said:?}");
 }

@@ -32,6 +32,17 @@ impl Folder {
         self.start(log, &Arc::default()).await
     }
 
+    /// A node with this directory signs ann and bob in, and stops. Gives the last entry before bob's, and the epoch.
+    async fn ann_and_bob(&self, log: &Log) -> (u64, String) {
+        let node = self.node(log).await;
+        signed_in(&node, "ann").await;
+        let kept = log.extent().await.unwrap().last;
+        signed_in(&node, "bob").await;
+        let before = epoch(&node);
+        stop(node).await;
+        (kept, before)
+    }
+
     fn listing(&self) -> Listing {
         Listing::of(&self.0.list().unwrap())
     }
@@ -278,12 +289,7 @@ async fn a_running_node_leaves_its_directory_aside_for_another_log_with_members(
 async fn a_directory_shows_that_the_log_forgot_entries_while_nobody_read() {
     for (waits, others_wrote) in [(true, false), (false, false), (true, true), (false, true)] {
         let (log, folder, is_away) = (Log::default(), Folder::default(), away());
-        let first = folder.node(&log).await;
-        signed_in(&first, "ann").await;
-        let kept = log.extent().await.unwrap().last;
-        signed_in(&first, "bob").await;
-        let before = epoch(&first);
-        stop(first).await;
+        let (kept, before) = folder.ann_and_bob(&log).await;
         log.forget(kept);
         let mut nodes = Vec::new();
         if others_wrote {
@@ -308,12 +314,7 @@ async fn a_directory_shows_that_the_log_forgot_entries_while_nobody_read() {
 async fn old_news_of_where_the_log_ends_are_no_loss() {
     for waits in [true, false] {
         let (log, folder, is_away) = (Log::default(), Folder::default(), away());
-        let first = folder.node(&log).await;
-        signed_in(&first, "ann").await;
-        let kept = log.extent().await.unwrap().last;
-        signed_in(&first, "bob").await;
-        let before = epoch(&first);
-        stop(first).await;
+        let (kept, before) = folder.ann_and_bob(&log).await;
         let end = log.extent().await.unwrap().last;
         let (mut reader, mut entries) = (log.read(kept), Vec::new());
         while kept + (entries.len() as u64) < end {
